@@ -30,7 +30,9 @@ struct reply_row {
 	const char *situation;
 };
 
-#define REPLY_ARGS 3
+#define REPLY_ARGS     3
+#define REPLY_ARG_MAX  1000 /* octets of an argument that are shown; more are cut */
+#define REPLY_LINE_MAX 400  /* the same for a line given to reply_format_lines */
 
 /* A reply to be given: the arguments are lent until it is formatted. */
 struct reply {
@@ -40,7 +42,7 @@ struct reply {
 
 const struct reply_row *reply_row(enum reply_id id);
 
-/* Append the reply as octets. False when `out` is full. */
+/* Append the reply as octets. False when `out` is full: then nothing of the reply stays in it. */
 bool reply_format(struct buf *out, const struct reply *reply);
 
 /*

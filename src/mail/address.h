@@ -23,7 +23,7 @@ enum mail_address_error {
 
 /* How a domain is written. */
 enum mail_domain_kind {
-	MAIL_DOMAIN_NONE,    /* no domain: the null path, or <postmaster> */
+	MAIL_DOMAIN_NONE, /* no domain: the null path, or <postmaster> */
 	MAIL_DOMAIN_NAME,
 	MAIL_DOMAIN_IPV4,    /* [192.0.2.1] */
 	MAIL_DOMAIN_IPV6,    /* [IPv6:2001:db8::1] */
@@ -35,7 +35,7 @@ struct mail_address {
 	struct slice local;  /* as written, quotes included */
 	struct slice domain; /* as written, brackets included; empty with MAIL_DOMAIN_NONE */
 	enum mail_domain_kind kind;
-	bool utf8;           /* holds octets outside ASCII */
+	bool utf8; /* holds octets outside ASCII */
 };
 
 /*

@@ -42,8 +42,8 @@ struct mail_envelope {
 	struct slice envid;  /* ENVID= as given, xtext; empty = not given */
 	enum mail_body body;
 	enum mail_ret ret;
-	bool utf8;           /* SMTPUTF8 (RFC 6531 3.4) */
-	uint64_t declared;   /* SIZE=; 0 = not given */
+	bool utf8;         /* SMTPUTF8 (RFC 6531 3.4) */
+	uint64_t declared; /* SIZE=; 0 = not given */
 	const struct mail_rcpt *rcpt;
 	size_t rcpt_count;
 };

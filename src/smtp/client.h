@@ -1,0 +1,106 @@
+/*
+ * client: the client side of an SMTP or LMTP session, without I/O.
+ *
+ * Jobs go in (one message for some recipients of one next hop), outcomes come out: exactly one for each recipient of
+ * each job, whatever the peer does. The session is reused for job after job. With PIPELINING the commands of a
+ * job go out together, and the next job may start while the reply to the last end of data is still on its way.
+ *
+ *	smtp_client_start(c, now)
+ *	taken = smtp_client_feed(c, in, now)
+ *	while (smtp_client_next(c, &ev)) ...
+ *	smtp_client_output / smtp_client_sent
+ *	smtp_client_deadline -> smtp_client_tick
+ *
+ * The peer is hostile: replies are parsed strictly, bounded in lines and octets (smtp/limits.h), and matched to
+ * commands by counting alone (RFC 2920 3.1). Loss of the connection after the end of the data was sent makes the
+ * outcome ambiguous: deferred, and marked. RFC 5321 4.5.3.2 gives the timeouts.
+ */
+#ifndef SMTP_CLIENT_H
+#define SMTP_CLIENT_H
+
+#include "base/buf.h"
+#include "base/clock.h"
+#include "mail/envelope.h"
+#include "smtp/outcome.h"
+
+struct smtp_client_config {
+	struct slice name; /* for EHLO: our host name or literal */
+	bool lmtp;
+	bool pipelining, chunking; /* use them where offered */
+	/* RFC 5321 4.5.3.2.1 to .6 */
+	span_ms greeting_timeout, command_timeout, data_timeout, block_timeout, end_timeout;
+	size_t output_max; /* octets waiting to be sent before no more body is asked for; >= 16384, <= SIZE_MAX / 64 */
+};
+
+/* Lent until the job's last outcome has come. */
+struct smtp_client_job {
+	uint64_t tag;                         /* the owner's name for it, given back in events */
+	const struct mail_envelope *envelope; /* recipients: those of this job. addresses may hold UTF-8 only with .utf8 */
+	uint64_t size;                        /* octets of the message */
+	bool eight_bit;                       /* the body holds octets above 127 */
+	bool needs_utf8;                      /* the header section holds octets above 127 (RFC 6531 3.2). Addresses are
+	                                         looked at here: one whose domain alone is outside ASCII can go out as
+	                                         A-labels */
+	bool has_bare;                        /* holds bare CR, bare LF or NUL (BINARYMIME content) */
+};
+
+enum smtp_client_event_type {
+	SMTP_CLIENT_READY,   /* takes a job now (or QUIT). Comes once after EHLO and once after each job that it can follow */
+	SMTP_CLIENT_BODY,    /* job `tag` wants octets: smtp_client_body. Asked again until told `last`; not asked when
+	                        every recipient was refused */
+	SMTP_CLIENT_OUTCOME, /* job `tag`, recipient `rcpt`: `outcome`, its text lent until the next call */
+	SMTP_CLIENT_DONE,    /* job `tag` has had all its outcomes; it is forgotten */
+	SMTP_CLIENT_CLOSED,  /* the session is over, all outcomes were given: send what is left of the output, close.
+	                        `outcome` says why: SMTP_DELIVERED for an orderly QUIT, else as for a job. */
+};
+
+struct smtp_client_event {
+	enum smtp_client_event_type type;
+	uint64_t tag;
+	size_t rcpt; /* index into the job's recipients */
+	struct smtp_outcome outcome;
+};
+
+/* What the peer offered, for logs and tests. */
+struct smtp_peer {
+	struct slice name; /* from its EHLO reply, or greeting; lent for the life of the session */
+	bool extended, pipelining, chunking, eight_bit_mime, binary_mime, smtputf8, dsn, size, starttls;
+	uint64_t size_max; /* 0 = no limit told */
+};
+
+struct smtp_client;
+
+/* NULL without memory. `config` is lent until smtp_client_free. */
+struct smtp_client *smtp_client_new(const struct smtp_client_config *config);
+void smtp_client_free(struct smtp_client *c);
+
+/* The connection stands; the greeting is awaited. */
+void smtp_client_start(struct smtp_client *c, mono_ms now);
+/* Returns the octets taken: no more than a reply that gave outcomes, until those are pulled. After the end everything is
+ * taken and ignored. */
+size_t smtp_client_feed(struct smtp_client *c, struct slice in, mono_ms now);
+bool smtp_client_next(struct smtp_client *c, struct smtp_client_event *ev);
+/* Only after READY, once for each. The engine checks what the peer can take: a message that needs 8BITMIME, SMTPUTF8 or
+ * BINARYMIME is converted (mail/seven.h) or fails with 5.6.3, 5.6.7; one over SIZE fails with 5.3.4, without a
+ * transaction on the wire. DSN parameters are passed on where offered. */
+void smtp_client_send(struct smtp_client *c, const struct smtp_client_job *job, mono_ms now);
+/*
+ * Octets of the message, taken whole: CRLF lines, no dots doubled. Pieces of up to output_max octets always have room;
+ * each becomes a chunk where the peer has CHUNKING, so that small messages should come in one piece. Ignored when none
+ * was asked for, or when the transaction ended meanwhile.
+ */
+void smtp_client_body(struct smtp_client *c, struct slice octets, bool last, mono_ms now);
+/* The owner cannot give the message's octets (disk error): the transaction is aborted so that the peer cannot take it as
+ * whole: the connection is dropped. All recipients without outcome are deferred with `text`. */
+void smtp_client_body_failed(struct smtp_client *c, struct slice text);
+/* No more jobs: QUIT when the open ones are done. The 221 is waited for half a minute at most. */
+void smtp_client_quit(struct smtp_client *c, mono_ms now);
+/* The peer closed or the connection broke; `why` is our own words for it ("connection reset by peer"). */
+void smtp_client_lost(struct smtp_client *c, struct slice why);
+void smtp_client_tick(struct smtp_client *c, mono_ms now);
+mono_ms smtp_client_deadline(const struct smtp_client *c);
+struct slice smtp_client_output(const struct smtp_client *c);
+void smtp_client_sent(struct smtp_client *c, size_t n);
+const struct smtp_peer *smtp_client_peer(const struct smtp_client *c);
+
+#endif

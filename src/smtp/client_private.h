@@ -1,0 +1,219 @@
+/*
+ * client_private: what the files of the client engine share.
+ *
+ *	client.c      the session and its jobs: states, events, deadlines, the end
+ *	client_in.c   octets become replies, replies answer commands
+ *	client_out.c  jobs become commands, messages become data
+ *
+ * A session (enum client_state) and each of its jobs (enum job_phase) have a state that moves only through client_move
+ * and job_move:
+ *
+ *	NEW ---> GREETING ---> HELLO ---> OPEN ---> QUITTING
+ *	 |          |  \________ | ________^___________^        GREETING -> QUITTING: quit was asked before the 220
+ *	 '----------'------------'----------'----------'---> CLOSED
+ *
+ *	FREE --send--> ENVELOPE --354, or every RCPT answered--> BODY --last octets--> END --its replies--> SETTLED
+ *	 ^ \               |                                      |                     |                     ^ |
+ *	 |  '--------------'--------- refused, lost --------------'---------------------'---------------------' |
+ *	 '------------------------------------- DONE given ------------------------------------------------------'
+ *
+ * SETTLED: the outcome of every recipient is known, though perhaps not pulled yet; replies to commands that went out
+ * before that was known are still counted. A job is FREE again when none is owed any more.
+ *
+ * At most two jobs are open: the older then waits for the replies to its end of data, the younger has the wire.
+ *
+ * Transactions: `dirty` is the serial of the job whose transaction the peer may still hold open. It is set with MAIL
+ * and cleared when the end of the data is queued (DATA), or taken with 2yz (BDAT LAST: after a failed BDAT the state is
+ * indeterminate, RFC 3030 2). The next job starts with RSET while it is set.
+ */
+#ifndef SMTP_CLIENT_PRIVATE_H
+#define SMTP_CLIENT_PRIVATE_H
+
+#include "mail/seven.h"
+#include "smtp/client.h"
+#include "smtp/limits.h"
+
+enum client_state {
+	CLIENT_NEW,
+	CLIENT_GREETING,
+	CLIENT_HELLO, /* EHLO, LHLO or HELO is out */
+	CLIENT_OPEN,
+	CLIENT_QUITTING,
+	CLIENT_CLOSED,
+};
+
+enum job_phase { JOB_FREE, JOB_ENVELOPE, JOB_BODY, JOB_END, JOB_SETTLED };
+
+/* What goes out next in JOB_ENVELOPE. */
+enum job_step { STEP_MAIL, STEP_RCPT, STEP_DATA, STEP_NONE };
+
+/* How the message goes out. */
+enum job_way {
+	WAY_DATA,
+	WAY_BDAT,
+	WAY_CONVERTED, /* DATA, made fit for the peer by mail/seven.h */
+};
+
+enum rcpt_state {
+	RCPT_NEW,
+	RCPT_ALABEL, /* as NEW; its domain goes out as A-labels */
+	RCPT_SENT,
+	RCPT_ACCEPTED,
+	RCPT_DONE,
+	RCPT_BAD_SYNTAX, /* never goes out; outcome to be given */
+	RCPT_BAD_UTF8,   /* the same: the peer lacks SMTPUTF8 */
+};
+
+struct client_job {
+	struct smtp_client_job job; /* what it points to is good until the last outcome */
+	size_t rcpt_count;
+	enum job_phase phase;
+	enum job_step step;
+	enum job_way way;
+	uint32_t serial;
+	bool utf8;          /* goes out with SMTPUTF8 */
+	bool sender_alabel; /* the sender's domain goes out as A-labels */
+	bool body_asked;
+	bool data_open;     /* DATA is out and not answered */
+	bool mail_answered;
+	bool started;       /* an octet of the body is queued */
+
+	/* Recipients: rcpt[i] is an enum rcpt_state. `block` holds rcpt and text, and is kept from job to job. */
+	char *block;
+	size_t block_size;
+	uint8_t *rcpt; /* NULL when there was no memory: then no recipient has had an outcome before the sweep */
+	char *text;    /* SMTP_OUTCOME_TEXT_MAX octets for the texts of `one` and `sweep` */
+	size_t sendable, accepted, answered;
+	size_t to_send, to_answer, to_end; /* cursors: next RCPT to send; next RCPT, next LMTP end to be answered */
+
+	/* Outcomes to be pulled, in this order. */
+	size_t refused_here, refused_at; /* recipients that never went out, and the cursor over them */
+	bool one, sweep;
+	size_t one_rcpt, swept;
+	struct smtp_outcome one_outcome, sweep_outcome;
+	size_t given;
+
+	uint32_t inflight; /* replies owed to its commands */
+	uint64_t end_at;   /* where in the octets sent its end of data ends */
+
+	/* Data: the last octets queued. */
+	bool line_start, after_cr;
+	struct mail_seven *seven;
+};
+
+/* Commands whose replies are awaited. The greeting counts as the reply to a command that is never sent. */
+enum client_command {
+	CMD_GREETING,
+	CMD_EHLO,
+	CMD_HELO,
+	CMD_RSET,
+	CMD_MAIL,
+	CMD_RCPT,
+	CMD_DATA,
+	CMD_BDAT,
+	CMD_LAST,  /* BDAT LAST */
+	CMD_END,   /* the final dot */
+	CMD_EMPTY, /* the final dot of a transaction without recipients */
+	CMD_QUIT,
+};
+#define CMD_MAX CMD_QUIT
+
+/* A run of commands of one kind and job. */
+struct client_flight {
+	uint8_t command;
+	uint8_t slot;
+	uint32_t count;
+	uint64_t sent_at; /* where in the octets sent its first command ends: no reply can come before */
+};
+
+/* RSET MAIL RCPT DATA, BDAT and LAST or END for each of two jobs, QUIT; runs merge, so that this is never reached. */
+#define FLIGHTS_MAX 16
+
+#define PEER_NAME_MAX 255
+
+struct smtp_client {
+	const struct smtp_client_config *config;
+	enum client_state state;
+	struct smtp_peer peer;
+	char peer_name[PEER_NAME_MAX];
+
+	struct client_job slot[2];
+	unsigned oldest; /* index of the oldest open job */
+	unsigned open;   /* 0 to 2 */
+	uint32_t serial;
+	uint32_t dirty; /* 0 = none */
+	bool quitting;
+	bool ready_given;
+
+	struct client_flight flight[FLIGHTS_MAX];
+	unsigned flight_first, flights;
+
+	struct buf in; /* the lines of a reply that is not whole */
+	size_t line_octets, reply_octets, reply_lines;
+	bool early; /* the reply began before its command was out */
+
+	struct buf out;
+	struct buf converted; /* of one piece of body */
+	uint64_t sent; /* octets of the session that left */
+
+	mono_ms since; /* when the wait began that the deadline bounds */
+	bool progress; /* octets left since then */
+
+	bool closed_given;
+	struct smtp_outcome closing; /* its text stands in `why` */
+	char why[SMTP_OUTCOME_TEXT_MAX];
+};
+
+struct client_reply {
+	unsigned code;
+	unsigned digit; /* the first */
+	struct smtpcodes_status status;
+	struct slice raw;
+	enum client_command command; /* what it answers */
+};
+
+/* client.c */
+void client_move(struct smtp_client *c, enum client_state to);
+void job_move(struct client_job *j, enum job_phase to);
+struct client_job *client_youngest(struct smtp_client *c);
+bool client_pipelines(const struct smtp_client *c);
+/* Every call that is told the time starts with this: octets that left since the last one prove that the peer reads. */
+void client_touch(struct smtp_client *c, mono_ms now);
+/* Every call that may queue octets ends with this. */
+void client_check_memory(struct smtp_client *c);
+/* QUIT, if no job may come and none is open. */
+void client_quit_if_due(struct smtp_client *c);
+/* Whether outcomes wait to be pulled: nothing else is taken before. */
+bool client_has_outcomes(const struct smtp_client *c);
+/* All recipients without outcome get this one; its text is lent until the job is done. */
+void job_settle(struct client_job *j, struct smtp_outcome outcome);
+void job_settle_one(struct client_job *j, size_t rcpt, struct smtp_outcome outcome);
+enum smtp_stage job_stage(const struct smtp_client *c, const struct client_job *j);
+/* What the session is doing: the stage for an outcome without job. */
+enum smtp_stage client_stage(const struct smtp_client *c);
+/* Ends the session: every recipient without outcome is deferred with `outcome`. The text is copied. */
+void client_close(struct smtp_client *c, struct smtp_outcome outcome);
+/* The same, with an outcome of our own finding. */
+void client_close_why(struct smtp_client *c, enum smtp_stage stage, struct smtpcodes_status status, struct slice text);
+/* The same, for what went wrong on our side: 4.3.0. */
+void client_close_ours(struct smtp_client *c, struct slice text);
+
+/* client_in.c */
+struct smtp_outcome client_reply_outcome(const struct client_reply *reply, enum smtp_stage stage, char *text);
+/* "reply to RCPT TO"; of the oldest command without reply, which must be. */
+const char *client_awaits(const struct smtp_client *c);
+enum smtp_stage client_awaited_stage(const struct smtp_client *c);
+span_ms client_patience(const struct smtp_client *c);
+/* Counts `count` replies as owed to what was just queued. */
+void client_expect(struct smtp_client *c, enum client_command command, uint32_t count);
+
+/* client_out.c */
+void client_say_hello(struct smtp_client *c, enum client_command command);
+void client_say_quit(struct smtp_client *c);
+/* Chooses how the job goes out, or settles what cannot. */
+void client_prepare(struct smtp_client *c, struct client_job *j);
+/* Queues as many commands of the youngest job as may go out now. */
+void client_issue(struct smtp_client *c);
+void client_say_empty_end(struct smtp_client *c, struct client_job *j);
+
+#endif

@@ -1,0 +1,559 @@
+/*
+ * server: events, answers, output and time of a session; see server.h for the contract.
+ *
+ * An event that asks stops the intake until it is answered, and so does output that nobody fetches: memory is bounded
+ * by one line, one transaction and SMTP_OUTPUT_BOUND, whatever the client does. Closing, early talkers, shutdown and
+ * lack of memory are settled in one place (settle), at the first moment when no answer is owed and no event waits.
+ */
+#include "smtp/server_private.h"
+
+#include "base/heap.h"
+
+#include <string.h>
+
+/*
+ * The states and their moves.
+ *
+ *	CONNECT --554, 521--> REFUSED
+ *	   |220
+ *	 START --EHLO--> READY --MAIL--> MAIL --RCPT--> RCPT --DATA--> TEXT --dot--> END --answered--> READY
+ *	                                                 |BDAT                        ^
+ *	                                               CHUNK <--BDAT--- CHUNKED       |LAST
+ *	                                                 |--its octets--^             |
+ *	                                                 `----------------------------'
+ *
+ * RSET, EHLO and a refused DATA lead back to READY from MAIL, RCPT, CHUNKED and FAILED; so does a faulty message from
+ * TEXT and CHUNK. A refused BDAT passes CHUNK too, since its octets are to be read: it leads to FAILED out of a
+ * transaction, unless it was the last chunk, and back to where it came from otherwise. Every state leads to CLOSED.
+ */
+/* clang-format off */
+static const uint16_t moves[ST_COUNT] = {
+	[ST_CONNECT] = ST(ST_START) | ST(ST_REFUSED),
+	[ST_REFUSED] = ST(ST_CHUNK),
+	[ST_START]   = ST(ST_READY) | ST(ST_CHUNK),
+	[ST_READY]   = ST(ST_READY) | ST(ST_MAIL) | ST(ST_CHUNK),
+	[ST_MAIL]    = ST(ST_READY) | ST(ST_RCPT) | ST(ST_CHUNK) | ST(ST_FAILED),
+	[ST_RCPT]    = ST(ST_READY) | ST(ST_RCPT) | ST(ST_TEXT) | ST(ST_CHUNK) | ST(ST_FAILED),
+	[ST_TEXT]    = ST(ST_READY) | ST(ST_END),
+	[ST_CHUNK]   = ST(ST_READY) | ST(ST_START) | ST(ST_REFUSED) | ST(ST_CHUNKED) | ST(ST_FAILED) | ST(ST_END),
+	[ST_CHUNKED] = ST(ST_READY) | ST(ST_CHUNK) | ST(ST_FAILED),
+	[ST_FAILED]  = ST(ST_READY) | ST(ST_CHUNK),
+	[ST_END]     = ST(ST_READY),
+};
+/* clang-format on */
+static_assert(ST_COUNT <= 16, "a state fits into a move's mask");
+
+static void check_state(const struct smtp_server *s)
+{
+	switch (s->state) {
+	case ST_MAIL:
+		assert(s->tx.open);
+		assert(s->tx.envelope.rcpt_count == 0);
+		break;
+	case ST_RCPT:
+		assert(s->tx.open);
+		assert(s->tx.envelope.rcpt_count > 0);
+		break;
+	case ST_TEXT:
+	case ST_CHUNKED:
+		assert(s->tx.open == !s->message.dropped);
+		assert(s->message.recipients > 0);
+		break;
+	case ST_END:
+		assert(!s->message.dropped);
+		assert(s->tx.envelope.rcpt_count == s->message.recipients);
+		assert(s->message.recipients > 0);
+		break;
+	case ST_CHUNK:
+		break;
+	default:
+		assert(!s->tx.open);
+		assert(s->tx.envelope.rcpt_count == 0);
+	}
+}
+
+void server_move(struct smtp_server *s, enum server_state to)
+{
+	assert(to == ST_CLOSED || moves[s->state] & ST(to));
+	s->state = to;
+	check_state(s);
+}
+
+/* ---- events ------------------------------------------------------------------------------------------------------ */
+
+/* What the owner may answer: the first digit of success; 0 = the event asks for nothing. 4yz and 5yz refuse any. */
+static const uint8_t success[] = {
+	[SMTP_EV_CONNECT] = 2, [SMTP_EV_HELO] = 2, [SMTP_EV_MAIL] = 2,  [SMTP_EV_RCPT] = 2,
+	[SMTP_EV_DATA] = 3,    [SMTP_EV_BODY] = 0, [SMTP_EV_END] = 2,   [SMTP_EV_RESET] = 0,
+	[SMTP_EV_VRFY] = 2,    [SMTP_EV_EXPN] = 2, [SMTP_EV_CLOSE] = 0,
+};
+
+void server_raise(struct smtp_server *s, enum smtp_event_type type)
+{
+	assert(s->events < EVENTS);
+	assert(s->owed == 0);
+	s->event[s->events++] = (uint8_t)type;
+}
+
+void server_ask(struct smtp_server *s, enum smtp_event_type type, size_t answers)
+{
+	assert(success[type] != 0);
+	assert(answers > 0);
+	server_raise(s, type);
+	s->asked = (uint8_t)type;
+	s->owed = answers;
+}
+
+static bool in_queue(const struct smtp_server *s, enum smtp_event_type type)
+{
+	return s->events > 0 && memchr(s->event, type, s->events) != NULL;
+}
+
+/* ---- the transaction --------------------------------------------------------------------------------------------- */
+
+void server_reset_transaction(struct smtp_server *s)
+{
+	struct transaction *tx = &s->tx;
+
+	arena_reset(&tx->arena);
+	if (tx->rcpt_cap > SMTP_IDLE_RCPT) {
+		heap_free(tx->rcpt);
+		tx->rcpt = NULL;
+		tx->rcpt_cap = 0;
+	}
+	*tx = (struct transaction){.arena = tx->arena, .rcpt = tx->rcpt, .rcpt_cap = tx->rcpt_cap};
+}
+
+void server_drop(struct smtp_server *s)
+{
+	if (s->tx.open)
+		server_raise(s, SMTP_EV_RESET);
+	server_reset_transaction(s);
+}
+
+/* ---- replies ----------------------------------------------------------------------------------------------------- */
+
+static void put_reply(struct smtp_server *s, const struct reply *reply, const struct slice *lines, size_t count)
+{
+	if (s->broken)
+		return;
+	s->broken = !reply_format_lines(&s->out, reply, lines, count);
+}
+
+void server_answer_lines(struct smtp_server *s, const struct reply *reply, const struct slice *lines, size_t count)
+{
+	assert(s->hidden == 0);
+	put_reply(s, reply, lines, count);
+	if (reply_row(reply->id)->code / 100 == 5 && s->errors < UINT32_MAX)
+		s->errors++;
+}
+
+void server_answer(struct smtp_server *s, const struct reply *reply)
+{
+	server_answer_lines(s, reply, NULL, 0);
+}
+
+void server_answer_each(struct smtp_server *s, const struct reply *reply, size_t times)
+{
+	if (times == 0)
+		return;
+	server_answer(s, reply);
+	for (size_t i = 1; i < times; i++)
+		put_reply(s, reply, NULL, 0);
+}
+
+void server_say(struct smtp_server *s, enum reply_id id)
+{
+	server_answer(s, &(struct reply){id, {s->config->name}});
+}
+
+struct slice server_number(struct smtp_server *s, uint64_t number)
+{
+	size_t n = sizeof s->digits;
+
+	do {
+		s->digits[--n] = (char)('0' + number % 10);
+		number /= 10;
+	} while (number);
+	return slice_of(s->digits + n, sizeof s->digits - n);
+}
+
+void server_close(struct smtp_server *s)
+{
+	assert(s->state != ST_CLOSED);
+	s->owed = 0;
+	s->hidden = 0;
+	server_drop(s);
+	server_raise(s, SMTP_EV_CLOSE);
+	server_move(s, ST_CLOSED);
+}
+
+void server_leave(struct smtp_server *s, enum reply_id id)
+{
+	assert(reply_row(id)->code / 100 >= 4);
+	buf_cut(&s->out, buf_len(&s->out) - s->hidden);
+	s->hidden = 0;
+	server_say(s, id);
+	server_close(s);
+}
+
+/* What cannot be done while an answer is owed or an event waits. */
+static void settle(struct smtp_server *s)
+{
+	if (s->state == ST_CLOSED || s->owed > 0 || s->events > 0)
+		return;
+	if (s->broken) {
+		s->broken = s->out.failed = false;
+		server_leave(s, REPLY_INTERNAL); /* as far as there is room for it */
+	} else if (s->early) {
+		server_leave(s, REPLY_EARLY_TALKER);
+	} else if (s->quit) {
+		server_close(s);
+	} else if (s->stopping) {
+		server_leave(s, REPLY_SHUTDOWN);
+	} else if (s->line.n == 0 && s->line.held.cap > SMTP_IDLE_LINE) {
+		buf_free(&s->line.held);
+	}
+}
+
+/* ---- life -------------------------------------------------------------------------------------------------------- */
+
+struct smtp_server *smtp_server_new(const struct smtp_server_config *config)
+{
+	assert(config->name.n > 0);
+	assert(config->size_max > 0 && config->size_max <= INT64_MAX);
+	assert(config->rcpt_max >= SMTP_RCPT_MIN && config->rcpt_max <= SMTP_RCPT_MAX);
+	assert(config->line_max >= SMTP_TEXT_LINE_MIN);
+	assert(config->errors_max > 0 && config->idle_commands_max > 0 && config->messages_max > 0);
+	assert(config->command_timeout > 0 && config->data_timeout > 0 && config->message_timeout > 0);
+
+	struct smtp_server *s = heap_new(struct smtp_server);
+	if (!s)
+		return NULL;
+	s->config = config;
+	buf_init(&s->out, SMTP_OUTPUT_BOUND + SMTP_OUTPUT_REPLY_MAX +
+				  (config->lmtp ? config->rcpt_max * SMTP_OUTPUT_RCPT_MAX : 0));
+	buf_init(&s->line.held, SMTP_COMMAND_LINE_MAX);
+	arena_init(&s->tx.arena, config->rcpt_max * SMTP_RCPT_OCTETS + SMTP_COMMAND_LINE_MAX);
+	return s;
+}
+
+void smtp_server_free(struct smtp_server *s)
+{
+	if (!s)
+		return;
+	buf_free(&s->out);
+	buf_free(&s->line.held);
+	arena_free(&s->tx.arena);
+	heap_free(s->tx.rcpt);
+	heap_free(s->peer);
+	heap_free(s);
+}
+
+void smtp_server_start(struct smtp_server *s, mono_ms now)
+{
+	assert(s->state == ST_CONNECT);
+	assert(s->owed == 0);
+	s->now = s->since = now;
+	s->guard = true;
+	server_ask(s, SMTP_EV_CONNECT, 1);
+}
+
+/* ---- time -------------------------------------------------------------------------------------------------------- */
+
+static void tell_time(struct smtp_server *s, mono_ms now)
+{
+	if (now > s->now)
+		s->now = now;
+	if (!s->clock_late)
+		return;
+	s->clock_late = false;
+	s->since = s->now;
+	if (s->message.octets == 0)
+		s->message_since = s->now;
+}
+
+mono_ms smtp_server_deadline(const struct smtp_server *s)
+{
+	const struct smtp_server_config *config = s->config;
+	bool data = s->state == ST_TEXT || s->state == ST_CHUNK;
+
+	if (s->state == ST_CLOSED || s->owed > 0)
+		return NEVER;
+	mono_ms step = s->since + (data ? config->data_timeout : config->command_timeout);
+	if (!data && s->state != ST_CHUNKED)
+		return step;
+	mono_ms whole = s->message_since + config->message_timeout;
+	return step < whole ? step : whole;
+}
+
+void smtp_server_tick(struct smtp_server *s, mono_ms now)
+{
+	tell_time(s, now);
+	if (s->events == 0 && smtp_server_deadline(s) <= s->now)
+		server_leave(s, REPLY_TIMEOUT);
+}
+
+/* ---- octets in --------------------------------------------------------------------------------------------------- */
+
+/* Looks for the line's end, CRLF, and for a CR or LF that is not part of one (RFC 5321 2.3.8). `part` ends with the
+ * first LF, or has none. */
+static void look_for_end(const struct line *line, struct slice part, bool *ret_ended, bool *ret_bare)
+{
+	size_t n = part.n;
+	/* Behind the first CR; beyond n when there is none. */
+	size_t behind_cr = line->cr ? 0 : slice_find(part, '\r') + 1;
+
+	*ret_ended = part.p[n - 1] == '\n' && (n > 1 ? part.p[n - 2] == '\r' : line->cr);
+	*ret_bare = (part.p[n - 1] == '\n' && !*ret_ended) || (behind_cr < n && !(*ret_ended && behind_cr == n - 1));
+}
+
+static void line_ended(struct smtp_server *s)
+{
+	struct line *line = &s->line;
+	bool told = line->told, too_long = line->n > SMTP_COMMAND_LINE_MAX;
+
+	line->n = 0;
+	line->cr = line->told = false;
+	s->since = s->now;
+	if (too_long && !told)
+		server_answer(s, &(struct reply){REPLY_LINE_TOO_LONG, {server_number(s, SMTP_COMMAND_LINE_MAX)}});
+	else if (!told && !s->broken)
+		server_command(s, slice_head(buf_slice(&line->held), buf_len(&line->held) - 2));
+}
+
+/* Takes a command line, or a part of one. It is parsed where it is held: what an event lends lies there too. */
+static size_t take_line(struct smtp_server *s, struct slice in)
+{
+	struct line *line = &s->line;
+	struct slice part = slice_head(in, slice_find(in, '\n') + 1);
+	bool ended, bare;
+
+	if (line->n == 0)
+		buf_reset(&line->held);
+	look_for_end(line, part, &ended, &bare);
+	line->n += part.n;
+	line->cr = part.p[part.n - 1] == '\r';
+	if (line->n > SMTP_COMMAND_LINE_MAX + SMTP_LINE_DISCARD_MAX) {
+		server_leave(s, REPLY_LINE_ENDLESS);
+		return part.n;
+	}
+	/* Told at once: a client that ends its lines with LF alone would wait for ever. The rest, to the next CRLF, is
+	 * no command: it could be one that somebody else smuggled into the client's words. */
+	if (bare && !line->told) {
+		line->told = true;
+		server_answer(s, &(struct reply){.id = REPLY_LINE_BARE});
+	}
+	if (!line->told && line->n <= SMTP_COMMAND_LINE_MAX && !buf_add(&line->held, part))
+		s->broken = true;
+	if (ended)
+		line_ended(s);
+	return part.n;
+}
+
+/* The client sends although it has to wait for a reply that it cannot have yet. */
+static void note_early(struct smtp_server *s)
+{
+	s->early |= s->guard && s->config->refuse_early;
+}
+
+static bool can_take(const struct smtp_server *s)
+{
+	if (s->state == ST_CLOSED || s->owed > 0 || s->events > 0)
+		return false;
+	return s->state == ST_TEXT || s->state == ST_CHUNK || buf_len(&s->out) < SMTP_OUTPUT_BOUND;
+}
+
+static size_t take(struct smtp_server *s, struct slice in)
+{
+	if (s->state == ST_TEXT || s->state == ST_CHUNK) {
+		s->since = s->now;
+		return s->state == ST_TEXT ? server_text(s, in) : server_chunk(s, in);
+	}
+	size_t n = take_line(s, in);
+	if (n < in.n)
+		note_early(s);
+	return n;
+}
+
+size_t smtp_server_feed(struct smtp_server *s, struct slice in, mono_ms now)
+{
+	size_t taken = 0;
+
+	assert(s->state != ST_CONNECT || s->owed > 0);
+	tell_time(s, now);
+	if (in.n > 0)
+		note_early(s);
+	settle(s);
+	while (taken < in.n && can_take(s)) {
+		size_t n = take(s, slice_skip(in, taken));
+		assert(n > 0);
+		taken += n;
+		settle(s);
+	}
+	assert(taken <= in.n);
+	return taken;
+}
+
+/* ---- events out, answers in -------------------------------------------------------------------------------------- */
+
+bool smtp_server_next(struct smtp_server *s, struct smtp_event *ev)
+{
+	settle(s);
+	if (s->events == 0) {
+		s->late = s->owed > 0;
+		return false;
+	}
+	enum smtp_event_type type = s->event[0];
+	memmove(s->event, s->event + 1, --s->events);
+
+	*ev = (struct smtp_event){.type = type, .answer = success[type] != 0};
+	switch (type) {
+	case SMTP_EV_HELO:
+		ev->extended = s->offers_ehlo;
+		ev->text = s->text;
+		break;
+	case SMTP_EV_RCPT:
+		ev->rcpt = s->rcpt;
+		ev->address = s->address;
+		break;
+	case SMTP_EV_MAIL:
+		ev->address = s->address;
+		break;
+	case SMTP_EV_BODY:
+	case SMTP_EV_VRFY:
+	case SMTP_EV_EXPN:
+		ev->text = s->text;
+		break;
+	default:
+		break;
+	}
+	return true;
+}
+
+static void connect_answered(struct smtp_server *s, const struct reply *reply, bool good)
+{
+	if (s->early) {
+		server_leave(s, REPLY_GREETING_EARLY);
+		return;
+	}
+	if (s->stopping) {
+		server_leave(s, REPLY_SHUTDOWN);
+		return;
+	}
+	server_answer(s, reply);
+	s->no_mail = reply_row(reply->id)->code == 521;
+	server_move(s, good ? ST_START : ST_REFUSED);
+}
+
+static void dispatch(struct smtp_server *s, const struct reply *reply, const struct slice *lines, size_t count,
+		     bool good)
+{
+	switch ((enum smtp_event_type)s->asked) {
+	case SMTP_EV_CONNECT:
+		connect_answered(s, reply, good);
+		break;
+	case SMTP_EV_HELO:
+		server_helo_answered(s, reply, good);
+		break;
+	case SMTP_EV_MAIL:
+		server_mail_answered(s, reply, good);
+		break;
+	case SMTP_EV_RCPT:
+		server_rcpt_answered(s, reply, good);
+		break;
+	case SMTP_EV_DATA:
+		server_data_answered(s, reply, good);
+		break;
+	case SMTP_EV_END:
+		server_end_answered(s, reply, good);
+		break;
+	default:
+		server_answer_lines(s, reply, lines, count);
+	}
+}
+
+void smtp_server_reply_lines(struct smtp_server *s, struct reply reply, const struct slice *lines, size_t count)
+{
+	/* An answer may come back after the client went away. */
+	if (s->state == ST_CLOSED)
+		return;
+	unsigned code = reply_row(reply.id)->code;
+	bool good = code / 100 == success[s->asked];
+
+	assert(s->owed > 0);
+	assert(s->events == 0);
+	assert(good || code / 100 == 4 || code / 100 == 5);
+	assert(count == 0 || s->asked == SMTP_EV_VRFY || s->asked == SMTP_EV_EXPN);
+	if ((s->asked == SMTP_EV_CONNECT || code == 421) && reply.arg[0].n == 0)
+		reply.arg[0] = s->config->name;
+	s->since = s->now;
+	s->clock_late |= s->late;
+	s->late = false;
+	s->owed--;
+	dispatch(s, &reply, lines, count, good);
+	if (code == 421 && s->state != ST_CLOSED)
+		server_close(s);
+	settle(s);
+}
+
+void smtp_server_reply(struct smtp_server *s, struct reply reply)
+{
+	smtp_server_reply_lines(s, reply, NULL, 0);
+}
+
+void smtp_server_lost(struct smtp_server *s)
+{
+	if (s->state == ST_CLOSED)
+		return;
+	/* What nobody has pulled never happened; a transaction that the owner knows of is still his to forget. */
+	if (in_queue(s, SMTP_EV_RESET) || in_queue(s, SMTP_EV_END))
+		s->tx.open = true;
+	s->events = 0;
+	server_close(s);
+}
+
+void smtp_server_shutdown(struct smtp_server *s)
+{
+	s->stopping = true;
+	settle(s);
+}
+
+/* ---- octets out -------------------------------------------------------------------------------------------------- */
+
+struct slice smtp_server_output(const struct smtp_server *s)
+{
+	return slice_head(buf_slice(&s->out), buf_len(&s->out) - s->hidden);
+}
+
+void smtp_server_sent(struct smtp_server *s, size_t n)
+{
+	assert(n <= buf_len(&s->out) - s->hidden);
+	buf_take(&s->out, n);
+	if (buf_len(&s->out) > s->hidden)
+		return;
+	if (s->owed == 0)
+		s->guard = false;
+	if (buf_len(&s->out) == 0 && s->out.cap > SMTP_IDLE_BUFFER)
+		buf_free(&s->out);
+}
+
+const struct mail_envelope *smtp_server_envelope(const struct smtp_server *s)
+{
+	return &s->tx.envelope;
+}
+
+const struct mail_scan *smtp_server_scan(const struct smtp_server *s)
+{
+	return &s->message.scan;
+}
+
+struct slice smtp_server_peer_name(const struct smtp_server *s)
+{
+	return slice_of(s->peer, s->peer_n);
+}
+
+bool smtp_server_is_extended(const struct smtp_server *s)
+{
+	return s->extended;
+}

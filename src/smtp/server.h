@@ -1,0 +1,114 @@
+/*
+ * server: the server side of an SMTP or LMTP session, without I/O.
+ *
+ * Octets go in with the time, events come out; each event that asks for it is answered with a reply of the table in
+ * codes/replies.def; octets to send come out. The engine does syntax, order, limits and framing; its owner decides
+ * about names, addresses, mailboxes and the message's fate.
+ *
+ *	smtp_server_start(s, now)              then pull events: the first is SMTP_EV_CONNECT
+ *	taken = smtp_server_feed(s, in, now)   takes nothing while an event waits for its answer
+ *	while (smtp_server_next(s, &ev))       one event at a time
+ *		smtp_server_reply(s, reply)    for those that ask
+ *	smtp_server_output / smtp_server_sent
+ *	smtp_server_deadline -> smtp_server_tick(s, now) when it has passed
+ *
+ * RFC 5321; PIPELINING RFC 2920, SIZE RFC 1870, 8BITMIME RFC 6152, ENHANCEDSTATUSCODES RFC 2034, SMTPUTF8 RFC 6531,
+ * CHUNKING and BINARYMIME RFC 3030, DSN RFC 3461, LMTP RFC 2033.
+ */
+#ifndef SMTP_SERVER_H
+#define SMTP_SERVER_H
+
+#include "base/buf.h"
+#include "base/clock.h"
+#include "codes/reply.h"
+#include "mail/address.h"
+#include "mail/envelope.h"
+#include "mail/scan.h"
+
+/* What one listener's sessions keep to. Lent to the session for its whole life; shared by many. */
+struct smtp_server_config {
+	struct slice name; /* our host name: greeting, EHLO, 221, 421 */
+	bool lmtp;
+	bool refuse_early; /* early talkers get 554 and are closed */
+
+	uint64_t size_max;        /* octets of a message, > 0; SIZE= is offered with it */
+	size_t rcpt_max;          /* recipients of a transaction, >= SMTP_RCPT_MIN */
+	size_t line_max;          /* octets of a text line with CRLF, >= SMTP_TEXT_LINE_MIN */
+	size_t header_max;        /* octets of a header section */
+	size_t header_lines_max;
+	unsigned hops_max;        /* Received fields */
+	unsigned errors_max;      /* 5yz replies to commands in a session before 421 */
+	unsigned idle_commands_max; /* commands since the last message before 421 */
+	unsigned messages_max;    /* messages in a session before 421 */
+
+	span_ms command_timeout; /* for a command line, RFC 5321 4.5.3.2.7: 5 minutes */
+	span_ms data_timeout;    /* between two pieces of data */
+	span_ms message_timeout; /* for the whole of a message's data, so that one octet a minute ends */
+
+	bool offer_chunking, offer_binarymime, offer_smtputf8, offer_dsn, offer_pipelining, offer_8bitmime;
+	bool offer_vrfy, offer_expn, offer_help; /* listed in EHLO; the commands themselves are always answered */
+};
+
+enum smtp_event_type {
+	SMTP_EV_CONNECT, /* answer: a greeting; any but 220 refuses the session (RFC 5321 3.1) */
+	SMTP_EV_HELO,    /* EHLO, HELO or LHLO: `text` is the name. Answer REPLY_EHLO, REPLY_HELO or a refusal; the engine
+	                    adds the arguments of REPLY_EHLO and REPLY_HELO, and the extension lines */
+	SMTP_EV_MAIL,    /* answer REPLY_MAIL_OK opens the transaction. `address`, `parameters` */
+	SMTP_EV_RCPT,    /* answer 2yz adds the recipient. `address`, `rcpt` */
+	SMTP_EV_DATA,    /* DATA or the first BDAT, with one recipient at least: get ready for octets. Answer REPLY_DATA_GO
+	                    (with BDAT nothing is sent for it), or a 4yz or 5yz that ends the transaction's hope */
+	SMTP_EV_BODY,    /* `text`: octets of the message, dots undone; no answer */
+	SMTP_EV_END,     /* the message is whole and within limits: answer 250, 4yz or 5yz. LMTP: one answer for each
+	                    accepted recipient, in order. The transaction is over with the (last) answer */
+	SMTP_EV_RESET,   /* the transaction is dropped without END: forget it. No answer */
+	SMTP_EV_VRFY,    /* `text`: the argument, `smtputf8` parameter cut off. Answer */
+	SMTP_EV_EXPN,    /* the same */
+	SMTP_EV_CLOSE,   /* send what is left of the output, then close. Nothing follows */
+};
+
+struct smtp_event {
+	enum smtp_event_type type;
+	bool answer;                      /* waits for smtp_server_reply */
+	bool extended;                    /* HELO: it was EHLO or LHLO */
+	struct slice text;                /* lent until the next call that changes the session */
+	struct mail_address address;      /* MAIL, RCPT; kind MAIL_DOMAIN_NONE for <> and <postmaster> */
+	struct mail_rcpt rcpt;            /* RCPT: with its parameters */
+};
+
+struct smtp_server;
+
+/* NULL when there is no memory. `config` is lent until smtp_server_free. */
+struct smtp_server *smtp_server_new(const struct smtp_server_config *config);
+void smtp_server_free(struct smtp_server *s);
+
+void smtp_server_start(struct smtp_server *s, mono_ms now);
+/* Returns the octets taken; 0 while an event waits for an answer or is not pulled yet, or after the end. */
+size_t smtp_server_feed(struct smtp_server *s, struct slice in, mono_ms now);
+/* One event. False when there is none: more octets are wanted, or an answer. */
+bool smtp_server_next(struct smtp_server *s, struct smtp_event *ev);
+/* Answers the event that waits. Asserts that one does and that the reply's first digit can answer it. */
+void smtp_server_reply(struct smtp_server *s, struct reply reply);
+/* Answers with lines behind the first (EXPN, 211). */
+void smtp_server_reply_lines(struct smtp_server *s, struct reply reply, const struct slice *lines, size_t count);
+/* The client closed its side or the connection broke. Gives RESET if a transaction was open, then CLOSE. */
+void smtp_server_lost(struct smtp_server *s);
+/* Our server is stopping: 421 as soon as no answer is owed; a message that waits for its commit gets its answer first. */
+void smtp_server_shutdown(struct smtp_server *s);
+/* To be called when the deadline has passed: 421 4.4.2 and CLOSE. */
+void smtp_server_tick(struct smtp_server *s, mono_ms now);
+mono_ms smtp_server_deadline(const struct smtp_server *s);
+
+/* Octets to send, lent until the next call; then say how many went out. Batched: pull it when next gives no more. */
+struct slice smtp_server_output(const struct smtp_server *s);
+void smtp_server_sent(struct smtp_server *s, size_t n);
+
+/* The open transaction, lent until it ends. Recipients are those accepted so far. */
+const struct mail_envelope *smtp_server_envelope(const struct smtp_server *s);
+/* What the scanner found in the message so far; good until the transaction ends. */
+const struct mail_scan *smtp_server_scan(const struct smtp_server *s);
+/* The name that the client gave in HELO or EHLO; empty before. */
+struct slice smtp_server_peer_name(const struct smtp_server *s);
+/* Whether the client said EHLO (or LHLO). */
+bool smtp_server_is_extended(const struct smtp_server *s);
+
+#endif

@@ -1,0 +1,193 @@
+/*
+ * server_private: what the parts of the server engine share.
+ *
+ * server.c          events, answers, output, time; the state and its moves
+ * server_command.c  command lines: the table of commands
+ * server_param.c    the parameters of MAIL and RCPT
+ * server_data.c     the octets of messages: DATA and BDAT
+ */
+#ifndef SMTP_SERVER_PRIVATE_H
+#define SMTP_SERVER_PRIVATE_H
+
+#include <assert.h>
+
+#include "base/arena.h"
+#include "smtp/limits.h"
+#include "smtp/server.h"
+
+/* The diagram stands in server.c, above the table of moves. */
+enum server_state {
+	ST_CONNECT, /* the greeting waits for the owner's answer */
+	ST_REFUSED, /* greeted with a refusal: only QUIT */
+	ST_START,   /* greeted; no EHLO yet */
+	ST_READY,   /* no transaction */
+	ST_MAIL,    /* a transaction without an accepted recipient */
+	ST_RCPT,    /* a transaction with one recipient at least */
+	ST_TEXT,    /* behind 354: octets until the final dot */
+	ST_CHUNK,   /* the octets of a BDAT, wanted or refused */
+	ST_CHUNKED, /* between two chunks of a message */
+	ST_FAILED,  /* behind a refused chunk that was not the last */
+	ST_END,     /* the message is whole and waits for the owner's answer */
+	ST_CLOSED,
+	ST_COUNT
+};
+#define ST(state) (1u << (state))
+
+/* Where the octets of DATA stand: enough to tell CRLF.CRLF from everything like it. */
+enum dot_state {
+	DOT_LINE_START, /* at the start, or behind CRLF */
+	DOT_LINE,
+	DOT_CR,     /* behind a CR that was given on */
+	DOT_DOT,    /* behind a dot at the start of a line; the dot is not given on */
+	DOT_DOT_CR, /* and behind a CR after it, held back */
+};
+
+/* The transaction: one reset, server_reset_transaction. */
+struct transaction {
+	bool open;    /* the owner knows of it: RESET is due when it is dropped */
+	size_t tries; /* RCPT commands */
+	size_t rcpt_cap;
+	struct mail_rcpt *rcpt;
+	struct arena arena; /* the texts of the envelope */
+	struct mail_envelope envelope;
+};
+
+/* The octets of a message. They outlive the transaction when it is dropped for their sake: the end is still to be
+ * found. One reset, at DATA and at the first BDAT. */
+struct message {
+	struct mail_scan scan;
+	uint64_t octets;
+	size_t recipients; /* accepted: how many replies LMTP owes at the end */
+	enum dot_state dot;
+	bool by_bdat;
+	bool binary;  /* BODY=BINARYMIME: CR, LF and NUL may stand anywhere in the body */
+	bool dropped; /* faulty: the owner was told to forget it, the rest is thrown away */
+};
+
+struct chunk {
+	uint64_t size, left;
+	bool last;
+	bool refused;            /* octets are thrown away, the reply is hidden until they have come */
+	enum server_state after; /* where a refused chunk leads */
+};
+
+/* The line that is being read. */
+struct line {
+	size_t n;        /* octets so far */
+	bool cr;         /* the last was CR */
+	bool told;       /* refused already: the rest is skipped to CRLF */
+	struct buf held; /* an unfinished line, or one whose event is lent */
+};
+
+#define EVENTS 3
+
+struct smtp_server {
+	const struct smtp_server_config *config;
+	enum server_state state;
+
+	/* Events that wait to be pulled; the last of them, or the last pulled, may ask for answers. */
+	uint8_t event[EVENTS], events;
+	uint8_t asked;               /* smtp_event_type that `owed` counts for */
+	size_t owed;                 /* answers still to come */
+	bool late;                   /* the owner went on without answering */
+	struct slice text;           /* BODY, HELO, VRFY, EXPN */
+	struct mail_address address; /* MAIL, RCPT */
+	struct mail_rcpt rcpt;       /* RCPT */
+
+	struct buf out;
+	size_t hidden; /* octets at the end of `out`: the reply to a chunk that is still coming */
+
+	bool extended;    /* EHLO or LHLO was accepted */
+	bool offers_ehlo; /* the greeting that is being answered is EHLO or LHLO */
+	bool no_mail;     /* the greeting was 521 */
+	bool taken;       /* LMTP: the message was accepted for a recipient */
+	bool mail_tried;  /* MAIL was sent since the last transaction ended (LMTP: BDAT LAST draws no reply) */
+	bool guard;       /* the client has to wait for what is in `out` */
+	bool early;       /* it did not */
+	bool quit, stopping;
+	bool broken; /* memory ran out: 421 as soon as it can be */
+	char *peer;  /* name in HELO or EHLO */
+	size_t peer_n;
+	char digits[20]; /* a number in a reply */
+
+	unsigned errors, idle_commands, messages;
+	uint64_t discarded; /* octets of refused chunks */
+
+	/* Time: `now` is the last that we were told. An answer that came late leaves its own time unknown: the clocks
+	 * that it starts are set at the next call that tells the time. */
+	mono_ms now, since, message_since;
+	bool clock_late;
+
+	struct line line;
+	struct transaction tx;
+	struct message message;
+	struct chunk chunk;
+};
+
+/* What this listener offers, checked parameters and commands included. */
+enum feature {
+	FEATURE_PIPELINING = 1,
+	FEATURE_8BITMIME = 2,
+	FEATURE_SMTPUTF8 = 4,
+	FEATURE_CHUNKING = 8,
+	FEATURE_BINARYMIME = 16,
+	FEATURE_DSN = 32,
+	FEATURE_VRFY = 64,
+	FEATURE_EXPN = 128,
+	FEATURE_HELP = 256,
+};
+unsigned server_features(const struct smtp_server_config *config);
+
+/* ---- server.c ---- */
+
+void server_move(struct smtp_server *s, enum server_state to);
+/* An event without answer, and one that asks for `answers`. */
+void server_raise(struct smtp_server *s, enum smtp_event_type type);
+void server_ask(struct smtp_server *s, enum smtp_event_type type, size_t answers);
+/* Give a reply; 5yz counts as one error of the client. */
+void server_answer(struct smtp_server *s, const struct reply *reply);
+void server_answer_lines(struct smtp_server *s, const struct reply *reply, const struct slice *lines, size_t count);
+/* LMTP: the same reply for each recipient, perhaps none. */
+void server_answer_each(struct smtp_server *s, const struct reply *reply, size_t times);
+/* The same, with our name as its argument. */
+void server_say(struct smtp_server *s, enum reply_id id);
+/* The transaction ends without END: RESET if the owner knows of it. */
+void server_drop(struct smtp_server *s);
+/* The transaction's texts and recipients are forgotten. */
+void server_reset_transaction(struct smtp_server *s);
+void server_close(struct smtp_server *s);
+/* Say 421 and close. */
+void server_leave(struct smtp_server *s, enum reply_id id);
+struct slice server_number(struct smtp_server *s, uint64_t number);
+
+/* ---- server_command.c ---- */
+
+/* Run one command line, without its CRLF. */
+void server_command(struct smtp_server *s, struct slice line);
+/* One more command that brings no message on; false when the session has had enough of them and is over. */
+bool server_count_idle(struct smtp_server *s);
+/* The owner's answers to HELO, MAIL and RCPT. */
+void server_helo_answered(struct smtp_server *s, const struct reply *reply, bool good);
+void server_mail_answered(struct smtp_server *s, const struct reply *reply, bool good);
+void server_rcpt_answered(struct smtp_server *s, const struct reply *reply, bool good);
+
+/* ---- server_param.c ---- */
+
+/* Read the parameters behind a path into the envelope, or into s->rcpt. False with the refusal when they are not good.
+ */
+bool server_mail_params(struct smtp_server *s, struct slice params, struct reply *ret);
+bool server_rcpt_params(struct smtp_server *s, struct slice params, struct reply *ret);
+
+/* ---- server_data.c ---- */
+
+/* Take octets in ST_TEXT or ST_CHUNK; returns how many. */
+size_t server_text(struct smtp_server *s, struct slice in);
+size_t server_chunk(struct smtp_server *s, struct slice in);
+/* DATA, in a state where it is legal. */
+void server_data(struct smtp_server *s);
+/* BDAT in any state; `refusal` is NULL when the state is right for it. */
+void server_bdat(struct smtp_server *s, struct slice arg, const struct reply *refusal);
+void server_data_answered(struct smtp_server *s, const struct reply *reply, bool good);
+void server_end_answered(struct smtp_server *s, const struct reply *reply, bool good);
+
+#endif

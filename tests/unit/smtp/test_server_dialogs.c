@@ -1,0 +1,577 @@
+/*
+ * Dialogs with the server engine: what the client sends, what it hears, what the owner is told. Each is run whole,
+ * octet by octet, and cut at every point, with the same outcome.
+ */
+#include "test.h"
+
+#include "server_desk.h"
+
+#define STEPS 14
+
+enum knob {
+	LMTP = 1,
+	NO_EXTENSIONS = 2,
+	DATA_LATER = 4, /* the owner answers DATA with 451 */
+	TALKATIVE = 8,  /* early talkers are not refused */
+	SMALL = 16,     /* size_max 30 */
+};
+
+/* `hears` are reply codes with their enhanced codes, in order: "250 2.1.0, 354". */
+struct step {
+	struct slice says;
+	const char *hears;
+};
+
+struct dialog {
+	const char *name;
+	unsigned knobs;
+	struct step steps[STEPS];
+	const char *events;
+};
+
+/* clang-format off */
+#define S(text) {(text), sizeof(text) - 1}
+/* clang-format on */
+/* clang-format off */
+#define EHLO {S("EHLO a.example\r\n"), "250"}
+/* clang-format on */
+#define HELLO "CONNECT\nEHLO a.example\n"
+
+/* clang-format off */
+static const struct dialog dialogs[] = {
+	{"a message by DATA", 0,
+	 {{S(""), "220"}, EHLO,
+	  {S("MAIL FROM:<s@a.example>\r\n"), "250 2.1.0"}, {S("RCPT TO:<r@example.com>\r\n"), "250 2.1.5"},
+	  {S("DATA\r\n"), "354"}, {S("A: b\r\n\r\nhi\r\n.\r\n"), "250 2.6.0"}, {S("QUIT\r\n"), "221 2.0.0"}},
+	 HELLO "MAIL s@a.example\nRCPT r@example.com\nDATA\n"
+	 "END s@a.example -> r@example.com: A: b\\r\\n\\r\\nhi\\r\\n\nCLOSE\n"},
+	{"pipelined groups, verbs of any case, the next group behind the data", 0,
+	 {{S(""), "220"}, EHLO,
+	  {S("mail from:<s@a.example>\r\nRcpt To:<r@example.com>\r\nRCPT TO:<q@example.com>\r\ndata\r\n"),
+	   "250 2.1.0, 250 2.1.5, 250 2.1.5, 354"},
+	  {S("x\r\n.\r\nMAIL FROM:<>\r\nRCPT TO:<r@example.com>\r\nDATA\r\n"),
+	   "250 2.6.0, 250 2.1.0, 250 2.1.5, 354"},
+	  {S(".\r\nQUIT\r\n"), "250 2.6.0, 221 2.0.0"}},
+	 HELLO "MAIL s@a.example\nRCPT r@example.com\nRCPT q@example.com\nDATA\n"
+	 "END s@a.example -> r@example.com,q@example.com: x\\r\\n\n"
+	 "MAIL \nRCPT r@example.com\nDATA\nEND  -> r@example.com: \nCLOSE\n"},
+	{"dots at line starts are undone", 0,
+	 {{S(""), "220"}, EHLO, {S("MAIL FROM:<s@a.example>\r\nRCPT TO:<r@example.com>\r\nDATA\r\n"),
+	   "250 2.1.0, 250 2.1.5, 354"},
+	  {S("..\r\n.a\r\n\r\n..b\r\n...\r\na.\r\n.\r\n"), "250 2.6.0"}},
+	 HELLO "MAIL s@a.example\nRCPT r@example.com\nDATA\n"
+	 "END s@a.example -> r@example.com: .\\r\\na\\r\\n\\r\\n.b\\r\\n..\\r\\na.\\r\\n\n"},
+	{"HELO allows no parameters and lists nothing", 0,
+	 {{S(""), "220"}, {S("HELO a.example\r\n"), "250"}, {S("MAIL FROM:<s@a.example> SIZE=3\r\n"), "555 5.5.4"},
+	  {S("MAIL FROM:<s@a.example>\r\n"), "250 2.1.0"},
+	  {S("RCPT TO:<r@example.com> NOTIFY=NEVER\r\n"), "555 5.5.4"},
+	  {S("RCPT TO:<r@example.com>\r\nRSET\r\n"), "250 2.1.5, 250 2.0.0"}},
+	 "CONNECT\nHELO a.example\nMAIL s@a.example\nRCPT r@example.com\nRESET\n"},
+	{"EHLO with a name that is none, and one that policy refuses", 0,
+	 {{S(""), "220"}, {S("EHLO\r\n"), "501"}, {S("EHLO a b\r\n"), "501"}, {S("HELO -\r\n"), "501"},
+	  {S("EHLO \xc3\xa9.example\r\n"), "501"}, {S("EHLO refused.example\r\n"), "550"},
+	  {S("MAIL FROM:<s@a.example>\r\n"), "503 5.5.1"}, {S("EHLO [192.0.2.1]\r\n"), "250"},
+	  {S("EHLO [IPv6:::1] \r\n"), "250"}},
+	 "CONNECT\nEHLO refused.example\nEHLO [192.0.2.1]\nEHLO [IPv6:::1]\n"},
+	{"EHLO again resets the transaction, a refused one does not", 0,
+	 {{S(""), "220"}, EHLO, {S("MAIL FROM:<s@a.example>\r\n"), "250 2.1.0"},
+	  {S("EHLO refused.example\r\n"), "550"},
+	  {S("RCPT TO:<r@example.com>\r\n"), "250 2.1.5"}, {S("HELO b.example\r\n"), "250"},
+	  {S("RCPT TO:<r@example.com>\r\n"), "503 5.5.1"}},
+	 HELLO "MAIL s@a.example\nEHLO refused.example\nRCPT r@example.com\nHELO b.example\nRESET\n"},
+	{"commands out of order leave the state", 0,
+	 {{S(""), "220"},
+	  {S("RCPT TO:<r@example.com>\r\nMAIL FROM:<s@a.example>\r\nDATA\r\n"), "503 5.5.1, 503 5.5.1, 503 5.5.1"},
+	  {S("NOOP\r\nRSET\r\nNOOP with words\r\nHELP\r\nVRFY u\r\n"),
+	   "250 2.0.0, 250 2.0.0, 250 2.0.0, 214 2.0.0, 252 2.5.0"},
+	  EHLO, {S("RCPT TO:<r@example.com>\r\n"), "503 5.5.1"}, {S("DATA\r\n"), "503 5.5.1"},
+	  {S("MAIL FROM:<s@a.example>\r\nMAIL FROM:<t@a.example>\r\nDATA\r\n"), "250 2.1.0, 503 5.5.1, 503 5.5.1"},
+	  {S("RCPT TO:<r@example.com>\r\nMAIL FROM:<t@a.example>\r\nDATA\r\n"), "250 2.1.5, 503 5.5.1, 354"},
+	  {S(".\r\n"), "250 2.6.0"}},
+	 "CONNECT\nVRFY u\nEHLO a.example\nMAIL s@a.example\nRCPT r@example.com\nDATA\n"
+	 "END s@a.example -> r@example.com: \n"},
+	{"every RCPT refused: 554 to DATA, and RSET clears", 0,
+	 {{S(""), "220"}, EHLO,
+	  {S("MAIL FROM:<s@a.example>\r\nRCPT TO:<unknown@example.com>\r\nRCPT TO:<later@example.com>\r\nDATA\r\n"),
+	   "250 2.1.0, 550 5.1.1, 451 4.3.0, 554 5.5.1"},
+	  {S("RSET\r\nDATA\r\n"), "250 2.0.0, 503 5.5.1"}},
+	 HELLO "MAIL s@a.example\nRCPT unknown@example.com\nRCPT later@example.com\nRESET\n"},
+	{"one RCPT of three is enough", 0,
+	 {{S(""), "220"}, EHLO,
+	  {S("MAIL FROM:<s@a.example>\r\nRCPT TO:<r@example.com>\r\nRCPT TO:<unknown@example.com>\r\n"
+	     "RCPT TO:<moved@example.com>\r\n"
+	     "RCPT TO:<forward@example.com>\r\nRCPT TO:<hidden@example.com>\r\nRCPT TO:<shown@example.com>\r\n"
+	     "DATA\r\n"),
+	   "250 2.1.0, 250 2.1.5, 550 5.1.1, 551 5.1.6, 251 2.1.5, 550 5.6.8, 250 2.1.5, 354"},
+	  {S(".\r\n"), "250 2.6.0"}},
+	 HELLO "MAIL s@a.example\nRCPT r@example.com\nRCPT unknown@example.com\nRCPT moved@example.com\n"
+	 "RCPT forward@example.com\n"
+	 "RCPT hidden@example.com\nRCPT shown@example.com\nDATA\n"
+	 "END s@a.example -> r@example.com,forward@example.com,shown@example.com: \n"},
+	{"a refused MAIL leaves no envelope", 0,
+	 {{S(""), "220"}, EHLO, {S("MAIL FROM:<refused@a.example>\r\nRCPT TO:<r@example.com>\r\nDATA\r\n"),
+	   "550 5.7.1, 503 5.5.1, 503 5.5.1"},
+	  {S("MAIL FROM:<later@a.example>\r\nMAIL FROM:<s@a.example>\r\n"), "451 4.3.0, 250 2.1.0"},
+	  {S("QUIT\r\n"), "221 2.0.0"}},
+	 HELLO "MAIL refused@a.example\nMAIL later@a.example\nMAIL s@a.example\nRESET\nCLOSE\n"},
+	{"the owner refuses DATA: the transaction is over", DATA_LATER,
+	 {{S(""), "220"}, EHLO, {S("MAIL FROM:<s@a.example>\r\nRCPT TO:<r@example.com>\r\nDATA\r\n"),
+	   "250 2.1.0, 250 2.1.5, 451 4.3.2"},
+	  {S("DATA\r\n"), "503 5.5.1"}, {S("MAIL FROM:<s@a.example>\r\n"), "250 2.1.0"}},
+	 HELLO "MAIL s@a.example\nRCPT r@example.com\nDATA\nRESET\nMAIL s@a.example\n"},
+	{"the message is refused or deferred by the owner", 0,
+	 {{S(""), "220"}, EHLO, {S("MAIL FROM:<spam@a.example>\r\nRCPT TO:<r@example.com>\r\nDATA\r\n"),
+	   "250 2.1.0, 250 2.1.5, 354"},
+	  {S("x\r\n.\r\nMAIL FROM:<busy@a.example>\r\nRCPT TO:<r@example.com>\r\nDATA\r\n"),
+	   "550 5.7.1, 250 2.1.0, 250 2.1.5, 354"},
+	  {S("x\r\n.\r\nDATA\r\n"), "451 4.3.0, 503 5.5.1"}},
+	 HELLO "MAIL spam@a.example\nRCPT r@example.com\nDATA\nEND spam@a.example -> r@example.com: x\\r\\n\n"
+	 "MAIL busy@a.example\nRCPT r@example.com\nDATA\nEND busy@a.example -> r@example.com: x\\r\\n\n"},
+	{"verbs that are known but not served, and unknown ones (B6)", 0,
+	 {{S(""), "220"}, EHLO,
+	  {S("STARTTLS\r\nAUTH PLAIN\r\nETRN a\r\nATRN\r\nTURN\r\nBURL x\r\nSEND FROM:<a@b>\r\nSOML FROM:<a@b>\r\n"
+	     "SAML FROM:<a@b>\r\n"),
+	   "502 5.5.1, 502 5.5.1, 502 5.5.1, 502 5.5.1, 502 5.5.1, 502 5.5.1, 502 5.5.1, 502 5.5.1, 502 5.5.1"},
+	  {S("DEBUG\r\nWIZ\r\nKILL\r\n\r\nXCLIENT a\r\n MAIL FROM:<a@b>\r\nRCPTTO:<a@b>\r\n"),
+	   "500 5.5.1, 500 5.5.1, 500 5.5.1, 500 5.5.1, 500 5.5.1, 500 5.5.1, 500 5.5.1"}},
+	 HELLO},
+	{"arguments where none may be, none where one has to be, blanks at the end", 0,
+	 {{S(""), "220"}, EHLO, {S("DATA now\r\n"), "501 5.5.4"},
+	  {S("RSET now\r\nMAIL\r\nRCPT\r\nVRFY\r\nEXPN \r\nRSET \t \r\n"),
+	   "501 5.5.4, 501 5.5.4, 503 5.5.1, 501 5.5.4, 501 5.5.4, 250 2.0.0"}, {S("QUIT now\r\n"), "501 5.5.4"},
+	  {S("QUIT \r\n"), "221 2.0.0"}},
+	 HELLO "CLOSE\n"},
+	{"malformed paths", 0,
+	 {{S(""), "220"}, EHLO,
+	  {S("MAIL\tFROM:<s@a.example>\r\nMAIL s@a.example\r\nMAIL FROM: <s@a.example>\r\n"
+	     "MAIL FROM:s@a.example\r\nMAIL FROM:<s@a.example\r\n"
+	     "MAIL FROM:<s@a.example>SIZE=1\r\nMAIL FROM:<postmaster>\r\nMAIL FROM:<s@a@b>\r\nMAIL FROM:<s>\r\n"),
+	   "500 5.5.1, 501 5.5.2, 501 5.1.7, 501 5.1.7, 501 5.1.7, 501 5.1.7, 501 5.1.7, 501 5.1.7, 501 5.1.7"},
+	  {S("MAIL FROM:<@x.example,@y.example:s@a.example>\r\nRCPT TO:<>\r\nRCPT FROM:<r@example.com>\r\n"
+	     "RCPT TO:<Postmaster>\r\n"),
+	   "250 2.1.0, 501 5.1.3, 501 5.5.2, 250 2.1.5"}},
+	 HELLO "MAIL s@a.example\nRCPT Postmaster\n"},
+	{"parts of a path that are too long", 0,
+	 {{S(""), "220"}, EHLO,
+	  {S("MAIL FROM:<aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa@a.example>\r\n"
+	     "MAIL FROM:<s@a.example>\r\n"
+	     "RCPT TO:<aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa@a.example>\r\n"),
+	   "501 5.1.7, 250 2.1.0, 501 5.1.3"}},
+	 HELLO "MAIL s@a.example\n"},
+	{"parameters of MAIL", 0,
+	 {{S(""), "220"}, EHLO,
+	  {S("MAIL FROM:<s@a.example> SIZE=100000 body=8bitMIME SMTPUTF8 RET=hdrs ENVID=QQ+2B+3D\r\nRSET\r\n"),
+	   "250 2.1.0, 250 2.0.0"},
+	  {S("MAIL FROM:<> RET=FULL BODY=7BIT\r\nRSET\r\nMAIL FROM:<> BODY=BINARYMIME\r\nRSET\r\n"),
+	   "250 2.1.0, 250 2.0.0, 250 2.1.0, 250 2.0.0"}},
+	 HELLO "MAIL s@a.example size=100000 body=1 ret=2 utf8 envid=QQ+2B+3D\nRESET\nMAIL  ret=1\nRESET\n"
+	 "MAIL  body=2\nRESET\n"},
+	{"parameters of MAIL that are refused (B9, B10, S27)", 0,
+	 {{S(""), "220"}, EHLO,
+	  {S("MAIL FROM:<a@b> SIZE=100001\r\nMAIL FROM:<a@b> SIZE=99999999999999999999\r\n"
+	     "MAIL FROM:<a@b> SIZE=18446744073709551616\r\n"
+	     "MAIL FROM:<a@b> SIZE=-1\r\nMAIL FROM:<a@b> SIZE=\r\nMAIL FROM:<a@b> SIZE\r\n"
+	     "MAIL FROM:<a@b> SIZE=000000000000000000001\r\n"
+	     "MAIL FROM:<a@b> SIZE=1 size=1\r\n"),
+	   "552 5.3.4, 552 5.3.4, 552 5.3.4, 501 5.5.4, 501 5.5.4, 501 5.5.4, 501 5.5.4, 501 5.5.4"},
+	  {S("MAIL FROM:<a@b> AUTH=\"\r\nMAIL FROM:<a@b> \"\r\nMAIL FROM:<a@b> =\r\nMAIL FROM:<a@b>  RET=FULL\r\n"
+	     "MAIL FROM:<a@b> NOTIFY=NEVER\r\nMAIL FROM:<a@b> BODY=9BIT\r\n"),
+	   "555 5.5.4, 501 5.5.4, 501 5.5.4, 501 5.5.4, 555 5.5.4, 501 5.5.4"}},
+	 HELLO},
+	{"DSN parameters of MAIL that are refused (RFC 3461 4.3 to 4.5, S27)", 0,
+	 {{S(""), "220"}, EHLO,
+	  {S("MAIL FROM:<a@b> SMTPUTF8=1\r\nMAIL FROM:<a@b> RET=SOME\r\nMAIL FROM:<a@b> RET=FULL RET=FULL\r\n"
+	     "MAIL FROM:<a@b> ENVID=a ENVID=a\r\nMAIL FROM:<a@b> ENVID=a+0Db\r\nMAIL FROM:<a@b> ENVID=a+0Ab\r\n"
+	     "MAIL FROM:<a@b> ENVID=a+00b\r\n"
+	     "MAIL FROM:<a@b> ENVID=a+2bb\r\nMAIL FROM:<a@b> ENVID=a+2\r\nMAIL FROM:<a@b> ENVID=a=b\r\n"
+	     "MAIL FROM:<a@b> ENVID=\r\n"
+	     "MAIL FROM:<a@b> ENVID=\xc3\xa9\r\n"
+	     "MAIL FROM:<a@b> ENVID=aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\r\n"),
+	   "501 5.5.4, 501 5.5.4, 501 5.5.4, 501 5.5.4, 501 5.5.4, 501 5.5.4, 501 5.5.4, 501 5.5.4, 501 5.5.4, "
+	   "501 5.5.4, 501 5.5.4, "
+	   "501 5.5.4, 501 5.5.4"}},
+	 HELLO},
+	{"parameters of RCPT are kept as given", 0,
+	 {{S(""), "220"}, EHLO, {S("MAIL FROM:<s@a.example>\r\n"), "250 2.1.0"},
+	  {S("RCPT TO:<r@example.com> NOTIFY=success,Failure,DELAY ORCPT=rfc822;R+2Bx@Example.com\r\n"
+	     "RCPT TO:<r@example.com> notify=never\r\n"
+	     "RCPT TO:<r@example.com> ORCPT=x400;\r\n"), "250 2.1.5, 250 2.1.5, 250 2.1.5"}},
+	 HELLO "MAIL s@a.example\nRCPT r@example.com notify=14 orcpt=rfc822;R+2Bx@Example.com\n"
+	 "RCPT r@example.com notify=1\n"
+	 "RCPT r@example.com orcpt=x400;\n"},
+	{"parameters of RCPT that are refused (RFC 3461 4.1, 4.2, 4.5; S27)", 0,
+	 {{S(""), "220"}, EHLO, {S("MAIL FROM:<s@a.example>\r\n"), "250 2.1.0"},
+	  {S("RCPT TO:<r@b> NOTIFY=NEVER,DELAY\r\nRCPT TO:<r@b> NOTIFY=\r\nRCPT TO:<r@b> NOTIFY=DELAY,\r\n"
+	     "RCPT TO:<r@b> NOTIFY=DELAY NOTIFY=DELAY\r\n"
+	     "RCPT TO:<r@b> ORCPT=r@b\r\nRCPT TO:<r@b> ORCPT=;r\r\nRCPT TO:<r@b> ORCPT=a.b;r\r\n"
+	     "RCPT TO:<r@b> ORCPT=rfc822;a+0D+0Ab\r\n"
+	     "RCPT TO:<r@b> ORCPT=rfc822;+00\r\nRCPT TO:<r@b> ORCPT=rfc822;a ORCPT=rfc822;a\r\n"
+	     "RCPT TO:<r@b> ORCPT=utf-8;\xc3\xa9@b\r\n"
+	     "RCPT TO:<r@b> SIZE=1\r\n"),
+	   "501 5.5.4, 501 5.5.4, 501 5.5.4, 501 5.5.4, 501 5.5.4, 501 5.5.4, 501 5.5.4, 501 5.5.4, 501 5.5.4, "
+	   "501 5.5.4, 501 5.5.4, "
+	   "555 5.5.4"}},
+	 HELLO "MAIL s@a.example\n"},
+	{"internationalised addresses need SMTPUTF8", 0,
+	 {{S(""), "220"}, EHLO, {S("MAIL FROM:<\xc3\xa9@a.example>\r\n"), "550 5.6.7"},
+	  {S("MAIL FROM:<s@a.example>\r\n"), "250 2.1.0"},
+	  {S("RCPT TO:<\xc3\xa9@example.com>\r\nRSET\r\n"), "553 5.6.7, 250 2.0.0"},
+	  {S("MAIL FROM:<\xc3\xa9@a.example> SMTPUTF8\r\n"
+	     "RCPT TO:<\xc3\xa9@example.com> ORCPT=utf-8;\xc3\xa9@b\r\n"), "250 2.1.0, 250 2.1.5"},
+	  {S("RCPT TO:<\xc3@example.com>\r\nRCPT TO:<r@example.com> ORCPT=utf-8;\xc3@b\r\n"),
+	   "501 5.1.3, 501 5.5.4"}},
+	 HELLO "MAIL s@a.example\nRESET\nMAIL \xc3\xa9@a.example utf8\n"
+	 "RCPT \xc3\xa9@example.com orcpt=utf-8;\xc3\xa9@b\n"},
+	{"VRFY, EXPN, HELP", 0,
+	 {{S(""), "220"}, EHLO, {S("VRFY \xc3\xa9 smtputf8\r\nVRFY \xc3\xa9\r\nVRFY \xc3\r\nEXPN list\r\n"
+	    "EXPN other\r\n"),
+	   "252 2.5.0, 252 2.5.0, 500 5.5.2, 250 2.1.5, 502 5.5.1"},
+	  {S("HELP\r\nHELP mail\r\nHELP LHLO\r\nHELP \xc3\r\n"), "214 2.0.0, 214 2.0.0, 504 5.5.4, 504 5.5.4"}},
+	 HELLO "VRFY \xc3\xa9\nVRFY \xc3\xa9\nEXPN list\nEXPN other\n"},
+	{"what is not offered is unknown", NO_EXTENSIONS,
+	 {{S(""), "220"}, EHLO,
+	  {S("MAIL FROM:<a@b> BODY=8BITMIME\r\nMAIL FROM:<a@b> SMTPUTF8\r\nMAIL FROM:<a@b> RET=FULL\r\n"
+	     "MAIL FROM:<\xc3\xa9@b>\r\nVRFY \xc3\xa9\r\n"),
+	   "555 5.5.4, 555 5.5.4, 555 5.5.4, 550 5.6.7, 500 5.5.2"},
+	  {S("MAIL FROM:<a@b> SIZE=3\r\nRCPT TO:<r@example.com>\r\nBDAT 5 LAST\r\nQUIT\nNOOP\r\n"),
+	   "250 2.1.0, 250 2.1.5, 502 5.5.1, 250 2.0.0"},
+	  {S("DATA\r\n"), "503 5.5.1"}},
+	 HELLO "MAIL a@b size=3\nRCPT r@example.com\nRESET\n"},
+	{"a message by BDAT, pipelined (RFC 3030 4.2)", 0,
+	 {{S(""), "220"}, EHLO,
+	  {S("MAIL FROM:<s@a.example> BODY=BINARYMIME\r\nRCPT TO:<r@example.com>\r\nBDAT 8\r\nA: b\r\n\r\n"
+	     "BDAT 4\r\n\r\0\n.BDAT 0 LAST\r\n"
+	     "MAIL FROM:<t@a.example>\r\nQUIT\r\n"),
+	   "250 2.1.0, 250 2.1.5, 250 2.5.0, 250 2.5.0, 250 2.6.0, 250 2.1.0, 221 2.0.0"}},
+	 HELLO "MAIL s@a.example body=2\nRCPT r@example.com\nDATA\n"
+	 "END s@a.example -> r@example.com: A: b\\r\\n\\r\\n\\r\\00\\n.\n"
+	 "MAIL t@a.example\nRESET\nCLOSE\n"},
+	{"BDAT of nothing, and dots in chunks stay", 0,
+	 {{S(""), "220"}, EHLO, {S("MAIL FROM:<s@a.example>\r\nRCPT TO:<r@example.com>\r\nBDAT 0 LAST\r\n"),
+	   "250 2.1.0, 250 2.1.5, 250 2.6.0"},
+	  {S("MAIL FROM:<s@a.example>\r\nRCPT TO:<r@example.com>\r\nbdat 3\r\n.\r\nBDAT 00004 last\r\n..\r\n"),
+	   "250 2.1.0, 250 2.1.5, 250 2.5.0, 250 2.6.0"}},
+	 HELLO "MAIL s@a.example\nRCPT r@example.com\nDATA\nEND s@a.example -> r@example.com: \n"
+	 "MAIL s@a.example\nRCPT r@example.com\nDATA\nEND s@a.example -> r@example.com: .\\r\\n..\\r\\n\n"},
+	{"BDAT at the wrong time: its octets are no commands", 0,
+	 {{S(""), "220"}, {S("BDAT 6\r\nNOOP\r\nNOOP\r\n"), "503 5.5.1, 250 2.0.0"}, EHLO,
+	  {S("BDAT 6 LAST\r\nNOOP\r\nMAIL FROM:<s@a.example>\r\nBDAT 6\r\nRSET\r\nRCPT TO:<r@example.com>\r\n"),
+	   "503 5.5.1, 250 2.1.0, 503 5.5.1, 503 5.5.1"},
+	  {S("BDAT 6\r\nRSET\r\nBDAT 3 LAST\r\n...DATA\r\n"), "503 5.5.1, 503 5.5.1, 503 5.5.1"},
+	  {S("MAIL FROM:<s@a.example>\r\nRCPT TO:<unknown@example.com>\r\nBDAT 6 LAST\r\nQUIT\r\n"
+	     "MAIL FROM:<s@a.example>\r\n"),
+	   "250 2.1.0, 550 5.1.1, 554 5.5.1, 250 2.1.0"}},
+	 HELLO "MAIL s@a.example\nRESET\nMAIL s@a.example\nRCPT unknown@example.com\nRESET\nMAIL s@a.example\n"},
+	{"BDAT and DATA do not mix (RFC 3030 2, 3)", 0,
+	 {{S(""), "220"}, EHLO, {S("MAIL FROM:<s@a.example> BODY=BINARYMIME\r\nRCPT TO:<r@example.com>\r\n"
+	    "DATA\r\n"), "250 2.1.0, 250 2.1.5, 503 5.5.1"},
+	  {S("BDAT 3\r\nabcDATA\r\n"), "250 2.5.0, 503 5.5.1"},
+	  {S("MAIL FROM:<s@a.example>\r\nRCPT TO:<r@example.com>\r\nBDAT 2 LAST\r\n\r\n"),
+	   "503 5.5.1, 503 5.5.1, 250 2.6.0"}, {S("BDAT 1 LAST\r\nxDATA\r\n"), "503 5.5.1, 503 5.5.1"}},
+	 HELLO "MAIL s@a.example body=2\nRCPT r@example.com\nDATA\nEND s@a.example -> r@example.com: abc\\r\\n\n"},
+	{"RSET and EHLO between chunks drop the message", 0,
+	 {{S(""), "220"}, EHLO, {S("MAIL FROM:<s@a.example>\r\nRCPT TO:<r@example.com>\r\nBDAT 3\r\nabcRSET\r\n"
+	    "BDAT 3 LAST\r\nabc"),
+	   "250 2.1.0, 250 2.1.5, 250 2.5.0, 250 2.0.0, 503 5.5.1"},
+	  {S("MAIL FROM:<s@a.example>\r\nRCPT TO:<r@example.com>\r\nBDAT 3\r\nabcEHLO b.example\r\n"),
+	   "250 2.1.0, 250 2.1.5, 250 2.5.0, 250"},
+	  {S("BDAT 3 LAST\r\nabc"), "503 5.5.1"}},
+	 HELLO "MAIL s@a.example\nRCPT r@example.com\nDATA\nRESET\nMAIL s@a.example\nRCPT r@example.com\nDATA\n"
+	 "EHLO b.example\nRESET\n"},
+	{"the owner refuses BDAT: pipelined chunks are read and refused until RSET", DATA_LATER,
+	 {{S(""), "220"}, EHLO,
+	  {S("MAIL FROM:<s@a.example>\r\nRCPT TO:<r@example.com>\r\nBDAT 6\r\nNOOP\r\nBDAT 0\r\nBDAT 6\r\nQUIT\r\n"
+	     "MAIL FROM:<>\r\nRCPT TO:<r@b>\r\nDATA\r\n"),
+	   "250 2.1.0, 250 2.1.5, 451 4.3.2, 503 5.5.1, 503 5.5.1, 503 5.5.1, 503 5.5.1, 503 5.5.1"},
+	  {S("RSET\r\nMAIL FROM:<>\r\nRCPT TO:<r@b>\r\nBDAT 6 LAST\r\nNOOP\r\nMAIL FROM:<>\r\n"),
+	   "250 2.0.0, 250 2.1.0, 250 2.1.5, 451 4.3.2, 250 2.1.0"}},
+	 HELLO "MAIL s@a.example\nRCPT r@example.com\nDATA\nRESET\nMAIL \nRCPT r@b\nDATA\nRESET\nMAIL \n"},
+	{"BDAT with a size that is none (B10)", TALKATIVE,
+	 {{S(""), "220"}, EHLO, {S("MAIL FROM:<s@a.example>\r\nRCPT TO:<r@example.com>\r\nBDAT -1\r\nBDAT\r\n"
+	    "BDAT x LAST\r\nDATA\r\nRSET\r\n"),
+	   "250 2.1.0, 250 2.1.5, 501 5.5.4, 503 5.5.1, 503 5.5.1, 503 5.5.1, 250 2.0.0"},
+	  {S("MAIL FROM:<s@a.example>\r\nRCPT TO:<r@example.com>\r\nBDAT 6 LATS\r\nQUIT\r\nBDAT 6 LAST x\r\n"
+	     "QUIT\r\nRSET\r\n"),
+	   "250 2.1.0, 250 2.1.5, 501 5.5.4, 503 5.5.1, 250 2.0.0"},
+	  {S("MAIL FROM:<s@a.example>\r\nRCPT TO:<r@example.com>\r\nBDAT 18446744073709551615\r\nQUIT\r\n"),
+	   "250 2.1.0, 250 2.1.5, 552 5.3.4"}},
+	 HELLO "MAIL s@a.example\nRCPT r@example.com\nRESET\nMAIL s@a.example\nRCPT r@example.com\nRESET\n"
+	 "MAIL s@a.example\nRCPT r@example.com\nRESET\nCLOSE\n"},
+	{"BDAT beyond 64 bits (B10)", 0,
+	 {{S(""), "220"}, EHLO, {S("MAIL FROM:<s@a.example>\r\nRCPT TO:<r@example.com>\r\n"
+	    "BDAT 99999999999999999999 LAST\r\nQUIT\r\n"),
+	   "250 2.1.0, 250 2.1.5, 552 5.3.4"}},
+	 HELLO "MAIL s@a.example\nRCPT r@example.com\nRESET\nCLOSE\n"},
+	{"a message over the limit by DATA: read to its end, then 552", SMALL,
+	 {{S(""), "220"}, EHLO, {S("MAIL FROM:<s@a.example>\r\nRCPT TO:<r@example.com>\r\nDATA\r\n"),
+	   "250 2.1.0, 250 2.1.5, 354"},
+	  {S("0123456789012345678901234567\r\n.\r\nMAIL FROM:<s@a.example>\r\nRCPT TO:<r@example.com>\r\nDATA\r\n"),
+	   "250 2.6.0, 250 2.1.0, 250 2.1.5, 354"},
+	  {S("0123456789\r\n0123456789012345\r\n..\r\nMAIL FROM:<s@a.example>\r\n.\r\nNOOP\r\n"),
+	   "552 5.3.4, 250 2.0.0"}},
+	 HELLO "MAIL s@a.example\nRCPT r@example.com\nDATA\n"
+	 "END s@a.example -> r@example.com: 0123456789012345678901234567\\r\\n\n"
+	 "MAIL s@a.example\nRCPT r@example.com\nDATA\nRESET\n"},
+	{"a message over the limit by BDAT: the chunk that passes it is refused", SMALL,
+	 {{S(""), "220"}, EHLO,
+	  {S("MAIL FROM:<s@a.example>\r\nRCPT TO:<r@example.com>\r\nBDAT 20\r\n012345678901234567\r\n"
+	     "BDAT 11\r\n012345678\r\nBDAT 2 LAST\r\n\r\nNOOP\r\n"),
+	   "250 2.1.0, 250 2.1.5, 250 2.5.0, 552 5.3.4, 503 5.5.1, 250 2.0.0"},
+	  {S("MAIL FROM:<s@a.example>\r\nRCPT TO:<r@example.com>\r\n"
+	     "BDAT 30 LAST\r\n0123456789012345678901234567\r\n"), "250 2.1.0, 250 2.1.5, 250 2.6.0"}},
+	 HELLO "MAIL s@a.example\nRCPT r@example.com\nDATA\nRESET\n"
+	 "MAIL s@a.example\nRCPT r@example.com\nDATA\n"
+	 "END s@a.example -> r@example.com: 0123456789012345678901234567\\r\\n\n"},
+	{"NUL, bare CR and bare LF in command lines: one error each (S26)", TALKATIVE,
+	 {{S(""), "220"}, {S("EHLO a\rMAIL FROM:<x@b>\r\n"), "500 5.5.2"},
+	  EHLO, {S("MAIL FROM:<s@a.example>\r\n"), "250 2.1.0"},
+	  {S("RCPT TO:<a@b>\nRCPT TO:<c@d>\r\nRCPT TO:<a@b>\r\r\nRCPT TO:<a@b>\n\r\n"
+	     "RCPT TO:<a@b>\rRCPT TO:<a@b>\nRCPT TO:<a@b>\r\n\r\r\n"),
+	   "500 5.5.2, 500 5.5.2, 500 5.5.2, 500 5.5.2, 500 5.5.2"},
+	  {S("RCPT TO:<a\0@b>\r\nNO\0OP\r\n\0\r\nNOOP\r\n"), "500 5.5.2, 500 5.5.2, 500 5.5.2, 250 2.0.0"}},
+	 HELLO "MAIL s@a.example\n"},
+	{"input behind EHLO is refused, and nothing of it run (B1)", 0,
+	 {{S(""), "220"}, {S("EHLO a.example\r\nMAIL FROM:<s@a.example>\r\n"), "250, 554 5.5.1"}},
+	 HELLO "CLOSE\n"},
+	{"input behind DATA is refused (B1)", 0,
+	 {{S(""), "220"}, EHLO, {S("MAIL FROM:<s@a.example>\r\nRCPT TO:<r@example.com>\r\nDATA\r\nx\r\n.\r\n"),
+	   "250 2.1.0, 250 2.1.5, 354, 554 5.5.1"}},
+	 HELLO "MAIL s@a.example\nRCPT r@example.com\nDATA\nRESET\nCLOSE\n"},
+	{"early talkers are served where that is configured", TALKATIVE,
+	 {{S("EHLO a.example\r\nMAIL FROM:<s@a.example>\r\nRCPT TO:<r@example.com>\r\nDATA\r\nx\r\n.\r\nQUIT\r\n"
+	    "NOOP\r\n"),
+	   "220, 250, 250 2.1.0, 250 2.1.5, 354, 250 2.6.0, 221 2.0.0"}},
+	 HELLO "MAIL s@a.example\nRCPT r@example.com\nDATA\nEND s@a.example -> r@example.com: x\\r\\n\nCLOSE\n"},
+	{"LMTP: LHLO, and a reply for each accepted recipient, in order (RFC 2033 4.2)", LMTP,
+	 {{S(""), "220"}, {S("EHLO a.example\r\n"), "500"}, {S("HELO a.example\r\n"), "500"},
+	  {S("MAIL FROM:<s@a.example>\r\n"), "503 5.5.1"},
+	  {S("LHLO a.example\r\n"), "250"},
+	  {S("MAIL FROM:<s@a.example>\r\nRCPT TO:<r@example.com>\r\nRCPT TO:<unknown@example.com>\r\n"
+	     "RCPT TO:<busy@example.com>\r\n"
+	     "RCPT TO:<r@example.com>\r\nDATA\r\n"), "250 2.1.0, 250 2.1.5, 550 5.1.1, 250 2.1.5, 250 2.1.5, 354"},
+	  {S("x\r\n.\r\nNOOP\r\n"), "250 2.1.5, 451 4.3.0, 250 2.1.5, 250 2.0.0"}},
+	 "CONNECT\nEHLO a.example\nMAIL s@a.example\nRCPT r@example.com\nRCPT unknown@example.com\n"
+	 "RCPT busy@example.com\nRCPT r@example.com\nDATA\n"
+	 "END s@a.example -> r@example.com,busy@example.com,r@example.com: x\\r\\n\n"},
+	{"LMTP: DATA without recipient is 503, a faulty message has a reply for each", LMTP,
+	 {{S(""), "220"}, {S("LHLO a.example\r\n"), "250"},
+	  {S("MAIL FROM:<s@a.example>\r\nRCPT TO:<unknown@example.com>\r\nDATA\r\n"),
+	   "250 2.1.0, 550 5.1.1, 503 5.5.1"},
+	  {S("RCPT TO:<r@example.com>\r\nRCPT TO:<q@example.com>\r\nDATA\r\n"), "250 2.1.5, 250 2.1.5, 354"},
+	  {S("x\n\r\n.\r\nNOOP\r\n"), "554 5.6.0, 554 5.6.0, 250 2.0.0"}},
+	 "CONNECT\nEHLO a.example\nMAIL s@a.example\nRCPT unknown@example.com\nRCPT r@example.com\n"
+	 "RCPT q@example.com\nDATA\nRESET\n"},
+	{"LMTP: BDAT LAST has as many replies as accepted recipients, perhaps none (RFC 2033 4.3)", LMTP,
+	 {{S(""), "220"}, {S("LHLO a.example\r\n"), "250"},
+	  {S("MAIL FROM:<s@a.example>\r\nRCPT TO:<r@example.com>\r\nRCPT TO:<q@example.com>\r\n"
+	     "BDAT 3\r\nabcBDAT 2 LAST\r\n\r\n"),
+	   "250 2.1.0, 250 2.1.5, 250 2.1.5, 250 2.5.0, 250 2.1.5, 250 2.1.5"},
+	  {S("BDAT 1 LAST\r\nxMAIL FROM:<s@a.example>\r\nRCPT TO:<unknown@example.com>\r\nBDAT 6\r\nNOOP\r\n"
+	     "BDAT 6 LAST\r\nNOOP\r\nNOOP\r\n"),
+	   "503 5.5.1, 250 2.1.0, 550 5.1.1, 503 5.5.1, 250 2.0.0"},
+	  {S("MAIL FROM:<refused@a.example>\r\nRCPT TO:<r@example.com>\r\nBDAT 6 LAST\r\nNOOP\r\nBDAT 6 LAST\r\n"
+	     "NOOP\r\nNOOP\r\n"),
+	   "550 5.7.1, 503 5.5.1, 503 5.5.1, 250 2.0.0"}},
+	 "CONNECT\nEHLO a.example\nMAIL s@a.example\nRCPT r@example.com\nRCPT q@example.com\nDATA\n"
+	 "END s@a.example -> r@example.com,q@example.com: abc\\r\\n\n"
+	 "MAIL s@a.example\nRCPT unknown@example.com\nRESET\nMAIL refused@a.example\n"},
+	{"LMTP: a refused chunk has one reply, the last one behind it one for each recipient", LMTP | DATA_LATER,
+	 {{S(""), "220"}, {S("LHLO a.example\r\n"), "250"},
+	  {S("MAIL FROM:<s@a.example>\r\nRCPT TO:<r@example.com>\r\nRCPT TO:<q@example.com>\r\n"
+	     "BDAT 3\r\nabcBDAT 2 LAST\r\n\r\nNOOP\r\n"),
+	   "250 2.1.0, 250 2.1.5, 250 2.1.5, 451 4.3.2, 503 5.5.1, 503 5.5.1, 250 2.0.0"}},
+	 "CONNECT\nEHLO a.example\nMAIL s@a.example\nRCPT r@example.com\nRCPT q@example.com\nDATA\nRESET\n"},
+	{"SMTP knows no LHLO", 0, {{S(""), "220"}, {S("LHLO a.example\r\n"), "500"}}, "CONNECT\n"},
+};
+/* clang-format on */
+
+static void configure(struct desk *d, unsigned knobs)
+{
+	if (knobs & LMTP) {
+		d->config.lmtp = true;
+		d->greeting = REPLY_GREETING_LMTP;
+	}
+	if (knobs & NO_EXTENSIONS)
+		d->config.offer_8bitmime = d->config.offer_chunking = d->config.offer_dsn = false;
+	if (knobs & DATA_LATER)
+		d->data_reply = REPLY_DATA_NO_QUEUE;
+	if (knobs & SMALL)
+		d->config.size_max = 30;
+	d->config.refuse_early = !(knobs & TALKATIVE);
+}
+
+/* The codes of what the server said, each reply well formed. */
+static void write_codes(struct slice out, struct buf *codes)
+{
+	struct smtpcodes_reply reply;
+	char status[10];
+
+	for (; out.n; out = slice_skip(out, reply.octets)) {
+		assert_int_equal(smtpcodes_reply_parse(out.p, out.n, SMTPCODES_STRICT, &reply), SMTPCODES_OK);
+		if (buf_len(codes))
+			buf_add_lit(codes, ", ");
+		buf_add_u64(codes, reply.code);
+		if (smtpcodes_status_format(reply.status, status)) {
+			buf_add_char(codes, ' ');
+			buf_add(codes, slice_from_cstr(status));
+		}
+	}
+}
+
+static bool is_greeting_or_ehlo(const char *expected)
+{
+	return strchr(expected, '.') == NULL;
+}
+
+static void check_step(struct desk *d, const struct step *step)
+{
+	struct buf codes;
+
+	buf_init(&codes, 100000);
+	desk_flush(d);
+	write_codes(buf_slice(&d->out), &codes);
+	if (is_greeting_or_ehlo(step->hears) && buf_len(&codes) > 3 && !strchr(step->hears, ','))
+		buf_cut(&codes, 3); /* refusals of EHLO may carry an enhanced code, or not */
+	assert_slice(buf_slice(&codes), step->hears);
+	buf_reset(&d->out);
+	buf_free(&codes);
+}
+
+enum { WHOLE, BYTEWISE, CUT };
+
+static void feed_step(struct desk *d, struct slice in, int how, size_t cut)
+{
+	size_t piece = how == WHOLE ? in.n : how == BYTEWISE ? 1 : cut;
+
+	for (size_t at = 0; at < in.n; at += piece, piece = how == CUT ? in.n - at : piece) {
+		char *copy = test_exact_copy(slice_head(slice_skip(in, at), piece));
+		size_t n = in.n - at < piece ? in.n - at : piece;
+		size_t taken = desk_feed(d, slice_of(copy, n));
+		free(copy);
+		if (d->closed)
+			return;
+		assert_int_equal(taken, n);
+	}
+}
+
+static void run(const struct dialog *dialog, int how, size_t cut_step, size_t cut)
+{
+	struct desk d;
+
+	desk_init(&d);
+	configure(&d, dialog->knobs);
+	desk_start(&d);
+	for (size_t i = 0; i < STEPS && dialog->steps[i].hears; i++) {
+		feed_step(&d, dialog->steps[i].says, how == CUT && i != cut_step ? WHOLE : how, cut);
+		check_step(&d, &dialog->steps[i]);
+	}
+	assert_slice(buf_slice(&d.log), dialog->events);
+	desk_free(&d);
+}
+
+static void dialog_goes_the_same_way_however_it_is_cut(void **state)
+{
+	const struct dialog *dialog = *state;
+
+	run(dialog, WHOLE, 0, 0);
+	run(dialog, BYTEWISE, 0, 0);
+	for (size_t i = 0; i < STEPS && dialog->steps[i].hears; i++)
+		for (size_t cut = 1; cut < dialog->steps[i].says.n; cut++)
+			run(dialog, CUT, i, cut);
+}
+
+static void ehlo_lists_what_is_offered(void **state)
+{
+	(void)state;
+	struct desk d;
+
+	desk_init(&d);
+	d.config.offer_vrfy = d.config.offer_expn = true;
+	desk_start(&d);
+	desk_flush(&d);
+	assert_slice(buf_slice(&d.out), "220 mx.example.com ESMTP Postrider ready\r\n");
+	buf_reset(&d.out);
+	desk_feed(&d, SLICE("EHLO a.example\r\n"));
+	desk_flush(&d);
+	assert_slice(buf_slice(&d.out), "250-mx.example.com greets a.example\r\n250-PIPELINING\r\n250-8BITMIME\r\n"
+					"250-ENHANCEDSTATUSCODES\r\n250-SMTPUTF8\r\n250-CHUNKING\r\n250-BINARYMIME\r\n"
+					"250-DSN\r\n250-VRFY\r\n250-EXPN\r\n250-HELP\r\n250 SIZE 100000\r\n");
+	assert_true(smtp_server_is_extended(d.s));
+	assert_slice(smtp_server_peer_name(d.s), "a.example");
+	buf_reset(&d.out);
+	desk_feed(&d, SLICE("HELO b.example\r\n"));
+	desk_flush(&d);
+	assert_slice(buf_slice(&d.out), "250 mx.example.com greets b.example\r\n");
+	assert_false(smtp_server_is_extended(d.s));
+	assert_slice(smtp_server_peer_name(d.s), "b.example");
+	desk_free(&d);
+}
+
+static void ehlo_lists_nothing_that_depends_on_what_is_not_offered(void **state)
+{
+	(void)state;
+	struct desk d;
+
+	desk_init(&d);
+	d.config.offer_8bitmime = d.config.offer_chunking = d.config.offer_pipelining = d.config.offer_help = false;
+	d.config.offer_dsn = false;
+	desk_start(&d);
+	desk_flush(&d);
+	buf_reset(&d.out);
+	desk_feed(&d, SLICE("EHLO a.example\r\n"));
+	desk_flush(&d);
+	assert_slice(buf_slice(&d.out),
+		     "250-mx.example.com greets a.example\r\n250-ENHANCEDSTATUSCODES\r\n250 SIZE 100000\r\n");
+	desk_free(&d);
+}
+
+static void texts_name_what_is_wrong(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *says, *hears;
+	} rows[] = {
+		{"MAIL FROM: <a@b>\r\n",
+		 "501 5.1.7 Sender address is not valid: no space may stand behind the colon\r\n"},
+		{"MAIL FROM:<a@b> SIZE=999999\r\n",
+		 "552 5.3.4 Message of 999999 octets is over the limit of 100000\r\n"},
+		{"MAIL FROM:<a@b> X-Y=1\r\n", "555 5.5.4 Parameter X-Y is not recognized\r\n"},
+		{"MAIL FROM:<a@b> RET=NO\r\n", "501 5.5.4 Parameter RET is malformed: it has to be FULL or HDRS\r\n"},
+		{"MAIL TO:<a@b>\r\n", "501 5.5.2 Syntax error; the form is: MAIL FROM:<address> [parameters]\r\n"},
+		{"RCPT TO:<a@b>\r\n", "503 5.5.1 Bad sequence of commands: MAIL first\r\n"},
+		{"HELP rcpt\r\n", "214 2.0.0 RCPT TO:<address> [parameters]\r\n"},
+		{"TURN\r\n", "502 5.5.1 TURN is not implemented here\r\n"},
+	};
+	struct desk d;
+
+	desk_init(&d);
+	desk_start(&d);
+	desk_flush(&d);
+	desk_feed(&d, SLICE("EHLO a.example\r\n"));
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		desk_flush(&d);
+		buf_reset(&d.out);
+		desk_feed(&d, slice_from_cstr(rows[i].says));
+		desk_flush(&d);
+		assert_slice(buf_slice(&d.out), rows[i].hears);
+	}
+	desk_free(&d);
+}
+
+int main(void)
+{
+	enum { DIALOGS = sizeof dialogs / sizeof *dialogs };
+	struct CMUnitTest by_table[DIALOGS];
+	const struct CMUnitTest others[] = {
+		cmocka_unit_test(ehlo_lists_what_is_offered),
+		cmocka_unit_test(ehlo_lists_nothing_that_depends_on_what_is_not_offered),
+		cmocka_unit_test(texts_name_what_is_wrong),
+	};
+
+	for (size_t i = 0; i < DIALOGS; i++)
+		by_table[i] = (struct CMUnitTest){.name = dialogs[i].name,
+						  .test_func = dialog_goes_the_same_way_however_it_is_cut,
+						  .initial_state = (void *)(uintptr_t)&dialogs[i]};
+	int failed = cmocka_run_group_tests_name("dialogs", by_table, NULL, NULL);
+	return failed + cmocka_run_group_tests_name("replies", others, NULL, NULL);
+}

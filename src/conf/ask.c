@@ -1,0 +1,86 @@
+#include "conf/conf.h"
+
+#include <assert.h>
+
+#define POSTMASTER SLICE("postmaster")
+
+/* Another's domain: the rule for it, or NULL. */
+static const struct route_rule *find_rule(const struct conf *c, const struct mail_address *address)
+{
+	/* A buf in place, which never asks for memory: the answer must not depend on it. */
+	char room[MAIL_DOMAIN_MAX + 1];
+	struct buf domain = {.p = room, .cap = sizeof room, .max = sizeof room};
+
+	if (address->kind == MAIL_DOMAIN_NONE || !mail_domain_canonical(address->domain, &domain))
+		return NULL;
+	return route_table_find(&c->route_table, buf_slice(&domain));
+}
+
+static void route_of_entry(const struct directory_entry *entry, struct route *ret)
+{
+	*ret = (struct route){.kind = ROUTE_UNKNOWN_MAILBOX};
+	if (entry->result != DIRECTORY_FOUND)
+		return;
+	if (entry->delivery == DIRECTORY_LMTP)
+		*ret = (struct route){.kind = ROUTE_LMTP, .site = entry->site, .hosts = entry->site};
+	else
+		*ret = (struct route){.kind = ROUTE_MAILBOX, .site = entry->site, .mailbox = entry->mailbox};
+}
+
+static void route_of_address(const struct conf *c, const struct mail_address *address, struct directory_entry *entry,
+			     struct route *ret, bool *from_anybody)
+{
+	*ret = (struct route){.kind = ROUTE_NONE};
+	*from_anybody = false;
+	directory_find(c->directory, address, entry);
+	if (entry->result != DIRECTORY_NOT_OURS) {
+		route_of_entry(entry, ret);
+		return;
+	}
+	const struct route_rule *rule = find_rule(c, address);
+	if (!rule)
+		return;
+	*ret = (struct route){.kind = ROUTE_SMTP, .site = rule->site, .hosts = rule->group};
+	*from_anybody = rule->from_anybody;
+}
+
+void conf_route(const struct conf *c, struct slice address, struct route *ret)
+{
+	struct mail_address parsed = {.text = address, .local = address, .kind = MAIL_DOMAIN_NONE};
+	struct directory_entry entry;
+	const char *why;
+	bool from_anybody;
+
+	*ret = (struct route){.kind = ROUTE_NONE};
+	if (slice_ieq(address, POSTMASTER) || mail_address_parse(address, &parsed, &why) == MAIL_ADDRESS_OK)
+		route_of_address(c, &parsed, &entry, ret, &from_anybody);
+}
+
+const struct route_group *conf_hosts(const struct conf *c, struct slice group)
+{
+	return route_table_group(&c->route_table, group);
+}
+
+void conf_recipient(const struct conf *c, const struct relay_client *client, const struct mail_address *address,
+		    struct conf_recipient *ret)
+{
+	bool from_anybody;
+
+	*ret = (struct conf_recipient){0};
+	route_of_address(c, address, &ret->entry, &ret->route, &from_anybody);
+	ret->decision = relay_decide(client, c->relay_networks, ret->route.kind, from_anybody);
+}
+
+bool conf_discloses(const struct conf *c, enum conf_disclose to, const struct relay_client *client)
+{
+	switch (to) {
+	case CONF_DISCLOSE_NOBODY:
+		return false;
+	case CONF_DISCLOSE_RELAY:
+		return relay_client_may_relay(client, c->relay_networks);
+	case CONF_DISCLOSE_EVERYBODY:
+		return true;
+	}
+	assert(false && "a disclosure");
+	return false;
+}

@@ -1,0 +1,195 @@
+/*
+ * conf: the configuration, as one immutable value.
+ *
+ * It is read from a file (libconfuse's syntax), from a text, or from the embedded default; every key stands in one
+ * table (conf/keys.def), from which come its reading, its bounds, its place in the dump and its paragraph in
+ * postrider.conf(5). A value is counted: conf_ref, conf_unref, for one thread. Nothing in it changes after loading, and
+ * all texts in it are lent as long as it lives; each is followed by a NUL and holds none, so `.p` is a C string.
+ *
+ * Octets are octets and times are milliseconds here, whatever unit the file used. No number means "unlimited".
+ */
+#ifndef CONF_CONF_H
+#define CONF_CONF_H
+
+#include "base/buf.h"
+#include "base/clock.h"
+#include "directory/directory.h"
+#include "mail/address.h"
+#include "policy/relay.h"
+#include "policy/route.h"
+#include "policy/route_table.h"
+#include "queue/engine.h"
+#include "smtp/client.h"
+#include "smtp/server.h"
+
+/* Limits of the configuration itself. */
+#define CONF_TEXT_MAX     (8u << 20) /* octets of a file, an included file, or a dump */
+#define CONF_MEMORY_MAX   (64u << 20)
+#define CONF_FILES_MAX    100 /* included files */
+#define CONF_LISTENER_MAX 64
+#define CONF_HOSTS_MAX    32 /* hosts of one route */
+#define CONF_PROCESS_MAX  64 /* receivers, or senders */
+
+/* What the machine is like; the caller finds out. */
+struct conf_host {
+	struct slice name; /* host name; "localhost" when empty or no domain name */
+	unsigned cores;    /* 1 when 0 */
+};
+
+/* What is wrong: lines "file:line: text\n", NUL-terminated. Errors that do not fit are counted and left out. */
+#define CONF_ERROR_TEXT_MAX 8192
+struct conf_error {
+	unsigned errors;
+	unsigned warnings; /* these do not make loading fail; their lines begin "file:line: warning: " */
+	size_t length;
+	char text[CONF_ERROR_TEXT_MAX];
+};
+
+struct conf_listener {
+	struct slice name;    /* "smtp", "submission"; "submit" for submit_socket */
+	struct slice address; /* "127.0.0.1", "::", "*" = every address of both families; empty for a unix socket */
+	uint16_t port;        /* 0 for a unix socket */
+	struct slice socket;  /* path of a unix socket; empty for TCP. Its clients are local users */
+	struct smtp_server_config server; /* whole: name and lmtp too */
+	size_t sessions_max;              /* in one receiver */
+	size_t sessions_per_client_max;   /* from one client address, in one receiver; not for unix sockets */
+};
+
+struct conf_texts {
+	const struct slice *list;
+	size_t count;
+};
+
+struct conf_moved {
+	struct slice name;
+	struct slice to;
+	bool disclose;
+};
+
+/* A domain as it was configured; questions go to `directory`. */
+struct conf_domain {
+	struct slice name; /* canonical */
+	enum directory_delivery deliver;
+	struct slice lmtp; /* "unix:/path" or "inet:host:port"; empty for Maildir */
+	struct conf_texts mailboxes, disabled;
+	struct slice catch_all; /* empty = none */
+	const struct conf_moved *moved;
+	size_t moved_count;
+};
+
+/* A route as it was configured; questions go to conf_route. */
+struct conf_route_keys {
+	struct slice domain; /* canonical, ".example.net" or "*" */
+	struct conf_texts hosts;
+	bool from_anybody;
+};
+
+enum conf_newlines { CONF_NEWLINES_CRLF, CONF_NEWLINES_LF };
+enum conf_log_format { CONF_LOG_LOGFMT, CONF_LOG_JSON };
+enum conf_log_level { CONF_LOG_ERROR, CONF_LOG_WARNING, CONF_LOG_INFO, CONF_LOG_DEBUG };
+enum conf_disclose { CONF_DISCLOSE_NOBODY, CONF_DISCLOSE_RELAY, CONF_DISCLOSE_EVERYBODY };
+
+struct conf {
+	struct slice hostname;
+	struct slice data_dir;         /* absolute, or relative to where the server was started */
+	struct slice control_socket;   /* DATA_DIR/control.sock */
+	struct slice submit_socket;    /* DATA_DIR/submit.sock; empty = none. It is one of the listeners too */
+	struct slice postmaster;       /* as configured; empty = the Maildir "postmaster" */
+	unsigned receivers, senders;   /* processes, at least 1 */
+	enum conf_disclose vrfy, expn; /* who is told about mailboxes */
+
+	const struct conf_listener *listeners;
+	size_t listener_count;
+	struct conf_texts relay_texts;
+	struct networks relay_networks;
+	struct conf_texts literal_texts;
+
+	const struct conf_domain *domains; /* in the order of the file */
+	size_t domain_count;
+	const struct directory *directory;
+	const struct conf_route_keys *routes;
+	size_t route_count;
+	struct route_table route_table; /* host groups of routes and of LMTP domains */
+
+	struct queue_config queue; /* with router, name and postmaster; .fs and .boot_id are the role's to add */
+	span_ms recovery_grace;    /* for the store: what a former queue had under way waits this long */
+	uint64_t disk_reserve;     /* octets kept free: the queue takes nothing below it (452 4.3.1) */
+	uint64_t inline_body_max;  /* larger bodies live in files */
+
+	struct smtp_client_config client;      /* for SMTP */
+	struct smtp_client_config lmtp_client; /* for LMTP: the same with .lmtp */
+	span_ms connect_timeout;
+	span_ms idle_timeout;           /* an open connection without a job is kept for further mail this long */
+	size_t connection_messages_max; /* messages on one connection */
+	size_t connections_max;         /* of one sender, or of the mailbox role to LMTP */
+
+	enum conf_newlines newlines; /* of files in a Maildir; CRLF: octets as they came */
+	char delimiter;              /* of sub-addresses; 0 = none */
+	enum conf_log_format log_format;
+	enum conf_log_level log_level;
+
+	/* Private: what a listener starts from, and bookkeeping. */
+	struct conf_listener listener_defaults;
+	struct slice delimiter_text;
+	struct arena arena;
+	unsigned refs;
+};
+
+/* ---- loading ------------------------------------------------------------------------------------------------- */
+
+/*
+ * Read a file and what it includes. NULL when anything is wrong: err then holds at least one error. Includes are
+ * relative to the file they stand in; conf_file_check is applied to each file. Warnings may be there on success too.
+ */
+struct conf *conf_load_file(const char *path, const struct conf_host *host, struct conf_error *err);
+/* The same from a text, called `name` in errors. Includes are refused. */
+struct conf *conf_load_text(struct slice text, const char *name, const struct conf_host *host, struct conf_error *err);
+
+struct conf *conf_ref(struct conf *c);
+/* NULL is fine. */
+void conf_unref(struct conf *c);
+
+/* Append the embedded default (design of `make run`): SMTP on 127.0.0.1:port, data below data_dir, example.com with
+ * alice and bob. 0 and empty give 2525 and "./run". */
+bool conf_default_text(uint16_t port, struct slice data_dir, struct buf *out);
+
+/* Append the effective configuration, every key of it, so that conf_load_text reads an equal value on any host. */
+bool conf_dump(const struct conf *c, struct buf *out);
+
+enum conf_file_verdict {
+	CONF_FILE_SAFE,
+	CONF_FILE_OWNER,    /* it or a directory above belongs to somebody who is neither root nor us: a warning */
+	CONF_FILE_WRITABLE, /* anybody may change it, or replace it: an error */
+	CONF_FILE_MISSING,  /* errno says why */
+};
+/* Owner and mode of a file and of the directories above it. */
+enum conf_file_verdict conf_file_check(const char *path);
+
+/* Whether the roles need a restart to go from one to the other: a key that cannot change on reload did. *which is the
+ * name of the first one ("data_dir"), static. */
+bool conf_needs_restart(const struct conf *from, const struct conf *to, const char **which);
+
+/* ---- asking -------------------------------------------------------------------------------------------------- */
+
+/*
+ * Where mail for `address` goes: local@domain as in an envelope, or "postmaster". What is no address is ROUTE_NONE.
+ * Disabled and moved mailboxes are ROUTE_UNKNOWN_MAILBOX. Texts are lent from the configuration.
+ */
+void conf_route(const struct conf *c, struct slice address, struct route *ret);
+
+/* A host group of a route; NULL when there is no such group. Hosts in order of preference. */
+const struct route_group *conf_hosts(const struct conf *c, struct slice group);
+
+/* All there is to know for the answer to RCPT. */
+struct conf_recipient {
+	enum relay_decision decision;
+	struct directory_entry entry; /* .result DISABLED or MOVED refine RELAY_UNKNOWN_MAILBOX */
+	struct route route;
+};
+void conf_recipient(const struct conf *c, const struct relay_client *client, const struct mail_address *address,
+		    struct conf_recipient *ret);
+
+/* Whether this client is told about mailboxes by VRFY or EXPN. */
+bool conf_discloses(const struct conf *c, enum conf_disclose to, const struct relay_client *client);
+
+#endif

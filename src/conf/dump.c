@@ -1,0 +1,162 @@
+#include "conf/build.h"
+#include "conf/value.h"
+
+#include <assert.h>
+#include <string.h>
+
+static uint64_t load_number(const void *member, size_t size)
+{
+	uint8_t u8;
+	uint16_t u16;
+	uint32_t u32;
+	uint64_t u64;
+
+	switch (size) {
+	case 1:
+		memcpy(&u8, member, size);
+		return u8;
+	case 2:
+		memcpy(&u16, member, size);
+		return u16;
+	case 4:
+		memcpy(&u32, member, size);
+		return u32;
+	default:
+		assert(size == 8);
+		memcpy(&u64, member, size);
+		return u64;
+	}
+}
+
+static void write_list(const struct conf_texts *texts, struct buf *out)
+{
+	buf_add_char(out, '{');
+	for (size_t i = 0; i < texts->count; i++) {
+		if (i > 0)
+			buf_add_lit(out, ", ");
+		conf_text_write(texts->list[i], out);
+	}
+	buf_add_char(out, '}');
+}
+
+static void write_value(const struct conf_key *key, const void *member, struct buf *out)
+{
+	if (conf_type_is_number(key->type)) {
+		conf_number_write(key, load_number(member, key->size), out);
+	} else if (conf_type_is_list(key->type)) {
+		write_list(member, out);
+	} else {
+		const struct slice *text = member;
+
+		conf_text_write(text->n ? *text : SLICE("none"), out);
+	}
+}
+
+/* A listener has either address and port or a socket: what it does not have is not written. */
+static bool is_left_out(const struct conf_key *key, enum conf_section_id id, const void *base)
+{
+	const struct conf_listener *l = base;
+	bool about_address = strcmp(key->name, "address") == 0 || strcmp(key->name, "port") == 0;
+
+	return id == SECTION_LISTEN && key->section == SECTION_LISTEN && about_address && l->socket.n > 0;
+}
+
+static void write_keys(enum conf_section_id id, const void *base, const char *indent, struct buf *out)
+{
+	for (size_t i = 0; i < conf_key_count; i++) {
+		const struct conf_key *key = &conf_keys[i];
+
+		if (!conf_section_takes(id, key->section) || is_left_out(key, id, base))
+			continue;
+		buf_printf(out, "%s%s = ", indent, key->name);
+		write_value(key, (const char *)base + key->offset, out);
+		buf_add_char(out, '\n');
+	}
+}
+
+static void open_section(enum conf_section_id id, struct slice title, const char *indent, struct buf *out)
+{
+	buf_printf(out, "%s%s ", indent, conf_sections[id].name);
+	if (conf_sections[id].titles) {
+		conf_text_write(title, out);
+		buf_add_char(out, ' ');
+	}
+	buf_add_lit(out, "{\n");
+}
+
+static void write_section(enum conf_section_id id, struct slice title, const void *base, struct buf *out)
+{
+	open_section(id, title, "", out);
+	write_keys(id, base, "\t", out);
+	buf_add_lit(out, "}\n");
+}
+
+static void write_domain(const struct conf_domain *d, struct buf *out)
+{
+	open_section(SECTION_DOMAIN, d->name, "", out);
+	write_keys(SECTION_DOMAIN, d, "\t", out);
+	for (size_t i = 0; i < d->moved_count; i++) {
+		open_section(SECTION_MOVED, d->moved[i].name, "\t", out);
+		write_keys(SECTION_MOVED, &d->moved[i], "\t\t", out);
+		buf_add_lit(out, "\t}\n");
+	}
+	buf_add_lit(out, "}\n");
+}
+
+/* The one that submit_socket made comes from that key again. */
+static size_t own_listeners(const struct conf *c)
+{
+	return c->listener_count - (c->submit_socket.n > 0);
+}
+
+bool conf_dump(const struct conf *c, struct buf *out)
+{
+	write_keys(SECTION_TOP, c, "", out);
+	write_section(SECTION_SMTP, SLICE_NONE, &c->listener_defaults, out);
+	for (size_t i = 0; i < own_listeners(c); i++)
+		write_section(SECTION_LISTEN, c->listeners[i].name, &c->listeners[i], out);
+	for (size_t i = 0; i < c->domain_count; i++)
+		write_domain(&c->domains[i], out);
+	for (size_t i = 0; i < c->route_count; i++)
+		write_section(SECTION_ROUTE, c->routes[i].domain, &c->routes[i], out);
+	write_section(SECTION_QUEUE, SLICE_NONE, c, out);
+	write_section(SECTION_CLIENT, SLICE_NONE, c, out);
+	write_section(SECTION_MAILBOX, SLICE_NONE, c, out);
+	write_section(SECTION_LOG, SLICE_NONE, c, out);
+	return !out->failed;
+}
+
+/* ---- what only a start puts into force ----------------------------------------------------------------------- */
+
+static bool same_value(const struct conf_key *key, const void *a, const void *b)
+{
+	const char *x = (const char *)a + key->offset, *y = (const char *)b + key->offset;
+
+	assert(!conf_type_is_list(key->type)); /* lists are all LIVE */
+	if (conf_type_is_number(key->type))
+		return load_number(x, key->size) == load_number(y, key->size);
+	return slice_eq(*(const struct slice *)(const void *)x, *(const struct slice *)(const void *)y);
+}
+
+static const char *first_difference(enum conf_section_id id, const void *a, const void *b)
+{
+	for (size_t i = 0; i < conf_key_count; i++)
+		if (conf_keys[i].section == id && !conf_keys[i].live && !same_value(&conf_keys[i], a, b))
+			return conf_keys[i].name;
+	return NULL;
+}
+
+bool conf_needs_restart(const struct conf *from, const struct conf *to, const char **which)
+{
+	static const enum conf_section_id of_conf[] = {SECTION_TOP, SECTION_QUEUE, SECTION_CLIENT, SECTION_MAILBOX,
+						       SECTION_LOG};
+
+	*which = NULL;
+	for (size_t i = 0; i < sizeof of_conf / sizeof *of_conf && !*which; i++)
+		*which = first_difference(of_conf[i], from, to);
+	if (!*which && own_listeners(from) != own_listeners(to))
+		*which = "listen";
+	for (size_t i = 0; i < own_listeners(from) && !*which; i++)
+		*which = first_difference(SECTION_LISTEN, &from->listeners[i], &to->listeners[i]);
+	return *which != NULL;
+}

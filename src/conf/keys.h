@@ -1,0 +1,94 @@
+/*
+ * keys: the table of sections and keys, and look-up in it.
+ */
+#ifndef CONF_KEYS_H
+#define CONF_KEYS_H
+
+#include "base/slice.h"
+
+enum conf_section_id {
+	SECTION_TOP,
+	SECTION_SMTP, /* before LISTEN, which starts from it */
+	SECTION_LISTEN,
+	SECTION_DOMAIN,
+	SECTION_MOVED,
+	SECTION_ROUTE,
+	SECTION_QUEUE,
+	SECTION_CLIENT,
+	SECTION_MAILBOX,
+	SECTION_LOG,
+};
+#define SECTION_COUNT (SECTION_LOG + 1)
+
+/* Numbers up to NUMBER_LAST, then texts up to TEXT_LAST, then lists of texts. */
+enum conf_type {
+	TYPE_BOOL,
+	TYPE_WORD,
+	TYPE_COUNT,
+	TYPE_PROCESSES, /* a count, or "auto" */
+	TYPE_OCTETS,
+	TYPE_SPAN,
+	TYPE_SPAN_OR_NEVER, /* "never" is stored as 0 */
+	TYPE_NUMBER_LAST = TYPE_SPAN_OR_NEVER,
+
+	TYPE_HOSTNAME, /* "auto" is replaced */
+	TYPE_PATH,
+	TYPE_SOCKET,         /* from here on "none" is the empty text */
+	TYPE_ADDRESS,        /* local@domain */
+	TYPE_LISTEN_ADDRESS, /* an IP address, or "*" */
+	TYPE_LMTP_HOST,
+	TYPE_MAILBOX,
+	TYPE_DELIMITER,
+	TYPE_TEXT_LAST = TYPE_DELIMITER,
+
+	TYPE_NETWORKS,
+	TYPE_ADDRESSES,
+	TYPE_MAILBOXES,
+	TYPE_HOSTS,
+};
+#define TYPE_COUNT_OF (TYPE_HOSTS + 1)
+
+struct conf_section {
+	enum conf_section_id id, parent;
+	const char *name;
+	const char *titles; /* what its title is; NULL = it has none and is there once */
+	const char *text;
+};
+
+struct conf_key {
+	enum conf_section_id section;
+	enum conf_type type;
+	const char *name;
+	const char *preset; /* NULL = the key must be given */
+	uint64_t min, max;
+	const char *words;   /* WORD */
+	size_t offset, size; /* of the member in its section's struct */
+	bool live;
+	const char *text;
+};
+
+extern const struct conf_section conf_sections[SECTION_COUNT];
+extern const struct conf_key conf_keys[];
+extern const size_t conf_key_count;
+
+static inline bool conf_type_is_number(enum conf_type type)
+{
+	return type <= TYPE_NUMBER_LAST;
+}
+static inline bool conf_type_is_list(enum conf_type type)
+{
+	return type > TYPE_TEXT_LAST;
+}
+
+/* Whether keys of `from` may stand in `section`: its own, and in listen those of smtp. */
+bool conf_section_takes(enum conf_section_id section, enum conf_section_id from);
+/* NULL when there is none of that name in the section. */
+const struct conf_key *conf_key_find(enum conf_section_id section, struct slice name);
+/* The section of that name inside `parent`, or NULL. */
+const struct conf_section *conf_section_find(enum conf_section_id parent, struct slice name);
+/* The key or section of `section` whose name is nearest to a mistyped one; NULL when none is near. */
+const char *conf_nearest(enum conf_section_id section, struct slice name);
+/* A section other than `section` where such a key or section may stand; NULL when there is none. */
+const struct conf_section *conf_elsewhere(enum conf_section_id section, struct slice name);
+
+#endif

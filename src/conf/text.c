@@ -1,0 +1,159 @@
+#include "conf/text.h"
+
+#include <assert.h>
+#include <string.h>
+
+#define SOCKET_PATH_MAX 107 /* octets of sun_path without its NUL */
+#define PATH_OCTETS_MAX 1024
+
+typedef bool (*text_reader)(struct slice text, const struct conf_text_context *context, struct buf *out,
+			    const char **why);
+
+static bool add_domain_name(struct slice text, struct buf *out)
+{
+	return text.n > 0 && text.p[0] != '[' && mail_domain_canonical(text, out);
+}
+
+static bool read_hostname(struct slice text, const struct conf_text_context *context, struct buf *out, const char **why)
+{
+	*why = "it is no host name";
+	if (!slice_eq(text, SLICE("auto")))
+		return add_domain_name(text, out);
+	return add_domain_name(context->host->name, out) || buf_add_lit(out, "localhost");
+}
+
+static bool read_path(struct slice text, const struct conf_text_context *context, struct buf *out, const char **why)
+{
+	(void)context;
+	*why = "a path has 1 to 1024 octets";
+	return text.n > 0 && text.n <= PATH_OCTETS_MAX && buf_add(out, text);
+}
+
+static bool read_socket(struct slice text, const struct conf_text_context *context, struct buf *out, const char **why)
+{
+	static const struct slice prefix = {"DATA_DIR/", sizeof "DATA_DIR/" - 1};
+	size_t before = buf_len(out);
+
+	*why = "the path of a unix socket has at most 107 octets";
+	if (text.n == 0)
+		return false;
+	if (slice_starts(text, prefix)) {
+		buf_add(out, context->data_dir);
+		buf_add_char(out, '/');
+		text = slice_skip(text, prefix.n);
+	}
+	buf_add(out, text);
+	return !out->failed && buf_len(out) - before <= SOCKET_PATH_MAX;
+}
+
+static bool read_address(struct slice text, const struct conf_text_context *context, struct buf *out, const char **why)
+{
+	struct mail_address address;
+
+	(void)context;
+	return mail_address_parse(text, &address, why) == MAIL_ADDRESS_OK && buf_add(out, text);
+}
+
+static bool read_ip(struct slice text, const struct conf_text_context *context, struct buf *out, const char **why)
+{
+	struct ip_address address;
+
+	(void)context;
+	*why = "it is no IP address";
+	return ip_parse(text, &address) && buf_add(out, slice_from_cstr(ip_format(&address).text));
+}
+
+static bool read_listen_address(struct slice text, const struct conf_text_context *context, struct buf *out,
+				const char **why)
+{
+	return slice_eq(text, SLICE("*")) ? buf_add(out, text) : read_ip(text, context, out, why);
+}
+
+static bool read_lmtp_host(struct slice text, const struct conf_text_context *context, struct buf *out,
+			   const char **why)
+{
+	struct route_host host;
+
+	(void)context;
+	*why = "an LMTP server is written \"unix:/path\" or \"inet:host:port\"";
+	if (!slice_starts(text, SLICE("unix:")) && !slice_starts(text, SLICE("inet:")))
+		return false;
+	return route_host_parse(text, ROUTE_PORT_LMTP, &host, why) && buf_add(out, text);
+}
+
+static bool read_mailbox(struct slice text, const struct conf_text_context *context, struct buf *out, const char **why)
+{
+	(void)context;
+	return directory_name_valid(text, why) && buf_add(out, text);
+}
+
+static bool read_mailboxes(struct slice text, const struct conf_text_context *context, struct buf *out,
+			   const char **why)
+{
+	return slice_eq(text, SLICE("*")) ? buf_add(out, text) : read_mailbox(text, context, out, why);
+}
+
+static bool read_delimiter(struct slice text, const struct conf_text_context *context, struct buf *out,
+			   const char **why)
+{
+	(void)context;
+	*why = "it is none of + - _ = # . ~";
+	return text.n == 1 && text.p[0] && strchr("+-_=#.~", text.p[0]) && buf_add(out, text);
+}
+
+static bool read_network(struct slice text, const struct conf_text_context *context, struct buf *out, const char **why)
+{
+	struct network network;
+
+	(void)context;
+	return network_parse(text, &network, why) && buf_add(out, text);
+}
+
+static bool read_host(struct slice text, const struct conf_text_context *context, struct buf *out, const char **why)
+{
+	struct route_host host;
+
+	(void)context;
+	return route_host_parse(text, ROUTE_PORT_SMTP, &host, why) && buf_add(out, text);
+}
+
+static const struct {
+	text_reader read;
+	bool none; /* "none" is the empty text */
+} readers[TYPE_COUNT_OF] = {
+	[TYPE_HOSTNAME] = {read_hostname, false},
+	[TYPE_PATH] = {read_path, false},
+	[TYPE_SOCKET] = {read_socket, true},
+	[TYPE_ADDRESS] = {read_address, true},
+	[TYPE_LISTEN_ADDRESS] = {read_listen_address, false},
+	[TYPE_LMTP_HOST] = {read_lmtp_host, true},
+	[TYPE_MAILBOX] = {read_mailbox, true},
+	[TYPE_DELIMITER] = {read_delimiter, true},
+	[TYPE_NETWORKS] = {read_network, false},
+	[TYPE_ADDRESSES] = {read_ip, false},
+	[TYPE_MAILBOXES] = {read_mailboxes, false},
+	[TYPE_HOSTS] = {read_host, false},
+};
+
+bool conf_text_read(enum conf_type type, struct slice text, const struct conf_text_context *context, struct buf *out,
+		    const char **why)
+{
+	assert(!conf_type_is_number(type));
+	assert(readers[type].read);
+	*why = NULL;
+	if (readers[type].none && slice_eq(text, SLICE("none")))
+		return true;
+	return readers[type].read(text, context, out, why);
+}
+
+bool conf_domain_read(struct slice text, bool of_route, struct buf *out, const char **why)
+{
+	*why = "it is no domain name";
+	if (of_route && slice_eq(text, SLICE("*")))
+		return buf_add(out, text);
+	if (of_route && text.n > 1 && text.p[0] == '.') {
+		buf_add_char(out, '.');
+		text = slice_skip(text, 1);
+	}
+	return add_domain_name(text, out);
+}

@@ -1,0 +1,106 @@
+/*
+ * directory: our domains and their mailboxes, in memory, made once from the configuration.
+ *
+ * A local part is compared by its meaning (quotes and backslashes undone), without regard to ASCII case, first whole
+ * and then up to the sub-address delimiter. A mailbox's path comes from its configured name, never from the wire, and
+ * is safe as a relative path: "example.com/alice".
+ *
+ * postmaster exists in every domain of ours, at our host name, at our address literals and without any domain
+ * (RFC 5321 4.5.1): a mailbox of that name if the domain lists one, else the configured postmaster, else the Maildir
+ * "postmaster" of that domain (the first domain for those without one of their own).
+ */
+#ifndef DIRECTORY_DIRECTORY_H
+#define DIRECTORY_DIRECTORY_H
+
+#include "base/arena.h"
+#include "mail/address.h"
+#include "policy/network.h"
+
+enum directory_delivery {
+	DIRECTORY_MAILDIR,
+	DIRECTORY_LMTP,
+};
+
+enum directory_state {
+	DIRECTORY_ACTIVE,
+	DIRECTORY_SWITCHED_OFF,
+	DIRECTORY_GONE, /* has a new address */
+};
+
+/* ---- making --------------------------------------------------------------------------------------------------------
+ */
+
+struct directory_mailbox_config {
+	struct slice name; /* a local part as it is meant, without quotes */
+	enum directory_state state;
+	struct slice moved_to; /* GONE: the new address */
+	bool disclose;         /* GONE: tell it to whoever asks */
+};
+
+struct directory_domain_config {
+	struct slice name; /* a domain name */
+	enum directory_delivery delivery;
+	bool accept_all;        /* LMTP: every local part, the server behind decides */
+	struct slice catch_all; /* name of an active mailbox of this domain; empty = none */
+	const struct directory_mailbox_config *mailboxes;
+	size_t mailbox_count;
+};
+
+struct directory_config {
+	const struct directory_domain_config *domains;
+	size_t domain_count;
+	char delimiter;          /* of sub-addresses; 0 = none */
+	struct slice postmaster; /* local@domain of an active mailbox here; empty = the Maildir "postmaster" */
+	struct slice hostname;
+	const struct ip_address *literals; /* our own addresses */
+	size_t literal_count;
+};
+
+struct directory;
+
+/*
+ * Made in the arena, with copies of all texts. NULL when the configuration is wrong or memory is out; *why then says
+ * what is wrong, in the arena or static.
+ */
+struct directory *directory_new(const struct directory_config *config, struct arena *a, const char **why);
+
+/* Whether a text can name a mailbox: 1 to 64 octets, ASCII letters, digits and !#$%&'*+-=?^_`{|}~. or UTF-8, no '.' or
+ * '-' at the start. On failure *why is a static text. */
+bool directory_name_valid(struct slice name, const char **why);
+/* Append the path part for a mailbox name: lower case, octets other than a-z 0-9 . _ - + as "=XX". Injective over names
+ * that differ in more than ASCII case. */
+bool directory_path_part(struct slice name, struct buf *out);
+
+/* ---- asking -------------------------------------------------------------------------------------------------- */
+
+enum directory_result {
+	DIRECTORY_NOT_OURS,
+	DIRECTORY_FOUND,    /* deliver it */
+	DIRECTORY_UNKNOWN,  /* our domain, no such mailbox */
+	DIRECTORY_DISABLED, /* our domain, the mailbox is switched off: 550 5.2.1 */
+	DIRECTORY_MOVED,    /* our domain, the mailbox has a new address: 551 5.1.6, or 550 5.1.6 when not disclosed */
+};
+#define DIRECTORY_RESULT_MAX DIRECTORY_MOVED
+
+/* Texts are lent from the directory. */
+struct directory_entry {
+	enum directory_result result;
+	enum directory_delivery delivery; /* FOUND */
+	struct slice domain;              /* canonical; all but NOT_OURS */
+	struct slice site;     /* FOUND: "local/example.com" or "lmtp/example.com", also the LMTP host group */
+	struct slice mailbox;  /* FOUND with MAILDIR: "example.com/alice" */
+	struct slice moved_to; /* MOVED */
+	bool disclose;         /* MOVED */
+};
+
+/* `address` comes from mail_path_parse or mail_address_parse; MAIL_DOMAIN_NONE with a local part is <postmaster>. */
+void directory_find(const struct directory *d, const struct mail_address *address, struct directory_entry *ret);
+/* The same for a canonical domain (or literal) and a local part as meant, such as the argument of VRFY. */
+void directory_find_plain(const struct directory *d, struct slice domain, struct slice local,
+			  struct directory_entry *ret);
+
+size_t directory_domain_count(const struct directory *d);
+/* Canonical name of the domain that was configured first; the host name when there is none. */
+struct slice directory_first_domain(const struct directory *d);
+
+#endif

@@ -1,0 +1,177 @@
+#include "conf_test.h"
+
+#include "conf/keys.h"
+
+static const char everything[] =
+	"hostname = mail.example.com data_dir = \"/srv/a \\\"quoted\\\" \\\\ \\${dir}\" receivers = 2 senders = 5\n"
+	"control_socket = /run/c submit_socket = none postmaster = \"bob@example.com\" vrfy = everybody expn = relay\n"
+	"relay_networks = {\"10.0.0.0/8\", \"2001:db8::/32\"} address_literals = {192.0.2.1, \"[IPv6:2001:DB8::1]\"}\n"
+	"smtp { size_max = 7M offer_dsn = no command_timeout = 1m30s }\n"
+	"listen one { address = 127.0.0.1 port = 2525 size_max = 3M }\n"
+	"listen two { address = \"::1\" protocol = lmtp port = 24 }\n"
+	"listen three { socket = '/run/it' }\n"
+	"domain \"B\xc3\xbc"
+	"cher.example\" { mailboxes = {'b\xc3\xbc"
+	"cher', \"o'hara\", \"a$b\"} disabled = {d, e} catch_all = \"o'hara\" }\n"
+	"domain example.com { mailboxes = {alice, bob} moved carol { to = \"c@example.net\" disclose = on }\n"
+	"moved \"d\" { to = \"\\\"d d\\\"@example.net\" } }\n"
+	"domain lmtp.example { deliver = lmtp lmtp = 'unix:/run/lmtp' mailboxes = {\"*\"} }\n"
+	"domain tcp.example { deliver = lmtp lmtp = 'inet:[::1]:24' mailboxes = {x} }\n"
+	"route Example.NET { hosts = {\"mx.example.net\", \"[192.0.2.1]:2525\"} from_anybody = yes }\n"
+	"route \".Example.ORG\" { hosts = {mx.example.org} }\n"
+	"route \"*\" { hosts = {smart.example:587} }\n"
+	"queue { warn_after = never retry_first = 1500ms lifetime = 36h window_octets = 1G return_full_max = 0 }\n"
+	"client { chunking = no idle_timeout = 250ms }\n"
+	"mailbox { newlines = lf delimiter = \"#\" }\n"
+	"log { format = json level = error }\n";
+
+static void dump(const struct conf *c, struct buf *out)
+{
+	buf_reset(out);
+	assert_true(conf_dump(c, out));
+	assert_non_null(buf_cstr(out));
+}
+
+static void a_dump_is_read_back_to_the_same_on_any_machine(void **state)
+{
+	(void)state;
+	static const struct conf_host other = {.name = {"other.test", 10}, .cores = 17};
+	static const char *const texts[] = {"", "domain example.com {}", "listen a { socket = /run/a }"};
+	struct buf first, second;
+
+	buf_init(&first, CONF_TEXT_MAX);
+	buf_init(&second, CONF_TEXT_MAX);
+	for (size_t i = 0; i < 4; i++) {
+		struct conf *c = load(i < 3 ? texts[i] : everything);
+
+		dump(c, &first);
+		struct conf *again = conf_load_text(buf_slice(&first), "dump", &other, &test_err);
+		if (!again)
+			fail_msg("%s%s", buf_cstr(&first), test_err.text);
+		dump(again, &second);
+		assert_string_equal(buf_cstr(&first), buf_cstr(&second));
+		assert_slice(again->hostname, c->hostname.p);
+		assert_int_equal(again->receivers, c->receivers);
+		assert_int_equal(again->listener_count, c->listener_count);
+		const char *which;
+		assert_false(conf_needs_restart(c, again, &which));
+		conf_unref(again);
+		conf_unref(c);
+	}
+	buf_free(&second);
+	buf_free(&first);
+}
+
+static void values_survive_the_dump(void **state)
+{
+	(void)state;
+	struct buf text;
+	struct conf *c = load(everything);
+
+	buf_init(&text, CONF_TEXT_MAX);
+	dump(c, &text);
+	conf_unref(c);
+	c = load(buf_cstr(&text));
+	assert_slice(c->data_dir, "/srv/a \"quoted\" \\ ${dir}");
+	assert_slice(c->submit_socket, "");
+	assert_int_equal(c->listener_count, 3);
+	assert_true(c->listeners[0].server.size_max == 3 << 20);
+	assert_true(c->listeners[1].server.size_max == 7 << 20);
+	assert_true(c->listeners[1].server.lmtp);
+	assert_false(c->listeners[1].server.offer_dsn);
+	assert_true(c->listeners[1].server.command_timeout == 90 * SECOND);
+	assert_slice(c->listeners[2].socket, "/run/it");
+	assert_slice(c->domains[0].name, "xn--bcher-kva.example");
+	assert_int_equal(c->domains[0].mailboxes.count, 3);
+	assert_slice(c->domains[0].mailboxes.list[2], "a$b");
+	assert_slice(c->domains[0].catch_all, "o'hara");
+	assert_int_equal(c->domains[1].moved_count, 2);
+	assert_slice(c->domains[1].moved[0].name, "carol");
+	assert_slice(c->domains[1].moved[1].to, "\"d d\"@example.net");
+	assert_true(c->queue.retry.warn == 0);
+	assert_true(c->queue.retry.first == 1500);
+	assert_slice(c->queue.postmaster, "bob@example.com");
+	assert_int_equal(c->delimiter, '#');
+	assert_true(c->routes[0].from_anybody);
+	assert_slice(c->literal_texts.list[1], "2001:db8::1");
+	conf_unref(c);
+	buf_free(&text);
+}
+
+static void a_dump_holds_every_key(void **state)
+{
+	(void)state;
+	struct buf text;
+	struct conf *c = load(everything);
+
+	buf_init(&text, CONF_TEXT_MAX);
+	dump(c, &text);
+	for (size_t i = 0; i < conf_key_count; i++) {
+		char line[100];
+
+		snprintf(line, sizeof line, "%s = ", conf_keys[i].name);
+		if (!strstr(buf_cstr(&text), line))
+			fail_msg("%s is not in the dump", conf_keys[i].name);
+	}
+	conf_unref(c);
+	buf_free(&text);
+}
+
+static void a_dump_that_does_not_fit_says_so(void **state)
+{
+	(void)state;
+	struct buf small;
+	struct conf *c = load("");
+
+	buf_init(&small, 500);
+	assert_false(conf_dump(c, &small));
+	buf_free(&small);
+	conf_unref(c);
+}
+
+static void keys_that_only_a_start_puts_into_force_are_named(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *from, *to, *which;
+	} rows[] = {
+		{"data_dir = /a submit_socket = none control_socket = /c",
+		 "data_dir = /b submit_socket = none control_socket = /c", "data_dir"},
+		{"", "hostname = b.test", "hostname"},
+		{"receivers = 1", "receivers = 2", "receivers"},
+		{"", "submit_socket = none", "submit_socket"},
+		{"listen a { port = 1 }", "listen a { port = 2 }", "port"},
+		{"listen a { port = 1 }", "listen a { socket = /s }", "address"},
+		{"listen a { port = 1 }", "listen a { port = 1 } listen b { port = 2 }", "listen"},
+		{"", "queue { inline_body_max = 64k }", "inline_body_max"},
+		{"listen a { port = 1 }", "listen b { port = 1 size_max = 1M }", NULL},
+		{"", "domain example.com { mailboxes = {x} }", NULL},
+		{"", "relay_networks = {::1} log { level = debug } queue { lifetime = 2d } smtp { errors_max = 5 }",
+		 NULL},
+	};
+
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		struct conf *from = load(rows[i].from), *to = load(rows[i].to);
+		const char *which = "?";
+
+		assert_int_equal(conf_needs_restart(from, to, &which), rows[i].which != NULL);
+		if (rows[i].which)
+			assert_string_equal(which, rows[i].which);
+		else
+			assert_null(which);
+		conf_unref(from);
+		conf_unref(to);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_dump_is_read_back_to_the_same_on_any_machine),
+		cmocka_unit_test(values_survive_the_dump),
+		cmocka_unit_test(a_dump_holds_every_key),
+		cmocka_unit_test(a_dump_that_does_not_fit_says_so),
+		cmocka_unit_test(keys_that_only_a_start_puts_into_force_are_named),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,329 @@
+#include "conf_test.h"
+
+static const char text[] =
+	"hostname = mx.test relay_networks = {10.0.0.0/8, \"2001:db8::/32\"}\n"
+	"listen a { address = 192.0.2.25 port = 25 }\n"
+	"domain local.example { mailboxes = {alice, bob} disabled = {dave} moved carol { to = \"c@new.example\" "
+	"disclose = yes } }\n"
+	"domain catch.example { mailboxes = {u} catch_all = u }\n"
+	"domain lmtp.example { deliver = lmtp lmtp = 'unix:/run/lmtp' mailboxes = {'*'} }\n"
+	"domain tcp.example { deliver = lmtp lmtp = 'inet:lmtp.test:2003' mailboxes = {x} }\n"
+	"route partner.example { hosts = {\"mx1.partner.example:2525\", \"[192.0.2.7]\", \"2001:db8::7\"} }\n"
+	"route friend.example { hosts = {mx.friend.example} from_anybody = yes }\n";
+static const char smart[] = "route \"*\" { hosts = {smart.test:587, spare.test} }\n";
+
+static struct conf *load_routes(bool smarthost)
+{
+	char both[sizeof text + sizeof smart];
+
+	snprintf(both, sizeof both, "%s%s", text, smarthost ? smart : "");
+	return load(both);
+}
+
+static void each_recipient_has_its_way(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *address;
+		enum route_kind kind, with_smarthost;
+		const char *site, *mailbox, *hosts;
+	} rows[] = {
+		{"alice@local.example", ROUTE_MAILBOX, ROUTE_MAILBOX, "local/local.example", "local.example/alice", ""},
+		{"Alice+x@LOCAL.example", ROUTE_MAILBOX, ROUTE_MAILBOX, "local/local.example", "local.example/alice",
+		 ""},
+		{"\"alice\"@local.example", ROUTE_MAILBOX, ROUTE_MAILBOX, "local/local.example", "local.example/alice",
+		 ""},
+		{"any@catch.example", ROUTE_MAILBOX, ROUTE_MAILBOX, "local/catch.example", "catch.example/u", ""},
+		{"nobody@local.example", ROUTE_UNKNOWN_MAILBOX, ROUTE_UNKNOWN_MAILBOX, "", "", ""},
+		{"dave@local.example", ROUTE_UNKNOWN_MAILBOX, ROUTE_UNKNOWN_MAILBOX, "", "", ""},
+		{"carol@local.example", ROUTE_UNKNOWN_MAILBOX, ROUTE_UNKNOWN_MAILBOX, "", "", ""},
+		{"x@lmtp.example", ROUTE_LMTP, ROUTE_LMTP, "lmtp/lmtp.example", "", "lmtp/lmtp.example"},
+		{"x@tcp.example", ROUTE_LMTP, ROUTE_LMTP, "lmtp/tcp.example", "", "lmtp/tcp.example"},
+		{"y@tcp.example", ROUTE_UNKNOWN_MAILBOX, ROUTE_UNKNOWN_MAILBOX, "", "", ""},
+		{"y@Partner.Example", ROUTE_SMTP, ROUTE_SMTP, "partner.example", "", "partner.example"},
+		{"postmaster", ROUTE_MAILBOX, ROUTE_MAILBOX, "local/local.example", "local.example/postmaster", ""},
+		{"PostMaster", ROUTE_MAILBOX, ROUTE_MAILBOX, "local/local.example", "local.example/postmaster", ""},
+		{"postmaster@[192.0.2.25]", ROUTE_MAILBOX, ROUTE_MAILBOX, "local/local.example",
+		 "local.example/postmaster", ""},
+		{"postmaster@mx.test", ROUTE_MAILBOX, ROUTE_MAILBOX, "local/local.example", "local.example/postmaster",
+		 ""},
+		{"alice@[192.0.2.25]", ROUTE_UNKNOWN_MAILBOX, ROUTE_UNKNOWN_MAILBOX, "", "", ""},
+		{"alice@[192.0.2.26]", ROUTE_NONE, ROUTE_SMTP, NULL, "", NULL},
+		{"alice@mx.test", ROUTE_NONE, ROUTE_SMTP, NULL, "", NULL},
+		{"alice@example.net", ROUTE_NONE, ROUTE_SMTP, NULL, "", NULL},
+		{"alice@sub.local.example", ROUTE_NONE, ROUTE_SMTP, NULL, "", NULL},
+		{"alice", ROUTE_NONE, ROUTE_NONE, "", "", ""},
+		{"", ROUTE_NONE, ROUTE_NONE, "", "", ""},
+		{"@local.example", ROUTE_NONE, ROUTE_NONE, "", "", ""},
+		{"alice@", ROUTE_NONE, ROUTE_NONE, "", "", ""},
+		{"alice@local.example ", ROUTE_NONE, ROUTE_NONE, "", "", ""},
+	};
+
+	for (int with = 0; with < 2; with++) {
+		struct conf *c = load_routes(with);
+
+		for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+			struct route route;
+			enum route_kind kind = with ? rows[i].with_smarthost : rows[i].kind;
+
+			conf_route(c, slice_from_cstr(rows[i].address), &route);
+			if (route.kind != kind)
+				fail_msg("%s: %d, not %d", rows[i].address, route.kind, kind);
+			assert_slice(route.site, rows[i].site ? rows[i].site : with ? "smarthost" : "");
+			assert_slice(route.hosts, rows[i].hosts ? rows[i].hosts : with ? "*" : "");
+			assert_slice(route.mailbox, rows[i].mailbox);
+			/* What leads to hosts leads to a group that is there. */
+			assert_true(route.hosts.n == 0 || conf_hosts(c, route.hosts));
+		}
+		conf_unref(c);
+	}
+}
+
+static void host_groups_hold_hosts_in_order_of_preference(void **state)
+{
+	(void)state;
+	struct conf *c = load_routes(true);
+	const struct route_group *g = conf_hosts(c, SLICE("partner.example"));
+
+	assert_int_equal(g->count, 3);
+	assert_false(g->lmtp);
+	assert_slice(g->hosts[0].name, "mx1.partner.example");
+	assert_int_equal(g->hosts[0].port, 2525);
+	assert_int_equal(g->hosts[1].kind, ROUTE_HOST_ADDRESS);
+	assert_slice(g->hosts[1].name, "192.0.2.7");
+	assert_int_equal(g->hosts[1].port, 25);
+	assert_slice(g->hosts[2].name, "2001:db8::7");
+	for (unsigned i = 0; i < 3; i++)
+		assert_int_equal(g->hosts[i].preference, i);
+	g = conf_hosts(c, SLICE("lmtp/lmtp.example"));
+	assert_true(g->lmtp);
+	assert_int_equal(g->hosts[0].kind, ROUTE_HOST_UNIX);
+	assert_slice(g->hosts[0].name, "/run/lmtp");
+	g = conf_hosts(c, SLICE("lmtp/tcp.example"));
+	assert_int_equal(g->hosts[0].port, 2003);
+	assert_slice(g->hosts[0].name, "lmtp.test");
+	assert_null(conf_hosts(c, SLICE("unknown.example")));
+	conf_unref(c);
+}
+
+static void the_queue_asks_the_same_routes(void **state)
+{
+	(void)state;
+	struct conf *c = load_routes(true);
+	struct route route;
+
+	c->queue.router.route(c->queue.router.arg, SLICE("bob@local.example"), &route);
+	assert_int_equal(route.kind, ROUTE_MAILBOX);
+	assert_slice(route.mailbox, "local.example/bob");
+	conf_unref(c);
+}
+
+/* ---- relaying ------------------------------------------------------------------------------------------------ */
+
+static struct relay_client client_of(const char *address)
+{
+	struct relay_client client = {0};
+
+	if (strcmp(address, "unix") == 0)
+		client.local_user = true;
+	else
+		assert_true(ip_parse(slice_from_cstr(address), &client.address));
+	return client;
+}
+
+/* The answer to RCPT; false: it was refused for its syntax. */
+static bool rcpt(const struct conf *c, const char *from, struct slice path, struct conf_recipient *ret)
+{
+	struct relay_client client = client_of(from);
+	struct mail_address address;
+	const char *why;
+	size_t used;
+
+	if (mail_path_parse(path, false, true, &address, &used, &why) != MAIL_ADDRESS_OK || used != path.n)
+		return false;
+	conf_recipient(c, &client, &address, ret);
+	return true;
+}
+
+static void who_may_send_to_whom(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *client, *path;
+		enum relay_decision decision, with_smarthost;
+	} rows[] = {
+		{"203.0.113.1", "<alice@local.example>", RELAY_OURS, RELAY_OURS},
+		{"203.0.113.1", "<postmaster>", RELAY_OURS, RELAY_OURS},
+		{"203.0.113.1", "<x@lmtp.example>", RELAY_OURS, RELAY_OURS},
+		{"203.0.113.1", "<nobody@local.example>", RELAY_UNKNOWN_MAILBOX, RELAY_UNKNOWN_MAILBOX},
+		{"203.0.113.1", "<x@partner.example>", RELAY_DENIED, RELAY_DENIED},
+		{"203.0.113.1", "<x@friend.example>", RELAY_ALLOWED, RELAY_ALLOWED},
+		{"203.0.113.1", "<x@sub.friend.example>", RELAY_DENIED, RELAY_DENIED},
+		{"203.0.113.1", "<x@f.example>", RELAY_DENIED, RELAY_DENIED},
+		{"::1", "<x@f.example>", RELAY_DENIED, RELAY_DENIED},
+		{"127.0.0.1", "<x@f.example>", RELAY_DENIED, RELAY_DENIED},
+		{"11.0.0.1", "<x@f.example>", RELAY_DENIED, RELAY_DENIED},
+		{"10.1.2.3", "<x@partner.example>", RELAY_ALLOWED, RELAY_ALLOWED},
+		{"::ffff:10.1.2.3", "<x@partner.example>", RELAY_ALLOWED, RELAY_ALLOWED},
+		{"2001:db8::5", "<x@partner.example>", RELAY_ALLOWED, RELAY_ALLOWED},
+		{"10.1.2.3", "<x@f.example>", RELAY_NO_ROUTE, RELAY_ALLOWED},
+		{"unix", "<x@f.example>", RELAY_NO_ROUTE, RELAY_ALLOWED},
+		{"unix", "<x@partner.example>", RELAY_ALLOWED, RELAY_ALLOWED},
+		{"unix", "<nobody@local.example>", RELAY_UNKNOWN_MAILBOX, RELAY_UNKNOWN_MAILBOX},
+	};
+
+	for (int with = 0; with < 2; with++) {
+		struct conf *c = load_routes(with);
+
+		for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+			struct conf_recipient r;
+
+			assert_true(rcpt(c, rows[i].client, slice_from_cstr(rows[i].path), &r));
+			if (r.decision != (with ? rows[i].with_smarthost : rows[i].decision))
+				fail_msg("%s to %s: %d", rows[i].client, rows[i].path, r.decision);
+		}
+		conf_unref(c);
+	}
+}
+
+static void disabled_and_moved_mailboxes_are_told_apart(void **state)
+{
+	(void)state;
+	struct conf *c = load_routes(true);
+	struct conf_recipient r;
+
+	assert_true(rcpt(c, "203.0.113.1", SLICE("<dave@local.example>"), &r));
+	assert_int_equal(r.decision, RELAY_UNKNOWN_MAILBOX);
+	assert_int_equal(r.entry.result, DIRECTORY_DISABLED);
+	assert_true(rcpt(c, "203.0.113.1", SLICE("<carol@local.example>"), &r));
+	assert_int_equal(r.entry.result, DIRECTORY_MOVED);
+	assert_slice(r.entry.moved_to, "c@new.example");
+	assert_true(r.entry.disclose);
+	conf_unref(c);
+}
+
+/* L: a domain of ours; [ip]: our address. */
+static const char *const corpus[] = {
+	"<u@f.example>",
+	"<u%f.example@L>",
+	"<u%f.example@[ip]>",
+	"<\"u@f.example\">",
+	"<\"u@f.example\"@L>",
+	"<\"u%f.example\"@L>",
+	"<@L:u@f.example>",
+	"<@L,@f.example:u@f.example>",
+	"<u@f.example@L>",
+	"<f.example!u>",
+	"<f.example!u@L>",
+	"<L!u@f.example>",
+	"<u@f.example@[ip]>",
+	"<\"\\\"u@f.example\\\"\"@L>",
+	"<u@L.>",
+	"<u@L@>",
+	"<@>",
+	"<@L>",
+	"<postmaster@>",
+	"<>",
+	"u@f.example",
+	"<u%40f.example@L>",
+	"<u@f.example,v@L>",
+	"<u@[f.example]>",
+	"<u@0x7f000001>",
+	"<u@[IPv6:::ffff:10.0.0.1]>",
+	"<SRS0=forged=xx=f.example=u@L>",
+	"<-oQ/tmp@f.example>",
+	"<u@L@f.example>",
+	"<u@f.example.>",
+	"<u@L:u@f.example>",
+	"<u@[192.0.2.99]>",
+	"<u@localhost>",
+	"<u@127.0.0.1>",
+	"<postmaster@f.example>",
+	"<postmaster%f.example@L>",
+	"<u+f.example@L>",
+	"<\"u\\@f.example\"@L>",
+	"<u@L>u@f.example>",
+	"<@[ip]:u@f.example>",
+};
+
+/* Puts a domain of ours and our address into a form of the corpus. */
+static void fill_in(const char *form, const char *domain, struct buf *out)
+{
+	struct slice s = slice_from_cstr(form);
+
+	buf_reset(out);
+	while (s.n) {
+		bool ip = slice_starts(s, SLICE("[ip]"));
+
+		if (ip)
+			buf_add_lit(out, "[192.0.2.25]");
+		else if (s.p[0] == 'L')
+			buf_add(out, slice_from_cstr(domain));
+		else
+			buf_add_char(out, s.p[0]);
+		s = slice_skip(s, ip ? 4 : 1);
+	}
+}
+
+/* attacks.md E1: from a client that may not relay, each form is refused, or its mail stays here. */
+static void open_relay_corpus_E1(void **state)
+{
+	(void)state;
+	static const char *const domains[] = {"local.example", "catch.example", "lmtp.example", "LOCAL.EXAMPLE"};
+	struct conf *c = load_routes(true); /* with a smart host that would take everything */
+	struct buf path;
+	size_t refused = 0, stayed = 0;
+
+	buf_init(&path, 1000);
+	for (size_t d = 0; d < sizeof domains / sizeof *domains; d++)
+		for (size_t i = 0; i < sizeof corpus / sizeof *corpus; i++) {
+			struct conf_recipient r;
+
+			fill_in(corpus[i], domains[d], &path);
+			if (!rcpt(c, "203.0.113.66", buf_slice(&path), &r) || r.decision == RELAY_DENIED ||
+			    r.decision == RELAY_UNKNOWN_MAILBOX) {
+				refused++;
+				continue;
+			}
+			/* Taken: then it is for a mailbox of the very domain that stands behind its last @. */
+			assert_int_equal(r.decision, RELAY_OURS);
+			if (r.route.kind == ROUTE_MAILBOX)
+				assert_true(slice_eq(r.route.mailbox, SLICE("catch.example/u")));
+			else
+				assert_int_equal(r.route.kind, ROUTE_LMTP);
+			assert_true(slice_eq(r.route.site, SLICE("local/catch.example")) ||
+				    slice_eq(r.route.site, SLICE("lmtp/lmtp.example")));
+			stayed++;
+		}
+	assert_true(refused > 80);
+	assert_true(stayed > 0);
+	buf_free(&path);
+	conf_unref(c);
+}
+
+static void vrfy_tells_whom_the_configuration_names(void **state)
+{
+	(void)state;
+	struct conf *c = load_routes(false);
+	struct relay_client stranger = client_of("203.0.113.1"), inside = client_of("10.0.0.1");
+
+	assert_false(conf_discloses(c, CONF_DISCLOSE_NOBODY, &inside));
+	assert_true(conf_discloses(c, CONF_DISCLOSE_RELAY, &inside));
+	assert_false(conf_discloses(c, CONF_DISCLOSE_RELAY, &stranger));
+	assert_true(conf_discloses(c, CONF_DISCLOSE_EVERYBODY, &stranger));
+	conf_unref(c);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(each_recipient_has_its_way),
+		cmocka_unit_test(host_groups_hold_hosts_in_order_of_preference),
+		cmocka_unit_test(the_queue_asks_the_same_routes),
+		cmocka_unit_test(who_may_send_to_whom),
+		cmocka_unit_test(disabled_and_moved_mailboxes_are_told_apart),
+		cmocka_unit_test(open_relay_corpus_E1),
+		cmocka_unit_test(vrfy_tells_whom_the_configuration_names),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,161 @@
+/* Bodies in files: the paths, and what the callers of the store need of them. */
+#include "queue/store_spool.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#define SPOOL "spool"
+
+struct spool_path {
+	char text[sizeof SPOOL + 3 + MSG_ID_TEXT + 1]; /* "spool/XX/ID" */
+};
+
+static struct spool_path directory_path(unsigned number)
+{
+	struct spool_path path;
+
+	assert(number < STORE_SPOOL_DIRECTORIES);
+	snprintf(path.text, sizeof path.text, SPOOL "/%02X", number);
+	return path;
+}
+
+/* The low bits of neighbouring ids differ: files spread evenly. */
+static unsigned directory_of(msg_id id)
+{
+	return (unsigned)(id % STORE_SPOOL_DIRECTORIES);
+}
+
+static struct spool_path file_path(msg_id id)
+{
+	struct spool_path path;
+
+	snprintf(path.text, sizeof path.text, SPOOL "/%02X/%s", directory_of(id), msg_id_format(id).text);
+	return path;
+}
+
+static enum store_result result_of(int error)
+{
+	switch (error) {
+	case 0:
+		return STORE_OK;
+	case ENOENT:
+		return STORE_NOT_FOUND;
+	case EEXIST:
+		return STORE_EXISTS;
+	case ENOSPC:
+	case EDQUOT:
+		return STORE_FULL;
+	case ENOMEM:
+		return STORE_NO_MEMORY;
+	default:
+		return STORE_IO;
+	}
+}
+
+enum store_result store_spool_create(struct fs *fs, msg_id id, struct file **ret)
+{
+	struct spool_path path = file_path(id);
+	int error = fs->ops->open(fs, path.text, FS_WRITE | FS_CREATE, ret);
+
+	if (error == ENOENT) { /* the first in its directory */
+		error = fs->ops->mkdir(fs, directory_path(directory_of(id)).text);
+		if (!error)
+			error = fs->ops->open(fs, path.text, FS_WRITE | FS_CREATE, ret);
+	}
+	return result_of(error);
+}
+
+enum store_result store_spool_open(struct fs *fs, msg_id id, struct file **ret)
+{
+	return result_of(fs->ops->open(fs, file_path(id).text, FS_READ, ret));
+}
+
+void store_spool_discard(struct fs *fs, msg_id id)
+{
+	/* What stays behind is found when the store is opened next. */
+	(void)fs->ops->unlink(fs, file_path(id).text);
+}
+
+enum store_result store_spool_init(struct fs *fs)
+{
+	int error = fs->ops->mkdir(fs, SPOOL);
+
+	return result_of(error ? error : fs->ops->sync_dir(fs, ""));
+}
+
+enum store_result store_spool_sync(struct fs *fs, msg_id id, uint64_t size)
+{
+	struct file *f;
+	uint64_t found = 0;
+	enum store_result result = store_spool_open(fs, id, &f);
+
+	if (result)
+		return result;
+	int error = f->ops->size(f, &found);
+	if (!error)
+		error = f->ops->sync(f);
+	f->ops->close(f);
+	if (!error && found != size)
+		return STORE_CORRUPT; /* whoever wrote it said that it wrote more, or less */
+	if (!error)
+		error = fs->ops->sync_dir(fs, directory_path(directory_of(id)).text);
+	if (!error)
+		error = fs->ops->sync_dir(fs, SPOOL); /* the directory itself may be new */
+	return result_of(error);
+}
+
+struct clean {
+	unsigned directory;
+	const struct store_spool_cleaner *cleaner;
+	enum store_result result;
+	size_t count;
+	msg_id ids[256];
+};
+
+/* Only names that we would give are ours to remove. */
+static bool clean_name(void *arg, const char *name)
+{
+	struct clean *c = arg;
+	struct slice text = slice_from_cstr(name);
+	msg_id id;
+
+	if (!msg_id_parse(text, &id) || strcmp(msg_id_format(id).text, name) != 0 || directory_of(id) != c->directory)
+		return true;
+	bool named;
+	c->result = c->cleaner->named(c->cleaner->arg, id, &named);
+	if (c->result)
+		return false;
+	if (!named)
+		c->ids[c->count++] = id;
+	return c->count < sizeof c->ids / sizeof *c->ids;
+}
+
+static enum store_result clean_directory(struct fs *fs, unsigned number, const struct store_spool_cleaner *cleaner)
+{
+	struct clean c;
+
+	/* In portions, since a directory that is being listed should not change. */
+	do {
+		c = (struct clean){.directory = number, .cleaner = cleaner};
+		int error = fs->ops->list(fs, directory_path(number).text, clean_name, &c);
+		if (error)
+			return error == ENOENT ? STORE_OK : result_of(error);
+		for (size_t i = 0; i < c.count && !c.result; i++) {
+			error = fs->ops->unlink(fs, file_path(c.ids[i]).text);
+			if (error && error != ENOENT)
+				return result_of(error);
+		}
+	} while (!c.result && c.count == sizeof c.ids / sizeof *c.ids);
+	return c.result;
+}
+
+enum store_result store_spool_clean(struct fs *fs, const struct store_spool_cleaner *cleaner)
+{
+	enum store_result result = STORE_OK;
+
+	for (unsigned i = 0; i < STORE_SPOOL_DIRECTORIES && !result; i++)
+		result = clean_directory(fs, i, cleaner);
+	return result;
+}

@@ -1,0 +1,67 @@
+/*
+ * conn: one stream connection of a loop, and listeners that make them.
+ *
+ * Input is read into a buffer that all connections share, and offered to the handler; what the handler does not take
+ * is kept, and nothing more is read until conn_resume. Output is gathered and goes out at the end of the turn.
+ */
+#ifndef NET_CONN_H
+#define NET_CONN_H
+
+#include "net/address.h"
+#include "net/loop.h"
+
+struct conn;
+
+/* The most octets that are offered at once. */
+#define CONN_INPUT_MAX ((size_t)128 * 1024)
+
+struct conn_handler {
+	/* Octets came: returns how many were taken. All octets not taken are offered again after conn_resume. */
+	size_t (*input)(void *arg, struct slice in);
+	/* Output that waited has gone out, all of it. May be NULL. */
+	void (*drained)(void *arg);
+	/* The peer ended its side (`why` is NULL; what is written still goes out), or the connection broke. The conn is
+	 * still there: the handler calls conn_close or conn_finish. */
+	void (*closed)(void *arg, const char *why);
+};
+
+/* Takes the descriptor, also on failure (NULL). */
+struct conn *conn_new(struct loop *l, int fd, const struct conn_handler *handler, void *arg);
+/*
+ * Begin to connect. `connected` is called later, once: `why` is NULL and fd is a connected socket, now the owner's,
+ * or it says what failed. NULL is returned without memory.
+ */
+struct conn_attempt;
+struct conn_attempt *conn_connect(struct loop *l, const struct net_address *to, span_ms timeout,
+				  void (*connected)(void *arg, int fd, const char *why), void *arg);
+void conn_attempt_cancel(struct conn_attempt *a); /* NULL is fine; not after `connected` */
+
+/* Look up the addresses of a host name, asynchronously; `found` is called once, with at most 16. count 0: `why`. */
+struct conn_lookup;
+struct conn_lookup *conn_resolve(struct loop *l, struct slice host, uint16_t port,
+				 void (*found)(void *arg, const struct net_address *list, size_t count, const char *why),
+				 void *arg);
+void conn_lookup_cancel(struct conn_lookup *u);
+
+/* Frees it; output not sent is lost. NULL is fine. Never from inside its own input handler's caller's frame: it is safe
+ * anywhere, the memory goes at the end of the turn. */
+void conn_close(struct conn *c);
+/* Sends what is left, then closes; gives up after `linger`. No handler is called any more. */
+void conn_finish(struct conn *c, span_ms linger);
+
+/* False when the output limit or memory is reached: the connection is then as good as lost. */
+bool conn_write(struct conn *c, struct slice octets);
+size_t conn_pending(const struct conn *c);
+/* Offer what was not taken again, and read on. */
+void conn_resume(struct conn *c);
+/* Read no more until conn_resume. */
+void conn_pause(struct conn *c);
+
+struct listener;
+/* Takes a listening socket. `accepted` gets a connected socket and where it comes from. `busy` is sent to who comes when
+ * descriptors have run out; lent for the listener's life. */
+struct listener *listener_new(struct loop *l, int fd, struct slice busy,
+			      void (*accepted)(void *arg, int fd, const struct net_address *from), void *arg);
+void listener_free(struct listener *n); /* closes the socket in this process */
+
+#endif

@@ -1,0 +1,45 @@
+#include "net/host.h"
+
+#include <fcntl.h>
+#include <limits.h>
+#include <sched.h>
+#include <unistd.h>
+
+static bool is_host_name(struct slice name)
+{
+	for (size_t i = 0; i < name.n; i++)
+		if (!ascii_is_alnum(name.p[i]) && name.p[i] != '-' && name.p[i] != '.')
+			return false;
+	return name.n > 0 && ascii_is_alnum(name.p[0]) && ascii_is_alnum(name.p[name.n - 1]);
+}
+
+bool host_name(struct buf *out)
+{
+	char name[HOST_NAME_MAX + 1] = "";
+
+	if (gethostname(name, sizeof name - 1) < 0 || !is_host_name(slice_from_cstr(name)))
+		return buf_add_lit(out, "localhost");
+	return buf_add(out, slice_from_cstr(name));
+}
+
+unsigned host_cores(void)
+{
+	cpu_set_t set;
+
+	if (sched_getaffinity(0, sizeof set, &set) < 0)
+		return 1;
+	int count = CPU_COUNT(&set);
+	return count > 0 ? (unsigned)count : 1;
+}
+
+bool host_boot_id(struct buf *out)
+{
+	char text[64];
+	int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		return true;
+	ssize_t n = read(fd, text, sizeof text);
+	close(fd);
+	return buf_add(out, slice_trim(slice_of(text, n > 0 ? (size_t)n : 0)));
+}

@@ -1,0 +1,31 @@
+/*
+ * What conn.c, listener.c and channel.c need of the loop. Private to src/net.
+ */
+#ifndef NET_LOOP_PRIVATE_H
+#define NET_LOOP_PRIVATE_H
+
+#include "net/loop.h"
+
+#include <sys/queue.h>
+
+struct event_base;
+struct evdns_base;
+
+/* Something with output to flush at the end of the turn. */
+struct loop_dirty {
+	TAILQ_ENTRY(loop_dirty) link;
+	bool listed;
+	void (*flush)(struct loop_dirty *d);
+};
+
+#define LOOP_SHARED_BUFFER ((size_t)256 * 1024)
+
+struct event_base *loop_base(struct loop *l);
+/* Octets are read into one buffer for all connections: an idle connection owns none. */
+char *loop_shared_buffer(struct loop *l);
+void loop_mark_dirty(struct loop *l, struct loop_dirty *d);
+void loop_unmark_dirty(struct loop *l, struct loop_dirty *d);
+/* The resolver for host names of configured next hops; NULL when it cannot be set up. */
+struct evdns_base *loop_dns(struct loop *l);
+
+#endif

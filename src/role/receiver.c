@@ -1,0 +1,330 @@
+/*
+ * The receiver: SMTP and LMTP server sessions. It faces the world and owns nothing: mail goes to the queue, and every
+ * answer that promises something comes from there.
+ */
+#include "role/receiver_private.h"
+
+#include "base/heap.h"
+#include "net/fs_posix.h"
+#include "net/log.h"
+
+#include <string.h>
+#include <unistd.h>
+
+#define SLOTS_FIRST 64
+#define SLOTS_MAX   ((uint32_t)1 << 20)
+
+/* A listener's socket with the number of its entry in the configuration. */
+struct accepting {
+	struct receiver *receiver;
+	uint32_t number;
+};
+
+/* ---- sessions ------------------------------------------------------------------------------------------------------- */
+
+static bool grow_slots(struct receiver *r)
+{
+	uint32_t count = r->slot_count ? r->slot_count * 2 : SLOTS_FIRST;
+
+	if (count > SLOTS_MAX)
+		return false;
+	struct session **slots = heap_resize(r->slots, count * sizeof *slots);
+	if (!slots)
+		return false;
+	r->slots = slots;
+	uint32_t *generations = heap_resize(r->generations, count * sizeof *generations);
+	if (!generations)
+		return false;
+	r->generations = generations;
+	for (uint32_t i = r->slot_count; i < count; i++) {
+		r->slots[i] = NULL;
+		r->generations[i] = 0;
+	}
+	r->free_hint = r->slot_count;
+	r->slot_count = count;
+	return true;
+}
+
+bool receiver_add_session(struct receiver *r, struct session *s, uint64_t *ret_tag)
+{
+	if (r->sessions == r->slot_count && !grow_slots(r))
+		return false;
+	uint32_t i = r->free_hint;
+	while (r->slots[i])
+		i = (i + 1) % r->slot_count;
+	r->slots[i] = s;
+	r->free_hint = (i + 1) % r->slot_count;
+	r->sessions++;
+	*ret_tag = (uint64_t)i << 32 | ++r->generations[i];
+	return true;
+}
+
+static void finish_if_idle(struct receiver *r)
+{
+	if (r->stopping && r->sessions == 0)
+		r->self->finished(r->self->arg, 0);
+}
+
+void receiver_remove_session(struct receiver *r, uint64_t tag)
+{
+	r->slots[tag >> 32] = NULL;
+	r->free_hint = (uint32_t)(tag >> 32);
+	r->sessions--;
+	finish_if_idle(r);
+}
+
+static struct session *find_session(const struct receiver *r, uint64_t tag)
+{
+	uint32_t slot = (uint32_t)(tag >> 32);
+
+	return slot < r->slot_count && r->generations[slot] == (uint32_t)tag ? r->slots[slot] : NULL;
+}
+
+static struct client_count **find_client(struct receiver *r, uint64_t hash)
+{
+	struct client_count **at = &r->clients[hash % CLIENT_BUCKETS];
+
+	while (*at && (*at)->hash != hash)
+		at = &(*at)->next;
+	return at;
+}
+
+bool receiver_count_client(struct receiver *r, uint64_t hash, size_t max)
+{
+	struct client_count **at = find_client(r, hash);
+
+	if (!*at) {
+		*at = heap_new(struct client_count);
+		if (!*at)
+			return false;
+		(*at)->hash = hash;
+	}
+	if ((*at)->sessions >= max)
+		return false;
+	(*at)->sessions++;
+	return true;
+}
+
+void receiver_uncount_client(struct receiver *r, uint64_t hash)
+{
+	struct client_count **at = find_client(r, hash);
+
+	if (!*at || --(*at)->sessions > 0)
+		return;
+	struct client_count *empty = *at;
+	*at = empty->next;
+	heap_free(empty);
+}
+
+/* ---- the queue ------------------------------------------------------------------------------------------------------ */
+
+bool receiver_send(struct receiver *r, uint16_t type, struct slice payload)
+{
+	return r->queue && channel_send(r->queue, type, payload, -1);
+}
+
+static void want_ids(struct receiver *r)
+{
+	if (r->ids_wanted || r->spare_block)
+		return;
+	r->ids_wanted = receiver_send(r, WIRE_IDS_WANTED, SLICE_NONE);
+}
+
+msg_id receiver_take_id(struct receiver *r)
+{
+	if (r->next_id == r->end_id && r->spare_block) {
+		r->next_id = r->spare_block << MSG_ID_BLOCK_BITS;
+		r->end_id = (r->spare_block + 1) << MSG_ID_BLOCK_BITS;
+		r->spare_block = 0;
+	}
+	want_ids(r);
+	return r->next_id < r->end_id ? r->next_id++ : 0;
+}
+
+static bool on_ids(struct receiver *r, struct slice payload)
+{
+	uint64_t block;
+
+	if (!wire_get_number(payload, &block) || block == 0 || block >= MSG_ID_MAX >> MSG_ID_BLOCK_BITS)
+		return false;
+	r->ids_wanted = false;
+	r->spare_block = block;
+	r->self->ready(r->self->arg);
+	return true;
+}
+
+static void on_spool(struct receiver *r, const struct wire_answer *answer, int fd)
+{
+	for (uint32_t i = 0; i < r->slot_count; i++)
+		if (r->slots[i] && session_waits_for_spool(r->slots[i]) == answer->tag) {
+			session_spool(r->slots[i], answer->result, fd);
+			return;
+		}
+	if (fd >= 0)
+		close(fd);
+}
+
+static bool on_queue_frame(void *arg, uint16_t type, struct slice payload, int fd)
+{
+	struct receiver *r = arg;
+	struct wire_answer answer;
+
+	if (type == WIRE_SPOOL && wire_get_answer(payload, &answer) && (answer.result != STORE_OK || fd >= 0)) {
+		on_spool(r, &answer, fd);
+		return true;
+	}
+	if (fd >= 0) {
+		close(fd);
+		return false;
+	}
+	if (type == WIRE_IDS)
+		return on_ids(r, payload);
+	if (!wire_get_answer(payload, &answer))
+		return false;
+	if (type == WIRE_PRESSURE) {
+		r->pressure = answer.result;
+		return true;
+	}
+	if (type != WIRE_ANSWER)
+		return false;
+	struct session *s = find_session(r, answer.tag);
+	if (s)
+		session_answer(s, answer.result);
+	return true;
+}
+
+static void lose_queue(struct receiver *r)
+{
+	channel_free(r->queue);
+	r->queue = NULL;
+	r->ids_wanted = false;
+	for (uint32_t i = 0; i < r->slot_count; i++)
+		if (r->slots[i])
+			session_queue_lost(r->slots[i]);
+}
+
+static void on_queue_closed(void *arg, const char *why)
+{
+	struct receiver *r = arg;
+
+	log_event(LOG_PEER_LOST, LOG_CSTR("peer", "queue"), LOG_CSTR("reason", why ? why : "closed"));
+	lose_queue(r);
+}
+
+/* ---- the role ------------------------------------------------------------------------------------------------------- */
+
+static void *receiver_start(struct loop *l, const struct role_self *self)
+{
+	struct receiver *r = heap_new(struct receiver);
+
+	if (!r)
+		return NULL;
+	*r = (struct receiver){.loop = l, .self = self};
+	buf_init(&r->frame, CHANNEL_FRAME_MAX);
+	buf_init(&r->busy, 512);
+	return r;
+}
+
+static void close_listeners(struct receiver *r)
+{
+	for (size_t i = 0; i < r->listener_count; i++) {
+		listener_free(r->listeners[i]);
+		heap_free(r->accepting[i]);
+	}
+	r->listener_count = 0;
+}
+
+static bool receiver_configure(void *arg, struct conf *conf)
+{
+	struct receiver *r = arg;
+
+	conf_unref(r->conf);
+	r->conf = conf_ref(conf);
+	close_listeners(r);
+	buf_reset(&r->busy);
+	return reply_format(&r->busy, &(struct reply){REPLY_GREETING_BUSY, {conf->hostname}});
+}
+
+static void on_accepted(void *arg, int fd, const struct net_address *from)
+{
+	struct accepting *a = arg;
+
+	session_open(a->receiver, &a->receiver->conf->listeners[a->number], fd, from);
+}
+
+static void receiver_listener(void *arg, uint32_t number, int fd)
+{
+	struct receiver *r = arg;
+	struct accepting *a = heap_new(struct accepting);
+	size_t max = sizeof r->listeners / sizeof *r->listeners;
+
+	if (!a || r->stopping || number >= r->conf->listener_count || r->listener_count == max) {
+		heap_free(a);
+		close(fd);
+		return;
+	}
+	*a = (struct accepting){r, number};
+	struct listener *listener = listener_new(r->loop, fd, buf_slice(&r->busy), on_accepted, a);
+	if (!listener) {
+		heap_free(a);
+		return;
+	}
+	r->accepting[r->listener_count] = a;
+	r->listeners[r->listener_count++] = listener;
+}
+
+static void receiver_peer(void *arg, struct wire_peer peer, int fd)
+{
+	static const struct channel_handler handler = {on_queue_frame, on_queue_closed};
+	struct receiver *r = arg;
+
+	if (peer.kind != ROLE_QUEUE) {
+		close(fd);
+		return;
+	}
+	if (r->queue)
+		lose_queue(r);
+	r->queue = channel_new(r->loop, fd, &handler, r);
+	want_ids(r);
+}
+
+static void receiver_stop(void *arg)
+{
+	struct receiver *r = arg;
+
+	r->stopping = true;
+	close_listeners(r);
+	for (uint32_t i = 0; i < r->slot_count; i++)
+		if (r->slots[i])
+			session_shutdown(r->slots[i]);
+	finish_if_idle(r);
+}
+
+static void receiver_end(void *arg)
+{
+	struct receiver *r = arg;
+
+	close_listeners(r);
+	channel_free(r->queue);
+	conf_unref(r->conf);
+	for (size_t i = 0; i < CLIENT_BUCKETS; i++)
+		while (r->clients[i]) {
+			struct client_count *c = r->clients[i];
+			r->clients[i] = c->next;
+			heap_free(c);
+		}
+	heap_free(r->slots);
+	heap_free(r->generations);
+	buf_free(&r->frame);
+	buf_free(&r->busy);
+	heap_free(r);
+}
+
+const struct role_ops receiver_role = {
+	.start = receiver_start,
+	.configure = receiver_configure,
+	.listener = receiver_listener,
+	.peer = receiver_peer,
+	.stop = receiver_stop,
+	.end = receiver_end,
+};

@@ -1,0 +1,70 @@
+/*
+ * The receiver's parts: receiver.c (the role: listeners, the queue, the table of sessions) and session.c (one session).
+ */
+#ifndef ROLE_RECEIVER_PRIVATE_H
+#define ROLE_RECEIVER_PRIVATE_H
+
+#include "net/channel.h"
+#include "net/conn.h"
+#include "role/role.h"
+
+struct session;
+
+/* Clients that have sessions, for the limit on sessions of one client. */
+struct client_count {
+	struct client_count *next;
+	uint64_t hash;
+	size_t sessions;
+};
+#define CLIENT_BUCKETS 4096
+
+struct receiver {
+	struct loop *loop;
+	const struct role_self *self;
+	struct conf *conf;
+	struct channel *queue; /* NULL while the queue is away */
+	struct listener *listeners[2 * CONF_LISTENER_MAX];
+	struct accepting *accepting[2 * CONF_LISTENER_MAX];
+	size_t listener_count;
+	struct buf busy; /* the 421 for who comes when descriptors have run out */
+
+	/* Sessions by slot; a tag is slot and generation, so that an answer for a session that is gone finds nobody. */
+	struct session **slots;
+	uint32_t *generations;
+	uint32_t slot_count, free_hint;
+	size_t sessions;
+	struct client_count *clients[CLIENT_BUCKETS];
+	uint64_t session_serial;
+
+	/* Ids: the block in use and the next one. 0: none. */
+	uint64_t next_id, end_id, spare_block;
+	bool ids_wanted;
+
+	enum store_result pressure; /* what the queue would answer to a message now */
+	bool stopping;
+	struct buf frame; /* for encoding; kept to save allocations */
+};
+
+/* An id that no message has; 0 when the queue has not given any. */
+msg_id receiver_take_id(struct receiver *r);
+bool receiver_send(struct receiver *r, uint16_t type, struct slice payload);
+
+/* Whether the client may have one more session; counts it. */
+bool receiver_count_client(struct receiver *r, uint64_t hash, size_t max);
+void receiver_uncount_client(struct receiver *r, uint64_t hash);
+/* A place for a session; false when there is none. */
+bool receiver_add_session(struct receiver *r, struct session *s, uint64_t *ret_tag);
+void receiver_remove_session(struct receiver *r, uint64_t tag);
+
+/* Takes fd. */
+void session_open(struct receiver *r, const struct conf_listener *listener, int fd, const struct net_address *from);
+void session_answer(struct session *s, enum store_result result);
+/* The file for a large body, or why there is none. Takes fd. */
+void session_spool(struct session *s, enum store_result result, int fd);
+/* The queue is gone: what waits for it gets 451. */
+void session_queue_lost(struct session *s);
+void session_shutdown(struct session *s);
+/* The message's id, when the session waits for a spool file; else 0. */
+msg_id session_waits_for_spool(const struct session *s);
+
+#endif

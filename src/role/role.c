@@ -1,0 +1,177 @@
+#include "role/role.h"
+
+#include "net/channel.h"
+#include "net/host.h"
+#include "net/log.h"
+
+#include <signal.h>
+#include <stdlib.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+struct process {
+	struct loop *loop;
+	struct channel *supervisor;
+	const struct role_ops *ops;
+	struct role_self self;
+	void *role;
+	bool configured;
+	int status;
+};
+
+const struct role_ops *role_ops_of(enum role_kind kind)
+{
+	switch (kind) {
+	case ROLE_RECEIVER:
+		return &receiver_role;
+	case ROLE_QUEUE:
+		return &queue_role;
+	case ROLE_SENDER:
+		return &sender_role;
+	case ROLE_MAILBOX:
+		return &mailbox_role;
+	case ROLE_ADMIN:
+		return &admin_role;
+	case ROLE_SUPERVISOR:
+		break;
+	}
+	abort();
+}
+
+static void tell_ready(void *arg)
+{
+	struct process *p = arg;
+
+	channel_send(p->supervisor, WIRE_READY, SLICE_NONE, -1);
+}
+
+static void end_process(void *arg, int status)
+{
+	struct process *p = arg;
+
+	p->status = status;
+	loop_stop(p->loop);
+}
+
+static enum log_level log_level_of(const struct conf *c)
+{
+	switch (c->log_level) {
+	case CONF_LOG_DEBUG:
+		return LOG_DEBUG;
+	case CONF_LOG_INFO:
+		return LOG_INFO;
+	case CONF_LOG_WARNING:
+		return LOG_WARNING;
+	case CONF_LOG_ERROR:
+		break;
+	}
+	return LOG_ERROR;
+}
+
+static bool take_configuration(struct process *p, struct slice text)
+{
+	static struct conf_error error;
+	struct conf_host host = {.name = SLICE("localhost"), .cores = 1};
+	struct conf *c = conf_load_text(text, "configuration", &host, &error);
+
+	if (!c) {
+		log_event(LOG_START_FAILED, LOG_TEXT("reason", slice_of(error.text, error.length)));
+		return false;
+	}
+	log_setup(role_name(p->self.kind), c->log_format == CONF_LOG_JSON, log_level_of(c));
+	bool ok = p->ops->configure(p->role, c);
+	conf_unref(c);
+	if (!ok && !p->configured)
+		return false;
+	p->configured = true;
+	return true;
+}
+
+static bool on_frame(void *arg, uint16_t type, struct slice payload, int fd)
+{
+	struct process *p = arg;
+	struct wire_peer peer;
+	uint64_t number;
+
+	switch (type) {
+	case WIRE_CONFIG:
+		if (fd >= 0)
+			close(fd);
+		return take_configuration(p, payload);
+	case WIRE_LISTENER:
+		if (fd < 0 || !p->configured || !p->ops->listener || !wire_get_number(payload, &number))
+			break;
+		p->ops->listener(p->role, (uint32_t)number, fd);
+		return true;
+	case WIRE_PEER:
+		if (fd < 0 || !p->configured || !wire_get_peer(payload, &peer))
+			break;
+		p->ops->peer(p->role, peer, fd);
+		return true;
+	case WIRE_DRAIN:
+		if (p->ops->drain)
+			p->ops->drain(p->role);
+		return true;
+	case WIRE_STOP:
+		p->ops->stop(p->role);
+		return true;
+	default:
+		break;
+	}
+	if (fd >= 0)
+		close(fd);
+	return false;
+}
+
+/* Without a supervisor nobody could restart or stop us in order: end, keeping what is promised. */
+static void on_closed(void *arg, const char *why)
+{
+	struct process *p = arg;
+
+	if (why)
+		log_event(LOG_PEER_LOST, LOG_CSTR("peer", "supervisor"), LOG_CSTR("reason", why));
+	end_process(p, p->configured ? EX_TEMPFAIL : EX_CONFIG);
+}
+
+static void on_turn(void *arg)
+{
+	struct process *p = arg;
+
+	if (p->configured && p->ops->turn)
+		p->ops->turn(p->role);
+}
+
+/* A role ends when the supervisor says so, not by the signals that a terminal or an impatient operator sends to all. */
+static void ignore_signals(void)
+{
+	signal(SIGPIPE, SIG_IGN);
+	signal(SIGINT, SIG_IGN);
+	signal(SIGTERM, SIG_IGN);
+	signal(SIGHUP, SIG_IGN);
+}
+
+int role_main(enum role_kind kind, uint32_t index, int fd)
+{
+	static const struct channel_handler handler = {on_frame, on_closed};
+	struct process p = {.ops = role_ops_of(kind)};
+
+	ignore_signals();
+	log_setup(role_name(kind), false, LOG_INFO);
+	p.self = (struct role_self){
+		.kind = kind, .index = index, .ready = tell_ready, .finished = end_process, .arg = &p};
+	p.loop = loop_new();
+	p.supervisor = p.loop ? channel_new(p.loop, fd, &handler, &p) : NULL;
+	p.role = p.supervisor ? p.ops->start(p.loop, &p.self) : NULL;
+	if (!p.role) {
+		log_event(LOG_START_FAILED, LOG_CSTR("reason", "out of memory"));
+		log_flush();
+		return EX_OSERR;
+	}
+	loop_on_turn(p.loop, on_turn, &p);
+	loop_run(p.loop);
+	p.ops->end(p.role);
+	channel_free(p.supervisor);
+	loop_free(p.loop);
+	log_flush();
+	return p.status;
+}

@@ -1,0 +1,50 @@
+/*
+ * role: what every role's process has in common.
+ *
+ * A role is a set of functions over a loop. It is told its configuration, its sockets and its peers by the supervisor, and
+ * tells back when it serves. It owns no global state: the simulator runs many of them in one process.
+ *
+ * Order: start, configure, then listeners and peers in any order; configure again at each reload, followed by all listeners
+ * anew; drain and stop at the end.
+ */
+#ifndef ROLE_ROLE_H
+#define ROLE_ROLE_H
+
+#include "conf/conf.h"
+#include "net/loop.h"
+#include "role/wire.h"
+
+/* The role's link to who runs it. */
+struct role_self {
+	enum role_kind kind;
+	uint32_t index;
+	/* The role serves; more than once is fine. */
+	void (*ready)(void *arg);
+	/* The role has ended what it had to do, or cannot go on: `status` 0 or one of sysexits.h. */
+	void (*finished)(void *arg, int status);
+	void *arg;
+};
+
+struct role_ops {
+	/* NULL: cannot start. `self` is lent for the role's life. */
+	void *(*start)(struct loop *l, const struct role_self *self);
+	/* The role takes its own reference. False: the configuration cannot be used, at the first one only. */
+	bool (*configure)(void *role, struct conf *conf);
+	void (*listener)(void *role, uint32_t number, int fd); /* takes fd. NULL: the role has none */
+	void (*peer)(void *role, struct wire_peer peer, int fd); /* takes fd; replaces an earlier one of that name */
+	void (*drain)(void *role);                               /* may be NULL */
+	void (*stop)(void *role);                                /* ends with self->finished */
+	void (*turn)(void *role);                                /* at the end of each turn; may be NULL */
+	void (*end)(void *role);                                 /* frees it */
+};
+
+extern const struct role_ops receiver_role, queue_role, sender_role, mailbox_role, admin_role;
+const struct role_ops *role_ops_of(enum role_kind kind);
+
+/* The whole of a role's process; fd is its channel to the supervisor. Returns the exit status. */
+int role_main(enum role_kind kind, uint32_t index, int fd);
+
+/* The whole of the supervisor's process. `path` NULL: the embedded default. */
+int supervisor_main(const char *path);
+
+#endif

@@ -1,0 +1,39 @@
+/*
+ * The sender: SMTP to other servers. It connects out, and neither listens nor sees the store or a mailbox.
+ */
+#include "role/courier.h"
+
+static void *sender_start(struct loop *l, const struct role_self *self)
+{
+	return courier_new(l, self, NULL, NULL);
+}
+
+static bool sender_configure(void *arg, struct conf *conf)
+{
+	courier_configure(arg, conf);
+	courier_ready(arg);
+	return true;
+}
+
+static void sender_peer(void *arg, struct wire_peer peer, int fd)
+{
+	courier_peer(arg, peer, fd);
+}
+
+static void sender_stop(void *arg)
+{
+	courier_stop(arg);
+}
+
+static void sender_end(void *arg)
+{
+	courier_free(arg);
+}
+
+const struct role_ops sender_role = {
+	.start = sender_start,
+	.configure = sender_configure,
+	.peer = sender_peer,
+	.stop = sender_stop,
+	.end = sender_end,
+};

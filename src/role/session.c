@@ -1,0 +1,625 @@
+/*
+ * One session of a receiver: a connection, a protocol engine, and the message that comes in.
+ *
+ * The engine's events are answered here: names and addresses from the configuration, the message's fate from the queue.
+ * A body up to inline_body_max travels in the PUT frame; a larger one is written to a file that the queue opened and of
+ * which this process can only write. While the file is awaited, the session reads nothing.
+ */
+#include "role/receiver_private.h"
+
+#include "base/heap.h"
+#include "mail/trace.h"
+#include "net/fs_posix.h"
+#include "net/log.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#define LINGER         (2 * SECOND)
+#define FILE_PIECE     ((size_t)64 * 1024) /* gathered before it is written to the file */
+#define OUTPUT_HIGH    ((size_t)64 * 1024) /* replies that wait before no more commands are read */
+#define SESSION_NAME   32
+
+/* The message under way. */
+struct incoming {
+	msg_id id;          /* 0: none */
+	struct buf body;    /* trace fields and octets not yet in the file */
+	struct file *file;
+	bool in_file;       /* the queue made a spool file for this id */
+	uint64_t size;      /* octets so far, trace fields included */
+	enum reply_id fault; /* why it cannot be stored; REPLY_OK: nothing is wrong */
+};
+
+struct session {
+	struct receiver *receiver;
+	struct conf *conf; /* the one in force when the session began */
+	const struct conf_listener *listener;
+	struct conn *conn;
+	struct smtp_server *engine;
+	struct loop_timer *timer;
+	uint64_t tag;
+	uint64_t client_hash;
+	bool client_counted;
+	struct relay_client client;
+	char client_text[NET_ADDRESS_TEXT];
+	char name[SESSION_NAME];
+	struct incoming in;
+	bool waits_spool;  /* no event is pulled until the file is here */
+	bool waits_answer; /* for the queue's word on the message */
+	bool ended;        /* the client sends no more; it may still read */
+	bool closing;
+	unsigned messages;
+};
+
+static void session_run(struct session *s);
+
+static struct slice client_of(const struct session *s)
+{
+	return slice_from_cstr(s->client_text);
+}
+
+static void reply(struct session *s, enum reply_id id, struct slice a, struct slice b)
+{
+	smtp_server_reply(s->engine, (struct reply){id, {a, b}});
+}
+
+/* ---- the message ---------------------------------------------------------------------------------------------------- */
+
+static void drop_message(struct session *s)
+{
+	struct buf frame;
+
+	if (s->in.file)
+		s->in.file->ops->close(s->in.file);
+	if (s->in.in_file || s->waits_spool) {
+		buf_init(&frame, 8);
+		wire_put_number(&frame, s->in.id);
+		receiver_send(s->receiver, WIRE_SPOOL_DROP, buf_slice(&frame));
+		buf_free(&frame);
+	}
+	buf_free(&s->in.body);
+	s->in = (struct incoming){.body = {.max = s->in.body.max}, .fault = REPLY_OK};
+	s->waits_spool = false;
+}
+
+static bool write_trace_fields(struct session *s)
+{
+	const struct mail_envelope *e = smtp_server_envelope(s->engine);
+	struct msg_id_text id = msg_id_format(s->in.id);
+	struct mail_received received = {
+		.helo = smtp_server_peer_name(s->engine),
+		.peer = s->client.local_user ? SLICE_NONE : client_of(s),
+		.by = s->conf->hostname,
+		.id = slice_from_cstr(id.text),
+		.rcpt = e->rcpt_count == 1 ? e->rcpt[0].address : SLICE_NONE,
+		.extended = smtp_server_is_extended(s->engine),
+		.lmtp = s->listener->server.lmtp,
+		.utf8 = e->utf8,
+		.now = loop_wall(s->receiver->loop),
+	};
+
+	return mail_received_write(&received, &s->in.body);
+}
+
+static void begin_message(struct session *s)
+{
+	drop_message(s);
+	s->in.id = receiver_take_id(s->receiver);
+	if (s->in.id == 0 || !s->receiver->queue) {
+		s->in.id = 0;
+		reply(s, REPLY_DATA_NO_QUEUE, SLICE_NONE, SLICE_NONE);
+		return;
+	}
+	buf_init(&s->in.body, s->conf->inline_body_max + FILE_PIECE + CONN_INPUT_MAX);
+	if (!write_trace_fields(s)) {
+		drop_message(s);
+		reply(s, REPLY_DATA_STORE, SLICE_NONE, SLICE_NONE);
+		return;
+	}
+	s->in.size = buf_len(&s->in.body);
+	reply(s, REPLY_DATA_GO, SLICE_NONE, SLICE_NONE);
+}
+
+static void flush_to_file(struct session *s)
+{
+	int error = s->in.file->ops->write(s->in.file, buf_slice(&s->in.body));
+
+	buf_reset(&s->in.body);
+	if (error)
+		s->in.fault = error == ENOSPC || error == EDQUOT ? REPLY_DATA_NO_SPACE : REPLY_DATA_STORE;
+}
+
+static void ask_for_file(struct session *s)
+{
+	struct buf frame;
+
+	buf_init(&frame, 8);
+	wire_put_number(&frame, s->in.id);
+	if (receiver_send(s->receiver, WIRE_SPOOL_OPEN, buf_slice(&frame)))
+		s->waits_spool = true;
+	else
+		s->in.fault = REPLY_DATA_NO_QUEUE;
+	buf_free(&frame);
+}
+
+static void take_octets(struct session *s, struct slice octets)
+{
+	if (s->in.fault != REPLY_OK)
+		return;
+	s->in.size += octets.n;
+	if (!buf_add(&s->in.body, octets)) {
+		s->in.fault = REPLY_DATA_STORE;
+		return;
+	}
+	if (s->in.file) {
+		if (buf_len(&s->in.body) >= FILE_PIECE)
+			flush_to_file(s);
+	} else if (buf_len(&s->in.body) > s->conf->inline_body_max) {
+		ask_for_file(s);
+	}
+}
+
+static unsigned content_of(const struct mail_scan *scan)
+{
+	unsigned content = 0;
+
+	if (scan->flags & (MAIL_SCAN_8BIT_BODY | MAIL_SCAN_8BIT_HEADER))
+		content |= STORE_CONTENT_EIGHT_BIT;
+	if (scan->flags & MAIL_SCAN_8BIT_HEADER)
+		content |= STORE_CONTENT_UTF8_HEADER;
+	if (scan->flags & (MAIL_SCAN_BARE_CR | MAIL_SCAN_BARE_LF | MAIL_SCAN_NUL_BODY))
+		content |= STORE_CONTENT_BARE;
+	return content;
+}
+
+static const char *protocol_of(const struct session *s)
+{
+	return mail_received_protocol(&(struct mail_received){
+		.extended = smtp_server_is_extended(s->engine),
+		.lmtp = s->listener->server.lmtp,
+		.utf8 = smtp_server_envelope(s->engine)->utf8,
+	});
+}
+
+static bool put_message(struct session *s)
+{
+	struct buf *frame = &s->receiver->frame;
+	struct queue_put put = {
+		.id = s->in.id,
+		.envelope = smtp_server_envelope(s->engine),
+		.origin = {.client = client_of(s),
+			   .helo = smtp_server_peer_name(s->engine),
+			   .protocol = slice_from_cstr(protocol_of(s))},
+		.size = s->in.size,
+		.content = content_of(smtp_server_scan(s->engine)),
+		.body = s->in.file ? SLICE_NONE : buf_slice(&s->in.body),
+		.body_in_file = s->in.file != NULL,
+	};
+
+	buf_reset(frame);
+	wire_put_message(frame, s->tag, &put);
+	bool ok = !frame->failed && receiver_send(s->receiver, WIRE_PUT, buf_slice(frame));
+	if (frame->cap > s->conf->inline_body_max * 4)
+		buf_free(frame);
+	return ok;
+}
+
+/* One answer for SMTP, one for each recipient for LMTP. Ends the transaction. */
+static void answer_message(struct session *s, enum reply_id id)
+{
+	struct msg_id_text text = s->in.id ? msg_id_format(s->in.id) : (struct msg_id_text){""};
+	const struct mail_envelope *e = smtp_server_envelope(s->engine);
+	size_t count = s->listener->server.lmtp ? e->rcpt_count : 1;
+	bool accepted = id == REPLY_ACCEPTED;
+
+	if (!accepted) {
+		const struct reply_row *row = reply_row(id);
+		log_event(LOG_REFUSED_MESSAGE, LOG_CSTR("session", s->name), LOG_TEXT("client", client_of(s)),
+			  LOG_TEXT("from", e->sender), LOG_NUMBER("code", row->code), LOG_STATUS("status", row->status),
+			  LOG_CSTR("reply", row->text));
+	}
+	if (accepted && s->listener->server.lmtp)
+		id = REPLY_ACCEPTED_RCPT;
+	/* The octets are the queue's now, or nobody's; the id is kept for the text. */
+	if (accepted && s->in.file) {
+		s->in.file->ops->close(s->in.file);
+		s->in.file = NULL;
+		s->in.in_file = false;
+	}
+	drop_message(s);
+	for (size_t i = 0; i < count; i++)
+		reply(s, id, slice_from_cstr(text.text),
+		      id == REPLY_ACCEPTED_RCPT ? smtp_server_envelope(s->engine)->rcpt[i].address : SLICE_NONE);
+}
+
+static void end_message(struct session *s)
+{
+	if (s->in.fault == REPLY_OK && s->in.file && buf_len(&s->in.body) > 0)
+		flush_to_file(s);
+	if (s->in.fault == REPLY_OK && !put_message(s))
+		s->in.fault = REPLY_DATA_NO_QUEUE;
+	if (s->in.fault != REPLY_OK) {
+		answer_message(s, s->in.fault);
+		return;
+	}
+	s->waits_answer = true;
+}
+
+static enum reply_id reply_for(enum store_result result)
+{
+	switch (result) {
+	case STORE_OK:
+		return REPLY_ACCEPTED;
+	case STORE_FULL:
+		return REPLY_DATA_NO_SPACE;
+	default:
+		return REPLY_DATA_STORE;
+	}
+}
+
+void session_answer(struct session *s, enum store_result result)
+{
+	if (!s->waits_answer)
+		return;
+	const struct mail_envelope *e = smtp_server_envelope(s->engine);
+
+	s->waits_answer = false;
+	if (result == STORE_OK) {
+		s->messages++;
+		log_event(LOG_ACCEPTED, LOG_ID("id", s->in.id), LOG_CSTR("session", s->name),
+			  LOG_TEXT("client", client_of(s)), LOG_TEXT("from", e->sender),
+			  LOG_NUMBER("rcpts", e->rcpt_count), LOG_NUMBER("size", s->in.size));
+	} else {
+		log_event(LOG_NOT_STORED, LOG_ID("id", s->in.id), LOG_CSTR("session", s->name),
+			  LOG_CSTR("reason", store_result_text(result)));
+	}
+	answer_message(s, reply_for(result));
+	session_run(s);
+}
+
+void session_queue_lost(struct session *s)
+{
+	bool waited = s->waits_answer;
+
+	if (s->waits_spool || s->in.in_file) {
+		s->waits_spool = false;
+		s->in.fault = REPLY_DATA_NO_QUEUE;
+	}
+	if (waited) {
+		/* It may be committed or not: the client tries again, which may make a second copy but loses nothing. */
+		s->waits_answer = false;
+		answer_message(s, REPLY_DATA_NO_QUEUE);
+	}
+	session_run(s);
+}
+
+msg_id session_waits_for_spool(const struct session *s)
+{
+	return s->waits_spool ? s->in.id : 0;
+}
+
+void session_spool(struct session *s, enum store_result result, int fd)
+{
+	s->waits_spool = false;
+	if (result == STORE_OK) {
+		s->in.in_file = true;
+		s->in.file = file_from_fd(fd);
+	}
+	if (s->in.file)
+		flush_to_file(s);
+	else
+		s->in.fault = result == STORE_FULL ? REPLY_DATA_NO_SPACE : REPLY_DATA_STORE;
+	session_run(s);
+}
+
+/* ---- commands ------------------------------------------------------------------------------------------------------- */
+
+static void on_connect(struct session *s)
+{
+	const struct conf_listener *l = s->listener;
+
+	s->client_counted = s->client.local_user ||
+			    receiver_count_client(s->receiver, s->client_hash, l->sessions_per_client_max);
+	if (s->receiver->sessions > l->sessions_max || !s->client_counted)
+		reply(s, REPLY_GREETING_BUSY, s->conf->hostname, SLICE_NONE);
+	else
+		reply(s, l->server.lmtp ? REPLY_GREETING_LMTP : REPLY_GREETING, s->conf->hostname, SLICE_NONE);
+}
+
+static void on_mail(struct session *s)
+{
+	struct receiver *r = s->receiver;
+
+	if (!r->queue || (r->next_id == r->end_id && !r->spare_block))
+		reply(s, REPLY_DATA_NO_QUEUE, SLICE_NONE, SLICE_NONE);
+	else if (r->pressure == STORE_FULL)
+		reply(s, REPLY_MAIL_NO_SPACE, SLICE_NONE, SLICE_NONE);
+	else if (r->pressure != STORE_OK)
+		reply(s, REPLY_MAIL_TEMPORARY, slice_from_cstr(store_result_text(r->pressure)), SLICE_NONE);
+	else
+		reply(s, REPLY_MAIL_OK, SLICE_NONE, SLICE_NONE);
+}
+
+static enum reply_id refusal_of(const struct conf_recipient *found)
+{
+	switch (found->decision) {
+	case RELAY_DENIED:
+		return REPLY_RCPT_RELAY;
+	case RELAY_NO_ROUTE:
+		return REPLY_RCPT_NO_ROUTE;
+	case RELAY_UNKNOWN_MAILBOX:
+		if (found->entry.result == DIRECTORY_DISABLED)
+			return REPLY_RCPT_DISABLED;
+		if (found->entry.result == DIRECTORY_MOVED)
+			return found->entry.disclose ? REPLY_RCPT_MOVED : REPLY_RCPT_UNKNOWN;
+		return REPLY_RCPT_UNKNOWN;
+	case RELAY_OURS:
+	case RELAY_ALLOWED:
+		break;
+	}
+	return REPLY_RCPT_OK;
+}
+
+static void on_rcpt(struct session *s, const struct smtp_event *ev)
+{
+	struct conf_recipient found;
+
+	conf_recipient(s->conf, &s->client, &ev->address, &found);
+	enum reply_id id = refusal_of(&found);
+	struct slice argument = id == REPLY_RCPT_MOVED ? found.entry.moved_to : ev->rcpt.address;
+	if (id != REPLY_RCPT_OK) {
+		const struct reply_row *row = reply_row(id);
+		log_event(LOG_REFUSED_RCPT, LOG_CSTR("session", s->name), LOG_TEXT("client", client_of(s)),
+			  LOG_TEXT("from", smtp_server_envelope(s->engine)->sender), LOG_TEXT("to", ev->rcpt.address),
+			  LOG_NUMBER("code", row->code), LOG_STATUS("status", row->status));
+	}
+	reply(s, id, argument, SLICE_NONE);
+}
+
+/* VRFY takes a mailbox or a local part of the first domain (RFC 5321 3.5.1). */
+static void find_user(const struct session *s, struct slice argument, struct directory_entry *ret)
+{
+	const struct directory *d = s->conf->directory;
+	struct mail_address address;
+	const char *why;
+	size_t used;
+
+	*ret = (struct directory_entry){.result = DIRECTORY_NOT_OURS};
+	if (argument.n && argument.p[0] == '<') {
+		if (mail_path_parse(argument, false, true, &address, &used, &why) == MAIL_ADDRESS_OK && used == argument.n)
+			directory_find(d, &address, ret);
+	} else if (slice_find(argument, '@') < argument.n) {
+		if (mail_address_parse(argument, &address, &why) == MAIL_ADDRESS_OK)
+			directory_find(d, &address, ret);
+	} else {
+		directory_find_plain(d, directory_first_domain(d), argument, ret);
+	}
+}
+
+static void on_vrfy(struct session *s, struct slice argument)
+{
+	struct directory_entry found;
+
+	if (!conf_discloses(s->conf, s->conf->vrfy, &s->client)) {
+		reply(s, REPLY_VRFY_MAYBE, SLICE_NONE, SLICE_NONE);
+		return;
+	}
+	find_user(s, argument, &found);
+	if (found.result == DIRECTORY_FOUND && found.mailbox.n)
+		reply(s, REPLY_VRFY_OK, argument, SLICE_NONE);
+	else if (found.result == DIRECTORY_NOT_OURS || found.result == DIRECTORY_FOUND)
+		reply(s, REPLY_VRFY_MAYBE, SLICE_NONE, SLICE_NONE);
+	else if (found.result == DIRECTORY_MOVED && found.disclose)
+		reply(s, REPLY_RCPT_MOVED, found.moved_to, SLICE_NONE);
+	else
+		reply(s, REPLY_VRFY_UNKNOWN, argument, SLICE_NONE);
+}
+
+/* There are no lists yet whose members could be told. */
+static void on_expn(struct session *s, struct slice argument)
+{
+	if (conf_discloses(s->conf, s->conf->expn, &s->client))
+		reply(s, REPLY_EXPN_UNKNOWN, argument, SLICE_NONE);
+	else
+		reply(s, REPLY_EXPN_OFF, SLICE_NONE, SLICE_NONE);
+}
+
+static void on_event(struct session *s, const struct smtp_event *ev)
+{
+	switch (ev->type) {
+	case SMTP_EV_CONNECT:
+		on_connect(s);
+		break;
+	case SMTP_EV_HELO:
+		reply(s, ev->extended ? REPLY_EHLO : REPLY_HELO, SLICE_NONE, SLICE_NONE);
+		break;
+	case SMTP_EV_MAIL:
+		on_mail(s);
+		break;
+	case SMTP_EV_RCPT:
+		on_rcpt(s, ev);
+		break;
+	case SMTP_EV_DATA:
+		begin_message(s);
+		break;
+	case SMTP_EV_BODY:
+		take_octets(s, ev->text);
+		break;
+	case SMTP_EV_END:
+		end_message(s);
+		break;
+	case SMTP_EV_RESET:
+		drop_message(s);
+		break;
+	case SMTP_EV_VRFY:
+		on_vrfy(s, ev->text);
+		break;
+	case SMTP_EV_EXPN:
+		on_expn(s, ev->text);
+		break;
+	case SMTP_EV_CLOSE:
+		s->closing = true;
+		break;
+	}
+}
+
+/* ---- the connection ------------------------------------------------------------------------------------------------- */
+
+static void session_free(struct session *s)
+{
+	if (!s)
+		return;
+	drop_message(s);
+	log_event(LOG_DISCONNECTED, LOG_CSTR("session", s->name), LOG_TEXT("client", client_of(s)),
+		  LOG_NUMBER("messages", s->messages));
+	if (s->client_counted && !s->client.local_user)
+		receiver_uncount_client(s->receiver, s->client_hash);
+	if (s->tag)
+		receiver_remove_session(s->receiver, s->tag);
+	loop_timer_free(s->timer);
+	smtp_server_free(s->engine);
+	conf_unref(s->conf);
+	heap_free(s);
+}
+
+/* Pulls events until one has to wait, and hands over the output. False when the session is over and freed. */
+static bool pull_events(struct session *s)
+{
+	struct smtp_event ev;
+
+	while (!s->waits_spool && !s->waits_answer && !s->closing) {
+		if (smtp_server_next(s->engine, &ev))
+			on_event(s, &ev);
+		else if (s->ended)
+			smtp_server_lost(s->engine);
+		else
+			break;
+	}
+	struct slice out = smtp_server_output(s->engine);
+	if (out.n > 0 && !conn_write(s->conn, out))
+		s->closing = true;
+	smtp_server_sent(s->engine, out.n);
+	if (!s->closing) {
+		loop_timer_set(s->timer, s->waits_answer ? NEVER : smtp_server_deadline(s->engine));
+		return true;
+	}
+	conn_finish(s->conn, LINGER);
+	session_free(s);
+	return false;
+}
+
+static size_t on_input(void *arg, struct slice in)
+{
+	struct session *s = arg;
+	mono_ms now = loop_mono(s->receiver->loop);
+	size_t taken = 0;
+
+	do {
+		/* A client that does not read its replies is not read either. */
+		if (s->waits_spool || s->waits_answer || conn_pending(s->conn) > OUTPUT_HIGH)
+			break;
+		size_t n = smtp_server_feed(s->engine, slice_skip(in, taken), now);
+		taken += n;
+		if (!pull_events(s))
+			return in.n;
+		if (n == 0)
+			break;
+	} while (taken < in.n);
+	return taken;
+}
+
+/* Goes on after an answer came. */
+static void session_run(struct session *s)
+{
+	struct conn *c = s->conn;
+
+	if (pull_events(s))
+		conn_resume(c);
+}
+
+static void on_drained(void *arg)
+{
+	struct session *s = arg;
+
+	conn_resume(s->conn);
+}
+
+/* A client that only ended its side still gets the answer that it waits for. */
+static void on_closed(void *arg, const char *why)
+{
+	struct session *s = arg;
+
+	s->ended = true;
+	if (!why) {
+		session_run(s);
+		return;
+	}
+	conn_close(s->conn);
+	session_free(s);
+}
+
+static void on_timer(void *arg)
+{
+	struct session *s = arg;
+
+	smtp_server_tick(s->engine, loop_mono(s->receiver->loop));
+	session_run(s);
+}
+
+void session_shutdown(struct session *s)
+{
+	smtp_server_shutdown(s->engine);
+	session_run(s);
+}
+
+static void set_client(struct session *s, const struct net_address *from)
+{
+	s->client.local_user = s->listener->socket.n > 0;
+	if (s->client.local_user) {
+		snprintf(s->client_text, sizeof s->client_text, "local");
+		return;
+	}
+	char text[NET_ADDRESS_TEXT];
+	struct slice ip = net_address_text(from, text);
+	snprintf(s->client_text, sizeof s->client_text, "%.*s", SLICE_ARGS(ip));
+	ip_parse(ip, &s->client.address);
+	s->client_hash = hash_slice(loop_hash_key(s->receiver->loop), ip);
+}
+
+static bool session_begin(struct session *s, int fd)
+{
+	static const struct conn_handler handler = {on_input, on_drained, on_closed};
+	struct receiver *r = s->receiver;
+
+	s->conn = conn_new(r->loop, fd, &handler, s);
+	s->engine = s->conn ? smtp_server_new(&s->listener->server) : NULL;
+	s->timer = s->engine ? loop_timer_new(r->loop, on_timer, s) : NULL;
+	return s->timer && receiver_add_session(r, s, &s->tag);
+}
+
+void session_open(struct receiver *r, const struct conf_listener *listener, int fd, const struct net_address *from)
+{
+	struct session *s = heap_new(struct session);
+
+	if (!s) {
+		close(fd);
+		return;
+	}
+	*s = (struct session){
+		.receiver = r, .conf = conf_ref(r->conf), .listener = listener, .in = {.fault = REPLY_OK, .body = {.max = 1}}};
+	set_client(s, from);
+	snprintf(s->name, sizeof s->name, "%u-%llx", r->self->index, (unsigned long long)++r->session_serial);
+	if (!session_begin(s, fd)) {
+		log_event(LOG_NO_MEMORY, LOG_CSTR("what", "session"));
+		conn_close(s->conn);
+		session_free(s);
+		return;
+	}
+	log_event(LOG_CONNECTED, LOG_CSTR("session", s->name), LOG_TEXT("client", client_of(s)),
+		  LOG_TEXT("listener", listener->name));
+	smtp_server_start(s->engine, loop_mono(r->loop));
+	session_run(s);
+}

@@ -1,0 +1,148 @@
+/*
+ * wire: what the roles say to each other, frame by frame.
+ *
+ * A frame's type and payload make one value of the structs here; encoding and decoding stand side by side. Decoding trusts
+ * nothing: every length, number and enumeration is bounded, a frame with a rest is refused, and texts are lent from the
+ * payload. What a decoded value cannot say, the peer cannot do.
+ */
+#ifndef ROLE_WIRE_H
+#define ROLE_WIRE_H
+
+#include "base/arena.h"
+#include "base/buf.h"
+#include "queue/engine.h"
+
+enum wire_type {
+	/* supervisor to role */
+	WIRE_CONFIG = 1, /* text of the configuration */
+	WIRE_LISTENER,   /* number of the listener in the configuration; with its socket */
+	WIRE_PEER,       /* a new connection to another role; with a socket */
+	WIRE_DRAIN,      /* the server is stopping: begin nothing new */
+	WIRE_STOP,       /* finish what is under way, then end */
+	/* role to supervisor */
+	WIRE_READY,      /* the role serves */
+
+	/* receiver to queue */
+	WIRE_PUT = 16,   /* struct queue_put, and the giver's tag */
+	WIRE_SPOOL_OPEN, /* wants a file for a large body */
+	WIRE_SPOOL_DROP, /* the large body is not wanted any more */
+	WIRE_IDS_WANTED,
+	/* queue to receiver */
+	WIRE_ANSWER,     /* to a put: tag, result */
+	WIRE_SPOOL,      /* the file, open for writing; or a result that says why not */
+	WIRE_IDS,        /* a block of ids, see store.h id_block */
+	WIRE_PRESSURE,   /* whether the store takes messages now: a result */
+
+	/* queue to courier */
+	WIRE_JOB = 32,   /* struct queue_job; with the body's file, if it is in one */
+	/* courier to queue */
+	WIRE_OUTCOME,
+	WIRE_JOB_DONE,
+
+	/* tools to admin, passed on to the queue; and back */
+	WIRE_LIST = 48,  /* struct wire_list */
+	WIRE_TRACE,      /* id */
+	WIRE_OPERATE,    /* verb and filter */
+	WIRE_STATUS,
+	WIRE_ROW,        /* LIST: one recipient with its message */
+	WIRE_MESSAGE,    /* TRACE: the message */
+	WIRE_HISTORY,    /* TRACE: one line of its history */
+	WIRE_SITE,       /* STATUS: one site */
+	WIRE_END,        /* the answer is complete: result, counts, totals */
+};
+
+#define WIRE_TEXT_MAX     4096 /* an address, a name, a reply: nothing is longer */
+#define WIRE_RCPTS_MAX    100000
+#define WIRE_BODY_MAX     ((size_t)4 * 1024 * 1024) /* inline; larger ones travel as files */
+#define WIRE_CONFIG_MAX   ((size_t)4 * 1024 * 1024)
+
+/* Which role, for WIRE_PEER and command lines. */
+enum role_kind {
+	ROLE_SUPERVISOR,
+	ROLE_RECEIVER,
+	ROLE_QUEUE,
+	ROLE_SENDER,
+	ROLE_MAILBOX,
+	ROLE_ADMIN,
+};
+#define ROLE_KIND_MAX ROLE_ADMIN
+const char *role_name(enum role_kind kind);
+
+struct wire_peer {
+	enum role_kind kind;
+	uint32_t index;
+};
+void wire_put_peer(struct buf *out, const struct wire_peer *peer);
+bool wire_get_peer(struct slice in, struct wire_peer *ret);
+
+void wire_put_number(struct buf *out, uint64_t number);
+bool wire_get_number(struct slice in, uint64_t *ret);
+
+/* The recipients' array is made in the arena. */
+void wire_put_message(struct buf *out, uint64_t tag, const struct queue_put *put);
+bool wire_get_message(struct slice in, struct arena *arena, uint64_t *ret_tag, struct queue_put *ret);
+
+struct wire_answer {
+	uint64_t tag; /* ANSWER: of the put; SPOOL: the message's id */
+	enum store_result result;
+};
+void wire_put_answer(struct buf *out, const struct wire_answer *answer);
+bool wire_get_answer(struct slice in, struct wire_answer *ret);
+
+void wire_put_job(struct buf *out, const struct queue_job *job);
+bool wire_get_job(struct slice in, struct arena *arena, struct queue_job *ret);
+
+void wire_put_outcome(struct buf *out, const struct queue_outcome *outcome);
+bool wire_get_outcome(struct slice in, struct queue_outcome *ret);
+
+/* ---- tools -------------------------------------------------------------------------------------------------------- */
+
+struct wire_list {
+	struct store_filter filter;
+	struct store_cursor cursor; /* zero, or from the END of the list that this one continues */
+	uint32_t limit;             /* 1 to WIRE_LIST_MAX */
+};
+#define WIRE_LIST_MAX 10000
+void wire_put_list(struct buf *out, const struct wire_list *list);
+bool wire_get_list(struct slice in, struct wire_list *ret);
+
+struct wire_operate {
+	enum queue_verb verb;
+	struct store_filter filter;
+};
+void wire_put_operate(struct buf *out, const struct wire_operate *operate);
+bool wire_get_operate(struct slice in, struct wire_operate *ret);
+
+struct wire_row {
+	struct store_message message;
+	struct store_rcpt rcpt;
+	span_ms age;     /* of the message */
+	span_ms due_in;  /* WAITING: until the next attempt; <= 0: now */
+};
+void wire_put_row(struct buf *out, const struct wire_row *row);
+bool wire_get_row(struct slice in, struct wire_row *ret);
+
+struct wire_trace {
+	struct store_message message;
+	span_ms age;
+};
+void wire_put_trace(struct buf *out, const struct wire_trace *trace);
+bool wire_get_trace(struct slice in, struct wire_trace *ret);
+
+void wire_put_history(struct buf *out, const struct store_history *line);
+bool wire_get_history(struct slice in, struct store_history *ret);
+
+void wire_put_site(struct buf *out, const struct queue_site_view *site);
+bool wire_get_site(struct slice in, struct queue_site_view *ret);
+
+struct wire_end {
+	enum store_result result;
+	uint64_t count; /* LIST: rows; OPERATE: recipients changed; TRACE: 1 or 0 */
+	uint64_t busy;  /* OPERATE: recipients under way, left alone */
+	uint64_t states[STORE_STATE_MAX + 1]; /* STATUS: recipients by state */
+	struct store_cursor cursor; /* LIST: where the next one goes on */
+};
+void wire_put_end(struct buf *out, const struct wire_end *end);
+bool wire_get_end(struct slice in, struct wire_end *ret);
+
+#endif

@@ -1,0 +1,85 @@
+/*
+ * wire_again: decode a frame and encode what came out, for tests and the fuzzer: a frame that is accepted says exactly what
+ * its decoded value says.
+ */
+#ifndef WIRE_AGAIN_H
+#define WIRE_AGAIN_H
+
+#include "role/wire.h"
+
+/* The frames that carry more than a number. */
+enum wire_kind {
+	KIND_PEER,
+	KIND_NUMBER,
+	KIND_MESSAGE,
+	KIND_ANSWER,
+	KIND_JOB,
+	KIND_OUTCOME,
+	KIND_LIST,
+	KIND_OPERATE,
+	KIND_ROW,
+	KIND_TRACE,
+	KIND_HISTORY,
+	KIND_SITE,
+	KIND_END,
+	KIND_COUNT,
+};
+
+#define AGAIN(type, get, put)                                                                                          \
+	do {                                                                                                           \
+		type value;                                                                                            \
+		if (!get(in, &value))                                                                                  \
+			return false;                                                                                  \
+		put(out, &value);                                                                                      \
+		return true;                                                                                           \
+	} while (0)
+
+static inline bool wire_again(enum wire_kind kind, struct slice in, struct arena *arena, struct buf *out)
+{
+	struct queue_put put;
+	struct queue_job job;
+	uint64_t number;
+
+	switch (kind) {
+	case KIND_PEER:
+		AGAIN(struct wire_peer, wire_get_peer, wire_put_peer);
+	case KIND_NUMBER:
+		if (!wire_get_number(in, &number))
+			return false;
+		wire_put_number(out, number);
+		return true;
+	case KIND_MESSAGE:
+		if (!wire_get_message(in, arena, &number, &put))
+			return false;
+		wire_put_message(out, number, &put);
+		return true;
+	case KIND_ANSWER:
+		AGAIN(struct wire_answer, wire_get_answer, wire_put_answer);
+	case KIND_JOB:
+		if (!wire_get_job(in, arena, &job))
+			return false;
+		wire_put_job(out, &job);
+		return true;
+	case KIND_OUTCOME:
+		AGAIN(struct queue_outcome, wire_get_outcome, wire_put_outcome);
+	case KIND_LIST:
+		AGAIN(struct wire_list, wire_get_list, wire_put_list);
+	case KIND_OPERATE:
+		AGAIN(struct wire_operate, wire_get_operate, wire_put_operate);
+	case KIND_ROW:
+		AGAIN(struct wire_row, wire_get_row, wire_put_row);
+	case KIND_TRACE:
+		AGAIN(struct wire_trace, wire_get_trace, wire_put_trace);
+	case KIND_HISTORY:
+		AGAIN(struct store_history, wire_get_history, wire_put_history);
+	case KIND_SITE:
+		AGAIN(struct queue_site_view, wire_get_site, wire_put_site);
+	case KIND_END:
+		AGAIN(struct wire_end, wire_get_end, wire_put_end);
+	case KIND_COUNT:
+		break;
+	}
+	return false;
+}
+
+#endif

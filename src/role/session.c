@@ -18,18 +18,18 @@
 #include <string.h>
 #include <unistd.h>
 
-#define LINGER         (2 * SECOND)
-#define FILE_PIECE     ((size_t)64 * 1024) /* gathered before it is written to the file */
-#define OUTPUT_HIGH    ((size_t)64 * 1024) /* replies that wait before no more commands are read */
-#define SESSION_NAME   32
+#define LINGER       (2 * SECOND)
+#define FILE_PIECE   ((size_t)64 * 1024) /* gathered before it is written to the file */
+#define OUTPUT_HIGH  ((size_t)64 * 1024) /* replies that wait before no more commands are read */
+#define SESSION_NAME 32
 
 /* The message under way. */
 struct incoming {
-	msg_id id;          /* 0: none */
-	struct buf body;    /* trace fields and octets not yet in the file */
+	msg_id id;       /* 0: none */
+	struct buf body; /* trace fields and octets not yet in the file */
 	struct file *file;
-	bool in_file;       /* the queue made a spool file for this id */
-	uint64_t size;      /* octets so far, trace fields included */
+	bool in_file;        /* the queue made a spool file for this id */
+	uint64_t size;       /* octets so far, trace fields included */
 	enum reply_id fault; /* why it cannot be stored; REPLY_OK: nothing is wrong */
 };
 
@@ -51,6 +51,7 @@ struct session {
 	bool waits_answer; /* for the queue's word on the message */
 	bool ended;        /* the client sends no more; it may still read */
 	bool closing;
+	size_t handed; /* octets of the engine's output that the connection has and the client not yet */
 	unsigned messages;
 };
 
@@ -66,7 +67,7 @@ static void reply(struct session *s, enum reply_id id, struct slice a, struct sl
 	smtp_server_reply(s->engine, (struct reply){id, {a, b}});
 }
 
-/* ---- the message ---------------------------------------------------------------------------------------------------- */
+/* ---- the message ---------------------------------------------------------------------------------------------- */
 
 static void drop_message(struct session *s)
 {
@@ -277,6 +278,7 @@ void session_answer(struct session *s, enum store_result result)
 			  LOG_CSTR("reason", store_result_text(result)));
 	}
 	answer_message(s, reply_for(result));
+	smtp_server_tick(s->engine, loop_mono(s->receiver->loop));
 	session_run(s);
 }
 
@@ -289,7 +291,8 @@ void session_queue_lost(struct session *s)
 		s->in.fault = REPLY_DATA_NO_QUEUE;
 	}
 	if (waited) {
-		/* It may be committed or not: the client tries again, which may make a second copy but loses nothing. */
+		/* It may be committed or not: the client tries again, which may make a second copy but loses nothing.
+		 */
 		s->waits_answer = false;
 		answer_message(s, REPLY_DATA_NO_QUEUE);
 	}
@@ -315,14 +318,14 @@ void session_spool(struct session *s, enum store_result result, int fd)
 	session_run(s);
 }
 
-/* ---- commands ------------------------------------------------------------------------------------------------------- */
+/* ---- commands ------------------------------------------------------------------------------------------------- */
 
 static void on_connect(struct session *s)
 {
 	const struct conf_listener *l = s->listener;
 
-	s->client_counted = s->client.local_user ||
-			    receiver_count_client(s->receiver, s->client_hash, l->sessions_per_client_max);
+	s->client_counted =
+		s->client.local_user || receiver_count_client(s->receiver, s->client_hash, l->sessions_per_client_max);
 	if (s->receiver->sessions > l->sessions_max || !s->client_counted)
 		reply(s, REPLY_GREETING_BUSY, s->conf->hostname, SLICE_NONE);
 	else
@@ -389,7 +392,8 @@ static void find_user(const struct session *s, struct slice argument, struct dir
 
 	*ret = (struct directory_entry){.result = DIRECTORY_NOT_OURS};
 	if (argument.n && argument.p[0] == '<') {
-		if (mail_path_parse(argument, false, true, &address, &used, &why) == MAIL_ADDRESS_OK && used == argument.n)
+		if (mail_path_parse(argument, false, true, &address, &used, &why) == MAIL_ADDRESS_OK &&
+		    used == argument.n)
 			directory_find(d, &address, ret);
 	} else if (slice_find(argument, '@') < argument.n) {
 		if (mail_address_parse(argument, &address, &why) == MAIL_ADDRESS_OK)
@@ -466,7 +470,7 @@ static void on_event(struct session *s, const struct smtp_event *ev)
 	}
 }
 
-/* ---- the connection ------------------------------------------------------------------------------------------------- */
+/* ---- the connection ------------------------------------------------------------------------------------------- */
 
 static void session_free(struct session *s)
 {
@@ -498,10 +502,11 @@ static bool pull_events(struct session *s)
 		else
 			break;
 	}
-	struct slice out = smtp_server_output(s->engine);
+	/* The engine is told what went out only once it did (on_drained): by that it knows who did not wait. */
+	struct slice out = slice_skip(smtp_server_output(s->engine), s->handed);
 	if (out.n > 0 && !conn_write(s->conn, out))
 		s->closing = true;
-	smtp_server_sent(s->engine, out.n);
+	s->handed += out.n;
 	if (!s->closing) {
 		loop_timer_set(s->timer, s->waits_answer ? NEVER : smtp_server_deadline(s->engine));
 		return true;
@@ -544,6 +549,8 @@ static void on_drained(void *arg)
 {
 	struct session *s = arg;
 
+	smtp_server_sent(s->engine, s->handed);
+	s->handed = 0;
 	conn_resume(s->conn);
 }
 
@@ -608,8 +615,10 @@ void session_open(struct receiver *r, const struct conf_listener *listener, int 
 		close(fd);
 		return;
 	}
-	*s = (struct session){
-		.receiver = r, .conf = conf_ref(r->conf), .listener = listener, .in = {.fault = REPLY_OK, .body = {.max = 1}}};
+	*s = (struct session){.receiver = r,
+			      .conf = conf_ref(r->conf),
+			      .listener = listener,
+			      .in = {.fault = REPLY_OK, .body = {.max = 1}}};
 	set_client(s, from);
 	snprintf(s->name, sizeof s->name, "%u-%llx", r->self->index, (unsigned long long)++r->session_serial);
 	if (!session_begin(s, fd)) {

@@ -24,17 +24,17 @@
 #include <string.h>
 
 /* The 221 is waited for no longer than this: nothing depends on it. */
-#define QUIT_PATIENCE (30 * SECOND)
+#define QUIT_PATIENCE        (30 * SECOND)
 /* One piece of body becomes at most this much: a conversion makes four octets of one, of what it held back as well
  * (mail/seven.h), and doubled dots add a third. */
 #define CONVERTED_MAX(piece) (4 * ((piece) + MAIL_SEVEN_HELD_MAX))
 #define OUTPUT_MAX(piece)    ((piece) + CONVERTED_MAX(piece) / 3 * 4)
 /* Memory that a session without a job may keep in its output. */
-#define IDLE_OUTPUT 4096
+#define IDLE_OUTPUT          4096
 
 static_assert(SMTP_COMMAND_LINE_MAX < 16384, "a command fits into the least output_max");
 
-/* ---- states ----------------------------------------------------------------------------------------------------- */
+/* ---- states ---------------------------------------------------------------------------------------------------- */
 
 void client_move(struct smtp_client *c, enum client_state to)
 {
@@ -82,7 +82,7 @@ bool client_pipelines(const struct smtp_client *c)
 	return c->config->pipelining && c->peer.pipelining;
 }
 
-/* ---- the life of a session ---------------------------------------------------------------------------------------- */
+/* ---- the life of a session ------------------------------------------------------------------------------------- */
 
 struct smtp_client *smtp_client_new(const struct smtp_client_config *config)
 {
@@ -179,7 +179,7 @@ void smtp_client_sent(struct smtp_client *c, size_t n)
 	client_check_memory(c);
 }
 
-/* ---- jobs ---------------------------------------------------------------------------------------------------------- */
+/* ---- jobs ------------------------------------------------------------------------------------------------------ */
 
 /* Takes memory for what the engine keeps about each recipient; false when there is none. */
 static bool job_reserve(struct client_job *j, size_t rcpt_count)
@@ -269,7 +269,8 @@ static bool wants_body(const struct smtp_client *c, const struct client_job *j)
 	return j->way != WAY_BDAT || client_pipelines(c) || c->flights == 0;
 }
 
-enum smtp_stage job_stage(const struct smtp_client *c, const struct client_job *j)
+/* How far the job came, for outcomes that no reply gave. */
+static enum smtp_stage job_stage(const struct smtp_client *c, const struct client_job *j)
 {
 	if (j->phase == JOB_END)
 		return c->sent >= j->end_at ? SMTP_STAGE_END : SMTP_STAGE_DATA;
@@ -280,7 +281,7 @@ enum smtp_stage job_stage(const struct smtp_client *c, const struct client_job *
 	return j->answered < j->sendable ? SMTP_STAGE_RCPT : SMTP_STAGE_DATA;
 }
 
-/* ---- outcomes ------------------------------------------------------------------------------------------------------ */
+/* ---- outcomes -------------------------------------------------------------------------------------------------- */
 
 static bool job_has_outcomes(const struct client_job *j)
 {
@@ -378,7 +379,7 @@ static bool next_outcome(struct client_job *j, struct smtp_client_event *ev)
 	return true;
 }
 
-/* ---- events -------------------------------------------------------------------------------------------------------- */
+/* ---- events ---------------------------------------------------------------------------------------------------- */
 
 static bool next_done(struct smtp_client *c, struct smtp_client_event *ev)
 {
@@ -443,7 +444,7 @@ static void shrink(struct smtp_client *c)
 bool smtp_client_next(struct smtp_client *c, struct smtp_client_event *ev)
 {
 	*ev = (struct smtp_client_event){0};
-	/* The oldest job first, to its end: how the peer's octets are cut then cannot be seen in the order of events. */
+	/* The oldest job first, to its end: how the peer's octets are cut then cannot be seen in the events. */
 	if (c->open > 0 && (next_outcome(job_at(c, 0), ev) || next_done(c, ev)))
 		return true;
 	if (c->open > 1 && next_outcome(job_at(c, 1), ev))
@@ -454,7 +455,7 @@ bool smtp_client_next(struct smtp_client *c, struct smtp_client_event *ev)
 	return false;
 }
 
-/* ---- the end ------------------------------------------------------------------------------------------------------- */
+/* ---- the end --------------------------------------------------------------------------------------------------- */
 
 enum smtp_stage client_stage(const struct smtp_client *c)
 {
@@ -495,8 +496,8 @@ void client_close(struct smtp_client *c, struct smtp_outcome outcome)
 
 void client_close_why(struct smtp_client *c, enum smtp_stage stage, struct smtpcodes_status status, struct slice text)
 {
-	client_close(c, (struct smtp_outcome){
-				.verdict = SMTP_DEFERRED, .stage = stage, .status = status, .text = text});
+	client_close(c,
+		     (struct smtp_outcome){.verdict = SMTP_DEFERRED, .stage = stage, .status = status, .text = text});
 }
 
 void client_close_ours(struct smtp_client *c, struct slice text)
@@ -506,13 +507,11 @@ void client_close_ours(struct smtp_client *c, struct slice text)
 
 static void close_orderly(struct smtp_client *c, struct slice text)
 {
-	client_close(c, (struct smtp_outcome){.verdict = SMTP_DELIVERED,
-					      .stage = SMTP_STAGE_END,
-					      .status = {2, 0, 0},
-					      .text = text});
+	client_close(c, (struct smtp_outcome){
+				.verdict = SMTP_DELIVERED, .stage = SMTP_STAGE_END, .status = {2, 0, 0}, .text = text});
 }
 
-/* What the peer was doing to us when it ended: "waiting for the reply to EHLO". */
+/* What the session was doing; NULL when it waited for a reply (client_awaits). */
 static const char *doing(const struct smtp_client *c)
 {
 	if (c->state == CLIENT_NEW)
@@ -548,7 +547,7 @@ void smtp_client_lost(struct smtp_client *c, struct slice why)
 		close_connection(c, "connection lost while ", why);
 }
 
-/* ---- time ---------------------------------------------------------------------------------------------------------- */
+/* ---- time ------------------------------------------------------------------------------------------------------ */
 
 /* How long the present wait may take; 0 when nothing is waited for. */
 static span_ms patience(const struct smtp_client *c)

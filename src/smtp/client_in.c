@@ -2,8 +2,9 @@
  * client_in: the peer's octets become replies, and each reply answers the oldest command.
  *
  * Replies are matched by counting alone (RFC 2920 3.1). A reply that began before its command had left us cannot be its
- * answer: with the one exception of 421 (RFC 5321 3.8), it ends the session. Without an enhanced code, or with one whose
- * class is not the code's first digit, the status of an outcome is X.0.0 with the class of the code; nothing is guessed.
+ * answer: with the one exception of 421 (RFC 5321 3.8), it ends the session. Without an enhanced code, or with one
+ * whose class is not the code's first digit, the status of an outcome is X.0.0 with the class of the code; nothing is
+ * guessed.
  *
  * 552 to RCPT: RFC 821 gave it for too many recipients, and RFC 5321 4.5.3.1.10 asks clients to take that as temporary.
  * It is taken so with the enhanced code 5.5.3, or without any when the text speaks of recipients. All other 552 mean a
@@ -56,7 +57,7 @@ static const struct command {
 
 static_assert(sizeof commands / sizeof *commands == CMD_MAX + 1, "every command has its row");
 
-/* ---- commands in flight -------------------------------------------------------------------------------------------- */
+/* ---- commands in flight ---------------------------------------------------------------------------------------- */
 
 static struct client_flight *flight_at(struct smtp_client *c, unsigned age)
 {
@@ -115,14 +116,15 @@ void client_expect(struct smtp_client *c, enum client_command command, uint32_t 
 		.command = (uint8_t)command, .slot = slot, .count = count, .sent_at = c->sent + buf_len(&c->out)};
 }
 
-/* ---- outcomes and ends --------------------------------------------------------------------------------------------- */
+/* ---- outcomes and ends ----------------------------------------------------------------------------------------- */
 
 static struct slice reply_text(const struct client_reply *reply, char *text, size_t cap)
 {
 	return slice_of(text, smtpcodes_reply_text(reply->raw.p, reply->raw.n, SMTPCODES_STRICT, ' ', text, cap));
 }
 
-struct smtp_outcome client_reply_outcome(const struct client_reply *reply, enum smtp_stage stage, char *text)
+/* `text`: SMTP_OUTCOME_TEXT_MAX octets for its text. */
+static struct smtp_outcome reply_outcome(const struct client_reply *reply, enum smtp_stage stage, char *text)
 {
 	static const enum smtp_verdict verdicts[] = {[2] = SMTP_DELIVERED, [4] = SMTP_DEFERRED, [5] = SMTP_FAILED};
 	struct smtp_outcome o = {.stage = stage, .code = reply->code, .status = reply->status};
@@ -138,7 +140,7 @@ struct smtp_outcome client_reply_outcome(const struct client_reply *reply, enum 
 
 static void close_with_reply(struct smtp_client *c, const struct client_reply *reply, enum smtp_stage stage)
 {
-	client_close(c, client_reply_outcome(reply, stage, c->why));
+	client_close(c, reply_outcome(reply, stage, c->why));
 }
 
 /* A reply that nobody can make sense of where it came: `what` names it. */
@@ -173,7 +175,7 @@ static void close_malformed(struct smtp_client *c, struct slice raw, const char 
 	client_close_why(c, client_stage(c), (struct smtpcodes_status){4, 5, 0}, slice_of(text, (size_t)n));
 }
 
-/* ---- answers ------------------------------------------------------------------------------------------------------- */
+/* ---- answers --------------------------------------------------------------------------------------------------- */
 
 /* The session cannot begin. QUIT goes out with the last octets: a server that refused waits for it (RFC 5321 3.1). */
 static void refuse_session(struct smtp_client *c, const struct client_reply *reply)
@@ -305,7 +307,7 @@ static void on_mail(struct smtp_client *c, struct client_job *j, const struct cl
 	}
 	j->mail_answered = true;
 	if (reply->digit != 2)
-		job_settle(j, client_reply_outcome(reply, SMTP_STAGE_MAIL, j->text));
+		job_settle(j, reply_outcome(reply, SMTP_STAGE_MAIL, j->text));
 }
 
 static bool says_too_many_recipients(const struct smtp_outcome *o)
@@ -319,7 +321,7 @@ static bool says_too_many_recipients(const struct smtp_outcome *o)
 
 static void rcpt_refused(struct client_job *j, size_t rcpt, const struct client_reply *reply)
 {
-	struct smtp_outcome o = client_reply_outcome(reply, SMTP_STAGE_RCPT, j->text);
+	struct smtp_outcome o = reply_outcome(reply, SMTP_STAGE_RCPT, j->text);
 
 	if (says_too_many_recipients(&o)) {
 		o.verdict = SMTP_DEFERRED;
@@ -384,17 +386,18 @@ static void on_data(struct smtp_client *c, struct client_job *j, const struct cl
 	else if (reply->digit == 2)
 		close_unexpected(c, reply);
 	else
-		job_settle(j, client_reply_outcome(reply, SMTP_STAGE_DATA, j->text));
+		job_settle(j, reply_outcome(reply, SMTP_STAGE_DATA, j->text));
 }
 
 static void chunk_refused(struct smtp_client *c, struct client_job *j, const struct client_reply *reply)
 {
 	bool last_is_out = j->phase == JOB_END;
 
-	job_settle(j, client_reply_outcome(reply, SMTP_STAGE_DATA, j->text));
+	job_settle(j, reply_outcome(reply, SMTP_STAGE_DATA, j->text));
 	/* How many replies an LMTP server gives to BDAT LAST now is anybody's guess. */
 	if (last_is_out && c->config->lmtp)
-		client_close_why(c, client_stage(c), (struct smtpcodes_status){4, 5, 0}, SLICE("a chunk was refused, and the replies to the last cannot be counted"));
+		client_close_why(c, client_stage(c), (struct smtpcodes_status){4, 5, 0},
+				 SLICE("a chunk was refused, and the replies to the last cannot be counted"));
 }
 
 static void on_bdat(struct smtp_client *c, struct client_job *j, const struct client_reply *reply)
@@ -408,7 +411,7 @@ static void on_bdat(struct smtp_client *c, struct client_job *j, const struct cl
 static struct smtp_outcome end_outcome(const struct smtp_client *c, struct client_job *j,
 				       const struct client_reply *reply)
 {
-	struct smtp_outcome o = client_reply_outcome(reply, SMTP_STAGE_END, j->text);
+	struct smtp_outcome o = reply_outcome(reply, SMTP_STAGE_END, j->text);
 
 	o.dsn_relayed = o.verdict == SMTP_DELIVERED && c->peer.dsn;
 	return o;
@@ -459,7 +462,7 @@ static void on_quit(struct smtp_client *c, struct client_job *j, const struct cl
 	client_close(c, o);
 }
 
-/* ---- replies ------------------------------------------------------------------------------------------------------- */
+/* ---- replies --------------------------------------------------------------------------------------------------- */
 
 /* Takes one reply off the oldest command, and gives its job; NULL for the commands of the session. */
 static struct client_job *land(struct smtp_client *c, enum client_command *ret_command)

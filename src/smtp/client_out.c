@@ -6,9 +6,9 @@
  *	larger than its SIZE                                   5.3.4
  *	header fields outside ASCII, no SMTPUTF8               5.6.7
  *	an address outside ASCII, no SMTPUTF8                  its domain as A-labels if that makes it ASCII, else 5.6.7
- *	an address that is malformed                           5.1.3, the sender's 5.1.7: it could break the command line
- *	a body outside ASCII, no 8BITMIME                      DATA, converted to seven bits (mail/seven.h)
- *	bare CR, bare LF, NUL; no BINARYMIME with CHUNKING     DATA, converted to lines of seven bits, of eight with 8BITMIME
+ *	an address that is malformed                           5.1.3, the sender's 5.1.7: it could break the command
+ *line a body outside ASCII, no 8BITMIME                      DATA, converted to seven bits (mail/seven.h) bare CR, bare
+ *LF, NUL; no BINARYMIME with CHUNKING     DATA, converted to lines of seven bits, of eight with 8BITMIME
  *
  * What cannot be converted is found out while it is sent: 5.6.3 or 5.6.7 then, and the session ends with it, because
  * there is no other way to take back what was sent of a message.
@@ -19,13 +19,14 @@
 #include "smtp/client.h"
 
 #include "mail/address.h"
+#include "mail/unitext.h"
 #include "smtp/client_private.h"
 
 #include <assert.h>
 #include <stdio.h>
 #include <string.h>
 
-/* ---- what the peer can take ---------------------------------------------------------------------------------------- */
+/* ---- what the peer can take ------------------------------------------------------------------------------------ */
 
 static bool chunks(const struct smtp_client *c)
 {
@@ -41,7 +42,7 @@ static enum job_way choose_way(const struct smtp_client *c, const struct smtp_cl
 	return chunks(c) ? WAY_BDAT : WAY_DATA;
 }
 
-/* How an address goes out: RCPT_NEW as it is, RCPT_ALABEL, RCPT_BAD_*. <postmaster> needs no domain (RFC 5321 4.1.1.3). */
+/* How an address goes out: RCPT_NEW as it is, RCPT_ALABEL, RCPT_BAD_*. <postmaster> has no domain (RFC 5321 4.5.1). */
 static enum rcpt_state judge_address(const struct smtp_client *c, struct slice text, bool *utf8)
 {
 	struct mail_address address;
@@ -78,7 +79,8 @@ static struct smtp_outcome refusal(uint16_t subject, uint16_t detail, struct sli
 
 static struct slice too_large_text(const struct smtp_client *c, const struct client_job *j)
 {
-	int n = snprintf(j->text, SMTP_OUTCOME_TEXT_MAX, "the message has %llu octets, and the server takes no more than %llu",
+	int n = snprintf(j->text, SMTP_OUTCOME_TEXT_MAX,
+			 "the message has %llu octets, and the server takes no more than %llu",
 			 (unsigned long long)j->job.size, (unsigned long long)c->peer.size_max);
 
 	return slice_of(j->text, (size_t)n);
@@ -94,8 +96,9 @@ static bool refuse_job(const struct smtp_client *c, struct client_job *j, struct
 		return true;
 	}
 	if (j->job.needs_utf8 && !c->peer.smtputf8) {
-		*ret = refusal(6, 7, SLICE("the message has internationalised header fields, and the server does not "
-					   "take them (no SMTPUTF8)"));
+		*ret = refusal(6, 7,
+			       SLICE("the message has internationalised header fields, and the server does not "
+				     "take them (no SMTPUTF8)"));
 		return true;
 	}
 	if (j->job.envelope->sender.n > 0)
@@ -104,7 +107,8 @@ static bool refuse_job(const struct smtp_client *c, struct client_job *j, struct
 	if (sender == RCPT_BAD_SYNTAX)
 		*ret = refusal(1, 7, SLICE("the sender's address is malformed and was not sent"));
 	else if (sender == RCPT_BAD_UTF8)
-		*ret = refusal(6, 7, SLICE("the server does not take the sender's internationalised address (no SMTPUTF8)"));
+		*ret = refusal(6, 7,
+			       SLICE("the server does not take the sender's internationalised address (no SMTPUTF8)"));
 	return sender == RCPT_BAD_SYNTAX || sender == RCPT_BAD_UTF8;
 }
 
@@ -117,13 +121,14 @@ void client_prepare(struct smtp_client *c, struct client_job *j)
 		return;
 	}
 	judge_recipients(c, j);
-	/* A message that came with SMTPUTF8 may hold UTF-8 deep in its parts: it is passed on with it where that is known. */
+	/* A message that came with SMTPUTF8 may hold UTF-8 in the headers of its parts: it goes on with it if it can.
+	 */
 	j->utf8 = j->utf8 || (c->peer.smtputf8 && (j->job.needs_utf8 || j->job.envelope->utf8));
 	j->way = choose_way(c, &j->job);
 	job_move(j, j->sendable > 0 ? JOB_ENVELOPE : JOB_SETTLED);
 }
 
-/* ---- commands of the session --------------------------------------------------------------------------------------- */
+/* ---- commands of the session ----------------------------------------------------------------------------------- */
 
 void client_say_hello(struct smtp_client *c, enum client_command command)
 {
@@ -145,7 +150,7 @@ void client_say_quit(struct smtp_client *c)
 	client_expect(c, CMD_QUIT, 1);
 }
 
-/* ---- MAIL and RCPT ------------------------------------------------------------------------------------------------- */
+/* ---- MAIL and RCPT --------------------------------------------------------------------------------------------- */
 
 /* The address was found good by judge_address. */
 static void put_address(struct buf *out, struct slice text, bool alabel)
@@ -237,47 +242,33 @@ static void put_notify(struct buf *out, uint8_t notify)
 	}
 }
 
-/* Octets and value of the UTF-8 sequence that starts s, which is well-formed. */
-static size_t utf8_next(struct slice s, uint32_t *ret)
+/* "utf-8;" and an address with UTF-8, for a peer without SMTPUTF8: in the form that every server takes (RFC 6533 3). */
+static void put_utf8_orcpt(struct buf *out, struct slice orcpt)
 {
-	unsigned char lead = (unsigned char)s.p[0];
-	size_t n = lead < 0x80 ? 1 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4;
+	struct buf address, text;
 
-	*ret = n == 1 ? lead : lead & (0x7fu >> n);
-	for (size_t i = 1; i < n; i++)
-		*ret = *ret << 6 | ((unsigned char)s.p[i] & 0x3f);
-	return n;
-}
-
-/* utf-8-addr-unitext as utf-8-addr-xtext, which every server takes (RFC 6533 3). */
-static void put_unitext(struct buf *out, struct slice s)
-{
-	while (s.n > 0) {
-		uint32_t point;
-		size_t n = utf8_next(s, &point);
-
-		if (n == 1)
-			buf_add_char(out, s.p[0]);
-		else
-			buf_printf(out, "\\x{%X}", (unsigned)point);
-		s = slice_skip(s, n);
+	buf_init(&address, SMTP_ORCPT_MAX);
+	buf_init(&text, SMTP_ORCPT_MAX);
+	if (slice_istarts(orcpt, SLICE("utf-8;")) && mail_unitext_decode(slice_skip(orcpt, 6), &address) &&
+	    mail_unitext_encode(buf_slice(&address), &text)) {
+		buf_add_lit(out, " ORCPT=utf-8;");
+		buf_add(out, buf_slice(&text));
 	}
+	buf_free(&address);
+	buf_free(&text);
 }
 
 /* Left out when it could break the line, or cannot be said to this peer. */
 static void put_orcpt(struct buf *out, const struct client_job *j, struct slice orcpt)
 {
-	bool ascii = slice_is_ascii(orcpt);
-
 	if (!is_parameter(orcpt) || orcpt.n > SMTP_ORCPT_MAX)
 		return;
-	if (!ascii && !(slice_istarts(orcpt, SLICE("utf-8;")) && slice_is_utf8(orcpt)))
+	if (!slice_is_ascii(orcpt) && !j->utf8) {
+		put_utf8_orcpt(out, orcpt);
 		return;
+	}
 	buf_add_lit(out, " ORCPT=");
-	if (ascii || j->utf8)
-		buf_add(out, orcpt);
-	else
-		put_unitext(out, orcpt);
+	buf_add(out, orcpt);
 }
 
 static void say_rcpt(struct smtp_client *c, struct client_job *j, size_t i)
@@ -296,7 +287,7 @@ static void say_rcpt(struct smtp_client *c, struct client_job *j, size_t i)
 	client_expect(c, CMD_RCPT, 1);
 }
 
-/* ---- the envelope, step by step ------------------------------------------------------------------------------------ */
+/* ---- the envelope, step by step -------------------------------------------------------------------------------- */
 
 static void step_mail(struct smtp_client *c, struct client_job *j)
 {
@@ -348,7 +339,7 @@ static bool may_issue(const struct smtp_client *c, const struct client_job *j)
 
 void client_issue(struct smtp_client *c)
 {
-	static void (*const steps[])(struct smtp_client *c, struct client_job *j) = {
+	static void (*const steps[])(struct smtp_client * c, struct client_job * j) = {
 		[STEP_MAIL] = step_mail, [STEP_RCPT] = step_rcpt, [STEP_DATA] = step_data};
 	struct client_job *j = client_youngest(c);
 
@@ -356,7 +347,7 @@ void client_issue(struct smtp_client *c)
 		steps[j->step](c, j);
 }
 
-/* ---- the message --------------------------------------------------------------------------------------------------- */
+/* ---- the message ----------------------------------------------------------------------------------------------- */
 
 /*
  * Queue lines with their dots doubled (RFC 5321 4.5.2). False at a CR, LF or NUL that is not part of CRLF: what was
@@ -419,7 +410,8 @@ static void body_bdat(struct smtp_client *c, struct slice octets, bool last)
 static void body_data(struct smtp_client *c, struct client_job *j, struct slice octets, bool last)
 {
 	if (!put_lines(&c->out, j, octets) || (last && j->after_cr)) {
-		message_fails(c, j, 3, SLICE("the message holds a bare CR, a bare LF or a NUL, which DATA cannot carry"));
+		message_fails(c, j, 3,
+			      SLICE("the message holds a bare CR, a bare LF or a NUL, which DATA cannot carry"));
 		return;
 	}
 	if (last && !j->line_start)

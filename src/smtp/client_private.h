@@ -74,9 +74,9 @@ struct client_job {
 	bool utf8;          /* goes out with SMTPUTF8 */
 	bool sender_alabel; /* the sender's domain goes out as A-labels */
 	bool body_asked;
-	bool data_open;     /* DATA is out and not answered */
+	bool data_open; /* DATA is out and not answered */
 	bool mail_answered;
-	bool started;       /* an octet of the body is queued */
+	bool started; /* an octet of the body is queued */
 
 	/* Recipients: rcpt[i] is an enum rcpt_state. `block` holds rcpt and text, and is kept from job to job. */
 	char *block;
@@ -127,7 +127,7 @@ struct client_flight {
 };
 
 /* RSET MAIL RCPT DATA, BDAT and LAST or END for each of two jobs, QUIT; runs merge, so that this is never reached. */
-#define FLIGHTS_MAX 16
+#define FLIGHTS_MAX   16
 
 #define PEER_NAME_MAX 255
 
@@ -154,7 +154,7 @@ struct smtp_client {
 
 	struct buf out;
 	struct buf converted; /* of one piece of body */
-	uint64_t sent; /* octets of the session that left */
+	uint64_t sent;        /* octets of the session that left */
 
 	mono_ms since; /* when the wait began that the deadline bounds */
 	bool progress; /* octets left since then */
@@ -188,7 +188,6 @@ bool client_has_outcomes(const struct smtp_client *c);
 /* All recipients without outcome get this one; its text is lent until the job is done. */
 void job_settle(struct client_job *j, struct smtp_outcome outcome);
 void job_settle_one(struct client_job *j, size_t rcpt, struct smtp_outcome outcome);
-enum smtp_stage job_stage(const struct smtp_client *c, const struct client_job *j);
 /* What the session is doing: the stage for an outcome without job. */
 enum smtp_stage client_stage(const struct smtp_client *c);
 /* Ends the session: every recipient without outcome is deferred with `outcome`. The text is copied. */
@@ -199,7 +198,6 @@ void client_close_why(struct smtp_client *c, enum smtp_stage stage, struct smtpc
 void client_close_ours(struct smtp_client *c, struct slice text);
 
 /* client_in.c */
-struct smtp_outcome client_reply_outcome(const struct client_reply *reply, enum smtp_stage stage, char *text);
 /* "reply to RCPT TO"; of the oldest command without reply, which must be. */
 const char *client_awaits(const struct smtp_client *c);
 enum smtp_stage client_awaited_stage(const struct smtp_client *c);

@@ -53,14 +53,15 @@ enum smtp_event_type {
 	SMTP_EV_CONNECT, /* answer: a greeting; any but 220 refuses the session (RFC 5321 3.1) */
 	SMTP_EV_HELO,    /* EHLO, HELO or LHLO: `text` is the name. Answer REPLY_EHLO, REPLY_HELO or a refusal; the engine
 	                    adds the arguments of REPLY_EHLO and REPLY_HELO, and the extension lines */
-	SMTP_EV_MAIL,    /* answer REPLY_MAIL_OK opens the transaction. `address`, `parameters` */
+	SMTP_EV_MAIL,    /* answer REPLY_MAIL_OK opens the transaction. `address`; the envelope shows the proposal */
 	SMTP_EV_RCPT,    /* answer 2yz adds the recipient. `address`, `rcpt` */
 	SMTP_EV_DATA,    /* DATA or the first BDAT, with one recipient at least: get ready for octets. Answer REPLY_DATA_GO
 	                    (with BDAT nothing is sent for it), or a 4yz or 5yz that ends the transaction's hope */
 	SMTP_EV_BODY,    /* `text`: octets of the message, dots undone; no answer */
 	SMTP_EV_END,     /* the message is whole and within limits: answer 250, 4yz or 5yz. LMTP: one answer for each
 	                    accepted recipient, in order. The transaction is over with the (last) answer */
-	SMTP_EV_RESET,   /* the transaction is dropped without END: forget it. No answer */
+	SMTP_EV_RESET,   /* the transaction is dropped without END: forget it, at once when a message has a fault; what is
+	                    left of its octets is skipped. No answer */
 	SMTP_EV_VRFY,    /* `text`: the argument, `smtputf8` parameter cut off. Answer */
 	SMTP_EV_EXPN,    /* the same */
 	SMTP_EV_CLOSE,   /* send what is left of the output, then close. Nothing follows */
@@ -86,19 +87,22 @@ void smtp_server_start(struct smtp_server *s, mono_ms now);
 size_t smtp_server_feed(struct smtp_server *s, struct slice in, mono_ms now);
 /* One event. False when there is none: more octets are wanted, or an answer. */
 bool smtp_server_next(struct smtp_server *s, struct smtp_event *ev);
-/* Answers the event that waits. Asserts that one does and that the reply's first digit can answer it. */
+/* Answers the event that waits. Asserts that one does and that the reply's first digit can answer it; after the end, or
+ * when the client was lost, an answer is ignored. When it comes late, call smtp_server_tick with the time. */
 void smtp_server_reply(struct smtp_server *s, struct reply reply);
 /* Answers with lines behind the first (EXPN, 211). */
 void smtp_server_reply_lines(struct smtp_server *s, struct reply reply, const struct slice *lines, size_t count);
 /* The client closed its side or the connection broke. Gives RESET if a transaction was open, then CLOSE. */
 void smtp_server_lost(struct smtp_server *s);
-/* Our server is stopping: 421 as soon as no answer is owed; a message that waits for its commit gets its answer first. */
+/* Our server is stopping: 421 as soon as no answer is owed; a message that waits for its commit gets its answer
+ * first. */
 void smtp_server_shutdown(struct smtp_server *s);
 /* To be called when the deadline has passed: 421 4.4.2 and CLOSE. */
 void smtp_server_tick(struct smtp_server *s, mono_ms now);
 mono_ms smtp_server_deadline(const struct smtp_server *s);
 
-/* Octets to send, lent until the next call; then say how many went out. Batched: pull it when next gives no more. */
+/* Octets to send, lent until the next call. Batched: pull it when next gives no more. Say how many went out when they
+ * really did: whoever sends on before has not waited (refuse_early). */
 struct slice smtp_server_output(const struct smtp_server *s);
 void smtp_server_sent(struct smtp_server *s, size_t n);
 

@@ -360,7 +360,6 @@ void server_bdat(struct smtp_server *s, struct slice arg, const struct reply *re
 
 void server_data_answered(struct smtp_server *s, const struct reply *reply, bool good)
 {
-	s->message_since = s->now;
 	if (good && s->message.by_bdat) {
 		begin_chunk(s, s->chunk);
 	} else if (good) {

@@ -2,8 +2,8 @@
  * client_driver: plays a dialog between the client engine and a scripted peer, and writes down what happened.
  *
  * A dialog is a list of turns: the octets that the client must have sent since the turn before, exactly, and what the
- * peer says then. The driver owns the jobs: it gives one at each READY, the message at each BODY, and QUIT when there is
- * no job left. Each dialog is played whole, octet by octet, and split at every point, and must give the same trace.
+ * peer says then. The driver owns the jobs: it gives one at each READY, the message at each BODY, and QUIT when there
+ * is no job left. Each dialog is played whole, octet by octet, and split at every point, and must give the same trace.
  */
 #ifndef CLIENT_DRIVER_H
 #define CLIENT_DRIVER_H
@@ -14,7 +14,10 @@
 #include "smtp/limits.h"
 
 /* A slice in a static initialiser. */
-#define S(literal) {(literal), sizeof(literal) - 1}
+#define S(literal)                             \
+	{                                      \
+		(literal), sizeof(literal) - 1 \
+	}
 
 #define TURNS_MAX 32
 #define JOBS_MAX  4

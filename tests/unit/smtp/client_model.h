@@ -11,8 +11,8 @@
  *	- an outcome with a code has the code of the reply that answered its command, and the verdict of its class
  *	- delivered only with 2yz to the recipient and to the end of its data
  *	- ambiguous if and only if the end of the data reached the peer and no answer came back
- *	- the message arrives octet for octet, or converted; and by DATA every lenient reader of the octets finds exactly
- *	  one message in them (attacks.md, SM-out)
+ *	- the message arrives octet for octet, or converted; and by DATA every lenient reader of the octets finds
+ *exactly one message in them (attacks.md, SM-out)
  *	- commands wait for replies where they must (RFC 2920 3.1)
  */
 #ifndef CLIENT_MODEL_H
@@ -29,32 +29,28 @@
 #define MODEL_JOBS     3
 #define MODEL_RCPTS    4
 #define MODEL_MESSAGE  512
-#define MODEL_OCTETS   (1 << 16)
+#define MODEL_OCTETS   (1 << 15)
 #define MODEL_COMMANDS 256
 
-/* ---- choices ------------------------------------------------------------------------------------------------------- */
+/* ---- choices --------------------------------------------------------------------------------------------------- */
 
 struct model_source {
-	const uint8_t *data; /* NULL: the generator */
+	const uint8_t *data;
 	size_t n;
-	uint64_t seed;
+	uint64_t seed; /* of the generator that goes on when there is no data */
 };
 
 static unsigned model_choose(struct model_source *s, unsigned n)
 {
-	if (s->data) {
-		unsigned c = 0;
-		if (s->n > 0) {
-			c = *s->data++;
-			s->n--;
-		}
-		return c % n;
+	if (s->n > 0) {
+		s->n--;
+		return *s->data++ % n;
 	}
 	s->seed = s->seed * 6364136223846793005u + 1442695040888963407u;
 	return (unsigned)(s->seed >> 33) % n;
 }
 
-/* ---- state --------------------------------------------------------------------------------------------------------- */
+/* ---- state ----------------------------------------------------------------------------------------------------- */
 
 enum model_kind { M_GREETING, M_HELLO, M_RSET, M_MAIL, M_RCPT, M_DATA, M_BDAT, M_END, M_EMPTY, M_QUIT };
 
@@ -89,23 +85,23 @@ struct model {
 	char in[MODEL_OCTETS], out[MODEL_OCTETS], data[MODEL_OCTETS];
 	size_t in_n, out_n, said, data_n, chunk_left;
 	bool in_data, chunk_last, gone;
-	int now; /* the job whose transaction is open; -1 = none */
+	int now;        /* the job whose transaction is open; -1 = none */
 	size_t barrier; /* octets that the client must have been told before it may send more */
 
 	struct model_command command[MODEL_COMMANDS];
 	size_t commands, replies, counted; /* counted: octets of `out` that replies were counted in */
-	size_t answerable; /* commands that were read when the reply in progress began */
+	size_t answerable;                 /* commands that were read when the reply in progress began */
 	bool reply_begun, confused;
 	mono_ms time;
 };
 
-#define MODEL_CHECK(m, what)                                                                                           \
-	do {                                                                                                           \
-		if (!(what)) {                                                                                         \
-			fprintf(stderr, "model: %s:%d: %s\nclient said:\n%.*s\npeer said:\n%.*s\n", __FILE__, __LINE__, #what, \
-				(int)(m)->in_n, (m)->in, (int)(m)->said, (m)->out);                                    \
-			abort();                                                                                       \
-		}                                                                                                      \
+#define MODEL_CHECK(m, what)                                                                                  \
+	do {                                                                                                  \
+		if (!(what)) {                                                                                \
+			fprintf(stderr, "model: %s:%d: %s\nclient said:\n%.*s\npeer said:\n%.*s\n", __FILE__, \
+				__LINE__, #what, (int)(m)->in_n, (m)->in, (int)(m)->said, (m)->out);          \
+			abort();                                                                              \
+		}                                                                                             \
 	} while (0)
 
 static unsigned model_pick(struct model *m, unsigned n)
@@ -113,7 +109,7 @@ static unsigned model_pick(struct model *m, unsigned n)
 	return model_choose(m->source, n);
 }
 
-/* ---- the peer speaks ----------------------------------------------------------------------------------------------- */
+/* ---- the peer speaks ------------------------------------------------------------------------------------------- */
 
 static void model_say(struct model *m, const char *text)
 {
@@ -127,16 +123,32 @@ static void model_say(struct model *m, const char *text)
 
 static void model_reply(struct model *m, enum model_kind kind)
 {
-	static const char *const usual[] = {
-		[M_GREETING] = "220 peer\r\n", [M_HELLO] = "", [M_RSET] = "250 reset\r\n", [M_MAIL] = "250 2.1.0 mail\r\n",
-		[M_RCPT] = "250 2.1.5 rcpt\r\n", [M_DATA] = "354 go\r\n", [M_BDAT] = "250 chunk\r\n", [M_END] = "250 2.6.0 end\r\n",
-		[M_EMPTY] = "554 5.5.0 empty\r\n", [M_QUIT] = "221 bye\r\n"};
-	static const char *const refusals[] = {
-		"450 4.2.1 busy\r\n", "550 5.1.1 no\r\n", "552 too many recipients\r\n", "552-5.2.2 full\r\n552 5.2.2 up\r\n",
-		"451\r\n", "554 \r\n", "452-4.5.3 too\r\n452-4.5.3 many\r\n452 4.5.3 rcpts\r\n", "550 4.1.1 odd class\r\n"};
-	static const char *const strange[] = {
-		"421 4.3.2 bye\r\n", "250 yes\r\n", "354 go\r\n", "334 \r\n", "", "xyz\r\n", "250\n", "250-a\r\n251 b\r\n", "199 x\r\n",
-		"250 one\r\n250 two\r\n", "250-never ends\r\n", "\r\n", "2"};
+	static const char *const usual[] = {[M_GREETING] = "220 peer\r\n",     [M_HELLO] = "",
+					    [M_RSET] = "250 reset\r\n",        [M_MAIL] = "250 2.1.0 mail\r\n",
+					    [M_RCPT] = "250 2.1.5 rcpt\r\n",   [M_DATA] = "354 go\r\n",
+					    [M_BDAT] = "250 chunk\r\n",        [M_END] = "250 2.6.0 end\r\n",
+					    [M_EMPTY] = "554 5.5.0 empty\r\n", [M_QUIT] = "221 bye\r\n"};
+	static const char *const refusals[] = {"450 4.2.1 busy\r\n",
+					       "550 5.1.1 no\r\n",
+					       "552 too many recipients\r\n",
+					       "552-5.2.2 full\r\n552 5.2.2 up\r\n",
+					       "451\r\n",
+					       "554 \r\n",
+					       "452-4.5.3 too\r\n452-4.5.3 many\r\n452 4.5.3 rcpts\r\n",
+					       "550 4.1.1 odd class\r\n"};
+	static const char *const strange[] = {"421 4.3.2 bye\r\n",
+					      "250 yes\r\n",
+					      "354 go\r\n",
+					      "334 \r\n",
+					      "",
+					      "xyz\r\n",
+					      "250\n",
+					      "250-a\r\n251 b\r\n",
+					      "199 x\r\n",
+					      "250 one\r\n250 two\r\n",
+					      "250-never ends\r\n",
+					      "\r\n",
+					      "2"};
 	unsigned dice = model_pick(m, 32);
 
 	if (dice < 24)
@@ -151,7 +163,8 @@ static void model_reply(struct model *m, enum model_kind kind)
 
 static void model_hello(struct model *m)
 {
-	static const char *const offers[] = {"PIPELINING", "chunking", "8BITMIME", "BINARYMIME", "SmtpUtf8", "DSN", "SIZE 300"};
+	static const char *const offers[] = {"PIPELINING", "chunking", "8BITMIME", "BINARYMIME",
+					     "SmtpUtf8",   "DSN",      "SIZE 300"};
 	unsigned set = model_pick(m, 256);
 
 	if (set >= 250) {
@@ -177,7 +190,7 @@ static void model_hello(struct model *m)
 	m->barrier = m->out_n;
 }
 
-/* ---- the reference counts replies ---------------------------------------------------------------------------------- */
+/* ---- the reference counts replies ------------------------------------------------------------------------------ */
 
 /* Called with each octet that the client was told, in `out` before `said`. */
 static void model_count(struct model *m)
@@ -193,8 +206,8 @@ static void model_count(struct model *m)
 		return;
 	m->counted += r.octets;
 	m->reply_begun = false;
-	/* A reply that answers nothing ends the session; nothing after it means anything. The engine is more lenient where a
-	 * run of RCPT or BDAT is on its way: the model stops counting there all the same. */
+	/* A reply that answers nothing ends the session; nothing after it means anything. The engine is more lenient
+	 * where a run of RCPT or BDAT is on its way: the model stops counting there all the same. */
 	if (m->replies >= m->answerable)
 		m->confused = true;
 	else
@@ -226,9 +239,10 @@ static void model_expect(struct model *m, enum model_kind kind, int job, int rcp
 	m->command[m->commands++] = (struct model_command){.kind = kind, .job = job, .rcpt = rcpt};
 }
 
-/* ---- the peer reads ------------------------------------------------------------------------------------------------ */
+/* ---- the peer reads -------------------------------------------------------------------------------------------- */
 
-/* One end-of-data recogniser of attacks.md: counts the ends it finds in `p`, and says whether the last is at its end. */
+/* One end-of-data recogniser of attacks.md: counts the ends it finds in `p`, and says whether the last is at its end.
+ */
 static unsigned model_ends(const char *p, size_t n, unsigned kind, bool *at_end)
 {
 	static const char *const also[] = {"\n.\n", "\n.\r\n", "\r.\r", "\r.\r\n", NULL, NULL, "\n.\n", NULL};
@@ -457,7 +471,8 @@ static void model_data(struct model *m)
 
 static void model_line(struct model *m, struct slice line)
 {
-	if (slice_starts(line, SLICE("EHLO ")) || slice_starts(line, SLICE("LHLO ")) || slice_starts(line, SLICE("HELO "))) {
+	if (slice_starts(line, SLICE("EHLO ")) || slice_starts(line, SLICE("LHLO ")) ||
+	    slice_starts(line, SLICE("HELO "))) {
 		MODEL_CHECK(m, m->config.lmtp == slice_starts(line, SLICE("LHLO ")));
 		model_expect(m, M_HELLO, -1, -1);
 		if (slice_starts(line, SLICE("HELO ")))
@@ -515,12 +530,26 @@ static void model_read(struct model *m, size_t *at)
 	}
 }
 
-/* ---- the owner ----------------------------------------------------------------------------------------------------- */
+/* ---- the owner ------------------------------------------------------------------------------------------------- */
 
 static void model_make_message(struct model *m, struct model_job *j, bool bare, bool eight)
 {
-	static const char *const pieces[] = {"a", ".", "\r\n", "..", "\r\n.\r\n", ".\r\n", "text ", "\r\nMAIL FROM:<j0@x>\r\n",
-					     "\xae", "\r\n\xae\r\n", "\x8d\x8a.\x8d\x8a", "\xc3\xa9", "\r", "\n", "\n.\n", "\r.\r"};
+	static const char *const pieces[] = {"a",
+					     ".",
+					     "\r\n",
+					     "..",
+					     "\r\n.\r\n",
+					     ".\r\n",
+					     "text ",
+					     "\r\nMAIL FROM:<j0@x>\r\n",
+					     "\xae",
+					     "\r\n\xae\r\n",
+					     "\x8d\x8a.\x8d\x8a",
+					     "\xc3\xa9",
+					     "\r",
+					     "\n",
+					     "\n.\n",
+					     "\r.\r"};
 	unsigned kinds = bare ? 16 : eight ? 12 : 8;
 	unsigned count = model_pick(m, 24);
 
@@ -541,7 +570,7 @@ static void model_make_message(struct model *m, struct model_job *j, bool bare, 
 
 static void model_make_job(struct model *m, int i)
 {
-	static const char *const domains[] = {"x.example", "x.example", "b\xc3\xbc" "cher.example", "[192.0.2.1]"};
+	static const char *const domains[] = {"x.example", "x.example", "caf\xc3\xa9.example", "[192.0.2.1]"};
 	struct model_job *j = &m->job[i];
 
 	snprintf(j->sender, sizeof j->sender, "j%d@%s", i, domains[model_pick(m, 4)]);
@@ -646,7 +675,8 @@ static void model_outcome(struct model *m, const struct smtp_client_event *ev)
 		return;
 	if (o->verdict == SMTP_DELIVERED) {
 		MODEL_CHECK(m, o->stage == SMTP_STAGE_END && digit == 2 && j->end_seen);
-		MODEL_CHECK(m, model_code(m, M_RCPT, job, rcpt) / 100 == 2 && model_code(m, M_END, job, rcpt) / 100 == 2);
+		MODEL_CHECK(m,
+			    model_code(m, M_RCPT, job, rcpt) / 100 == 2 && model_code(m, M_END, job, rcpt) / 100 == 2);
 	}
 	if (o->code != 0 && o->code != 421)
 		MODEL_CHECK(m, model_source_code(m, o, job, rcpt) == o->code);
@@ -656,7 +686,8 @@ static void model_outcome(struct model *m, const struct smtp_client_event *ev)
 		MODEL_CHECK(m, o->verdict == SMTP_FAILED || (o->code == 552 && o->stage == SMTP_STAGE_RCPT));
 	/* Failed by our own finding: only what cannot be sent to this peer. */
 	if (o->code == 0 && o->verdict == SMTP_FAILED)
-		MODEL_CHECK(m, !j->end_seen && (o->status.subject == 6 || o->status.subject == 1 || o->status.subject == 3));
+		MODEL_CHECK(m, !j->end_seen &&
+				       (o->status.subject == 6 || o->status.subject == 1 || o->status.subject == 3));
 	if (o->ambiguous)
 		MODEL_CHECK(m, j->end_seen && o->verdict == SMTP_DEFERRED && (o->code == 0 || o->code == 421));
 	if (o->code == 0 && o->verdict == SMTP_DEFERRED)
@@ -696,7 +727,7 @@ static void model_event(struct model *m, const struct smtp_client_event *ev)
 	}
 }
 
-/* ---- the run ------------------------------------------------------------------------------------------------------- */
+/* ---- the run --------------------------------------------------------------------------------------------------- */
 
 static void model_send(struct model *m, size_t *at)
 {
@@ -717,7 +748,8 @@ static void model_send(struct model *m, size_t *at)
 		model_read(m, at);
 }
 
-/* Tells the client some of what the peer said; one octet at a time to the reference, so that it sees each reply begin. */
+/* Tells the client some of what the peer said; one octet at a time to the reference, so that it sees each reply begin.
+ */
 static void model_tell(struct model *m)
 {
 	size_t left = m->out_n - m->said;

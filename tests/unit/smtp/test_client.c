@@ -1,15 +1,21 @@
 /* Dialogs of the client engine that go as they should, and those where the peer refuses. */
 #include "client_driver.h"
 
-#define EHLO         "EHLO me.example\r\n"
-#define GREETING     "220 peer.example ESMTP\r\n"
-#define PLAIN        "250 peer.example\r\n"
-#define PIPE         "250-peer.example\r\n250 PIPELINING\r\n"
-#define CHUNK        "250-peer.example\r\n250-PIPELINING\r\n250 CHUNKING\r\n"
-#define HELLO        SMALL_MESSAGE
-#define BYE          {"QUIT\r\n", "221 2.0.0 bye\r\n"}
-#define CLOSED_OK    "closed delivered end of data: 221 2.0.0 bye\n"
-#define JOB(e)       {.envelope = &(e)}
+#define EHLO     "EHLO me.example\r\n"
+#define GREETING "220 peer.example ESMTP\r\n"
+#define PLAIN    "250 peer.example\r\n"
+#define PIPE     "250-peer.example\r\n250 PIPELINING\r\n"
+#define CHUNK    "250-peer.example\r\n250-PIPELINING\r\n250 CHUNKING\r\n"
+#define HELLO    SMALL_MESSAGE
+#define BYE                                     \
+	{                                       \
+		"QUIT\r\n", "221 2.0.0 bye\r\n" \
+	}
+#define CLOSED_OK "closed delivered end of data: 221 2.0.0 bye\n"
+#define JOB(e)                   \
+	{                        \
+		.envelope = &(e) \
+	}
 
 static const struct mail_rcpt ab[] = {{.address = S("a@x.example")}, {.address = S("b@x.example")}};
 static const struct mail_envelope one = {.sender = S("s@me.example"), .rcpt = ab, .rcpt_count = 1};
@@ -40,15 +46,15 @@ static void one_message_goes_in_lock_step(void **state)
 static void an_envelope_goes_in_one_write_with_pipelining(void **state)
 {
 	(void)state;
-	static const struct dialog d = {.jobs = {JOB(two)},
-					.turns = {{"", GREETING},
-						  {EHLO, PIPE},
-						  {MAIL RCPT_A RCPT_B "DATA\r\n",
-						   "250 ok\r\n250 ok\r\n250 ok\r\n354 go\r\n"},
-						  {HELLO ".\r\n", "250 ok\r\n"},
-						  BYE},
-					.trace = "job 1.0 delivered end of data: 250 2.0.0 ok\n"
-						 "job 1.1 delivered end of data: 250 2.0.0 ok\ndone 1\n" CLOSED_OK};
+	static const struct dialog d = {
+		.jobs = {JOB(two)},
+		.turns = {{"", GREETING},
+			  {EHLO, PIPE},
+			  {MAIL RCPT_A RCPT_B "DATA\r\n", "250 ok\r\n250 ok\r\n250 ok\r\n354 go\r\n"},
+			  {HELLO ".\r\n", "250 ok\r\n"},
+			  BYE},
+		.trace = "job 1.0 delivered end of data: 250 2.0.0 ok\n"
+			 "job 1.1 delivered end of data: 250 2.0.0 ok\ndone 1\n" CLOSED_OK};
 
 	play(&d);
 }
@@ -76,21 +82,21 @@ static void the_next_job_follows_the_last_octet_of_the_one_before(void **state)
 static void no_third_job_starts_while_two_are_open(void **state)
 {
 	(void)state;
-	static const struct dialog d = {
-		.jobs = {JOB(one), JOB(one), JOB(one)},
-		.chunking = true,
-		.turns = {{"", GREETING},
-			  {EHLO, CHUNK},
-			  {MAIL RCPT_A, "250 ok\r\n250 ok\r\n"},
-			  {"BDAT 22 LAST\r\n" HELLO "RSET\r\n" MAIL RCPT_A, ""},
-			  {"", "250 first\r\n"},
-			  {"", "250 rset\r\n250 ok\r\n250 ok\r\n"},
-			  {"BDAT 22 LAST\r\n" HELLO "RSET\r\n" MAIL RCPT_A, "250 second\r\n250 ok\r\n250 ok\r\n250 ok\r\n"},
-			  {"BDAT 22 LAST\r\n" HELLO, "250 third\r\n"},
-			  BYE},
-		.trace = "job 1.0 delivered end of data: 250 2.0.0 first\ndone 1\n"
-			 "job 2.0 delivered end of data: 250 2.0.0 second\ndone 2\n"
-			 "job 3.0 delivered end of data: 250 2.0.0 third\ndone 3\n" CLOSED_OK};
+	static const struct dialog d = {.jobs = {JOB(one), JOB(one), JOB(one)},
+					.chunking = true,
+					.turns = {{"", GREETING},
+						  {EHLO, CHUNK},
+						  {MAIL RCPT_A, "250 ok\r\n250 ok\r\n"},
+						  {"BDAT 22 LAST\r\n" HELLO "RSET\r\n" MAIL RCPT_A, ""},
+						  {"", "250 first\r\n"},
+						  {"", "250 rset\r\n250 ok\r\n250 ok\r\n"},
+						  {"BDAT 22 LAST\r\n" HELLO "RSET\r\n" MAIL RCPT_A,
+						   "250 second\r\n250 ok\r\n250 ok\r\n250 ok\r\n"},
+						  {"BDAT 22 LAST\r\n" HELLO, "250 third\r\n"},
+						  BYE},
+					.trace = "job 1.0 delivered end of data: 250 2.0.0 first\ndone 1\n"
+						 "job 2.0 delivered end of data: 250 2.0.0 second\ndone 2\n"
+						 "job 3.0 delivered end of data: 250 2.0.0 third\ndone 3\n" CLOSED_OK};
 
 	play(&d);
 }
@@ -125,10 +131,14 @@ static void a_session_that_cannot_begin_says_why(void **state)
 		{.turns = {{"", "450-busy\r\n450 later\r\n"}, {"QUIT\r\n", ""}},
 		 .trace = "closed deferred greeting: 450 4.0.0 busy later\n"},
 		{.turns = {{"", "421 4.3.2 closing\r\n"}}, .trace = "closed deferred greeting: 421 4.3.2 closing\n"},
-		{.turns = {{"", "354 what\r\n"}}, .trace = "closed deferred greeting: 0 4.5.0 unexpected greeting: 354 what\n"},
+		{.turns = {{"", "354 what\r\n"}},
+		 .trace = "closed deferred greeting: 0 4.5.0 unexpected greeting: 354 what\n"},
 		{.turns = {{"", GREETING}, {EHLO, "451 no\r\n"}, {"QUIT\r\n", ""}},
 		 .trace = "closed deferred EHLO: 451 4.0.0 no\n"},
-		{.turns = {{"", GREETING}, {EHLO, "550 no\r\n"}, {"HELO me.example\r\n", "550 5.7.1 never\r\n"}, {"QUIT\r\n", ""}},
+		{.turns = {{"", GREETING},
+			   {EHLO, "550 no\r\n"},
+			   {"HELO me.example\r\n", "550 5.7.1 never\r\n"},
+			   {"QUIT\r\n", ""}},
 		 .trace = "closed failed EHLO: 550 5.7.1 never\n"},
 		{.lmtp = true,
 		 .turns = {{"", GREETING}, {"LHLO me.example\r\n", "500 this is SMTP\r\n"}, {"QUIT\r\n", ""}},
@@ -144,23 +154,27 @@ static void a_session_that_cannot_begin_says_why(void **state)
 static void each_recipient_has_the_reply_to_its_rcpt(void **state)
 {
 	(void)state;
-	static const struct mail_rcpt r[] = {{.address = S("a@x")}, {.address = S("b@x")}, {.address = S("c@x")},
-					     {.address = S("d@x")}, {.address = S("e@x")}};
+	static const struct mail_rcpt r[] = {{.address = S("a@x")},
+					     {.address = S("b@x")},
+					     {.address = S("c@x")},
+					     {.address = S("d@x")},
+					     {.address = S("e@x")}};
 	static const struct mail_envelope e = {.sender = S("s@me.example"), .rcpt = r, .rcpt_count = 5};
-	static const struct dialog d = {
-		.jobs = {JOB(e)},
-		.turns = {{"", GREETING},
-			  {EHLO, PIPE},
-			  {MAIL "RCPT TO:<a@x>\r\nRCPT TO:<b@x>\r\nRCPT TO:<c@x>\r\nRCPT TO:<d@x>\r\nRCPT TO:<e@x>\r\nDATA\r\n",
-			   "250 ok\r\n250 ok\r\n550 5.1.1 no b\r\n452 4.5.3 too many\r\n550-5.7.1 not\r\n550 5.7.1 you\r\n"
-			   "250 ok\r\n354 go\r\n"},
-			  {HELLO ".\r\n", "250 ok\r\n"},
-			  BYE},
-		.trace = "job 1.1 failed RCPT TO: 550 5.1.1 no b\n"
-			 "job 1.2 deferred RCPT TO: 452 4.5.3 too many\n"
-			 "job 1.3 failed RCPT TO: 550 5.7.1 not you\n"
-			 "job 1.0 delivered end of data: 250 2.0.0 ok\n"
-			 "job 1.4 delivered end of data: 250 2.0.0 ok\ndone 1\n" CLOSED_OK};
+	static const struct dialog d = {.jobs = {JOB(e)},
+					.turns = {{"", GREETING},
+						  {EHLO, PIPE},
+						  {MAIL "RCPT TO:<a@x>\r\nRCPT TO:<b@x>\r\nRCPT TO:<c@x>\r\nRCPT "
+							"TO:<d@x>\r\nRCPT TO:<e@x>\r\nDATA\r\n",
+						   "250 ok\r\n250 ok\r\n550 5.1.1 no b\r\n452 4.5.3 too "
+						   "many\r\n550-5.7.1 not\r\n550 5.7.1 you\r\n"
+						   "250 ok\r\n354 go\r\n"},
+						  {HELLO ".\r\n", "250 ok\r\n"},
+						  BYE},
+					.trace = "job 1.1 failed RCPT TO: 550 5.1.1 no b\n"
+						 "job 1.2 deferred RCPT TO: 452 4.5.3 too many\n"
+						 "job 1.3 failed RCPT TO: 550 5.7.1 not you\n"
+						 "job 1.0 delivered end of data: 250 2.0.0 ok\n"
+						 "job 1.4 delivered end of data: 250 2.0.0 ok\ndone 1\n" CLOSED_OK};
 
 	play(&d);
 }
@@ -183,13 +197,10 @@ static void a_552_for_too_many_recipients_is_temporary(void **state)
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
 		char trace[256];
 		snprintf(trace, sizeof trace, "job 1.0 %s\ndone 1\n" CLOSED_OK, rows[i].outcome);
-		struct dialog d = {.jobs = {JOB(one)},
-				   .turns = {{"", GREETING},
-					     {EHLO, PLAIN},
-					     {MAIL, "250 ok\r\n"},
-					     {RCPT_A, rows[i].reply},
-					     BYE},
-				   .trace = trace};
+		struct dialog d = {
+			.jobs = {JOB(one)},
+			.turns = {{"", GREETING}, {EHLO, PLAIN}, {MAIL, "250 ok\r\n"}, {RCPT_A, rows[i].reply}, BYE},
+			.trace = trace};
 		play(&d);
 	}
 }
@@ -307,8 +318,8 @@ static void refused_data_speaks_for_the_accepted_recipients(void **state)
 static void lmtp_gives_one_reply_for_each_accepted_recipient(void **state)
 {
 	(void)state;
-	static const struct mail_rcpt r[] = {{.address = S("a@x")}, {.address = S("b@x")}, {.address = S("c@x")},
-					     {.address = S("a@x")}};
+	static const struct mail_rcpt r[] = {
+		{.address = S("a@x")}, {.address = S("b@x")}, {.address = S("c@x")}, {.address = S("a@x")}};
 	static const struct mail_envelope e = {.sender = S("s@me.example"), .rcpt = r, .rcpt_count = 4};
 	static const struct dialog d = {
 		.lmtp = true,
@@ -317,8 +328,8 @@ static void lmtp_gives_one_reply_for_each_accepted_recipient(void **state)
 			  {"LHLO me.example\r\n", "250-peer\r\n250-DSN\r\n250 PIPELINING\r\n"},
 			  {MAIL "RCPT TO:<a@x>\r\nRCPT TO:<b@x>\r\nRCPT TO:<c@x>\r\nRCPT TO:<a@x>\r\nDATA\r\n",
 			   "250 ok\r\n250 ok\r\n550 5.1.1 b\r\n250 ok\r\n250 ok\r\n354 go\r\n"},
-			  {HELLO ".\r\n" MAIL RCPT_A "DATA\r\n",
-			   "250-2.1.5 a\r\n250 2.1.5 ok\r\n452 4.2.2 full\r\n550 5.2.0 twice\r\n250 ok\r\n250 ok\r\n354 go\r\n"},
+			  {HELLO ".\r\n" MAIL RCPT_A "DATA\r\n", "250-2.1.5 a\r\n250 2.1.5 ok\r\n452 4.2.2 full\r\n550 "
+								 "5.2.0 twice\r\n250 ok\r\n250 ok\r\n354 go\r\n"},
 			  {HELLO ".\r\n", "250 ok\r\n"},
 			  BYE},
 		.trace = "job 1.1 failed RCPT TO: 550 5.1.1 b\n"
@@ -333,17 +344,17 @@ static void lmtp_gives_one_reply_for_each_accepted_recipient(void **state)
 static void a_message_goes_in_chunks_where_offered(void **state)
 {
 	(void)state;
-	static const struct dialog d = {.chunking = true,
-					.piece = 12,
-					.jobs = {JOB(one)},
-					.messages = {".dot\r\n..\r\n.\r\nno end"},
-					.turns = {{"", GREETING},
-						  {EHLO, CHUNK},
-						  {MAIL RCPT_A, "250 ok\r\n250 ok\r\n"},
-						  {"BDAT 12\r\n.dot\r\n..\r\n.\rBDAT 7 LAST\r\n\nno end",
-						   "250 ok\r\n250 done\r\n"},
-						  BYE},
-					.trace = "job 1.0 delivered end of data: 250 2.0.0 done\ndone 1\n" CLOSED_OK};
+	static const struct dialog d = {
+		.chunking = true,
+		.piece = 12,
+		.jobs = {JOB(one)},
+		.messages = {".dot\r\n..\r\n.\r\nno end"},
+		.turns = {{"", GREETING},
+			  {EHLO, CHUNK},
+			  {MAIL RCPT_A, "250 ok\r\n250 ok\r\n"},
+			  {"BDAT 12\r\n.dot\r\n..\r\n.\rBDAT 7 LAST\r\n\nno end", "250 ok\r\n250 done\r\n"},
+			  BYE},
+		.trace = "job 1.0 delivered end of data: 250 2.0.0 done\ndone 1\n" CLOSED_OK};
 	static const struct dialog lock_step = {
 		.chunking = true,
 		.piece = 12,
@@ -365,22 +376,21 @@ static void a_message_goes_in_chunks_where_offered(void **state)
 static void no_chunk_follows_a_refused_one(void **state)
 {
 	(void)state;
-	static const struct dialog d = {
-		.chunking = true,
-		.piece = 12,
-		.jobs = {JOB(one), JOB(one)},
-		.messages = {"0123456789\r\n0123456789\r\n0123456789\r\n"},
-		.turns = {{"", GREETING},
-			  {EHLO, "250-peer.example\r\n250 CHUNKING\r\n"},
-			  {MAIL, "250 ok\r\n"},
-			  {RCPT_A, "250 ok\r\n"},
-			  {"BDAT 12\r\n0123456789\r\n", "250 ok\r\n"},
-			  {"BDAT 12\r\n0123456789\r\n", "452 4.3.1 disk full\r\n"},
-			  {"RSET\r\n", "250 ok\r\n"},
-			  {MAIL, "550 no\r\n"},
-			  BYE},
-		.trace = "job 1.0 deferred DATA: 452 4.3.1 disk full\ndone 1\n"
-			 "job 2.0 failed MAIL FROM: 550 5.0.0 no\ndone 2\n" CLOSED_OK};
+	static const struct dialog d = {.chunking = true,
+					.piece = 12,
+					.jobs = {JOB(one), JOB(one)},
+					.messages = {"0123456789\r\n0123456789\r\n0123456789\r\n"},
+					.turns = {{"", GREETING},
+						  {EHLO, "250-peer.example\r\n250 CHUNKING\r\n"},
+						  {MAIL, "250 ok\r\n"},
+						  {RCPT_A, "250 ok\r\n"},
+						  {"BDAT 12\r\n0123456789\r\n", "250 ok\r\n"},
+						  {"BDAT 12\r\n0123456789\r\n", "452 4.3.1 disk full\r\n"},
+						  {"RSET\r\n", "250 ok\r\n"},
+						  {MAIL, "550 no\r\n"},
+						  BYE},
+					.trace = "job 1.0 deferred DATA: 452 4.3.1 disk full\ndone 1\n"
+						 "job 2.0 failed MAIL FROM: 550 5.0.0 no\ndone 2\n" CLOSED_OK};
 	static const struct dialog pipelined = {
 		.chunking = true,
 		.piece = 12,
@@ -429,7 +439,8 @@ static void a_refused_chunk_of_many_recipients_by_lmtp_ends_the_session(void **s
 			  {"BDAT 12\r\n0123456789\r\nBDAT 12 LAST\r\n0123456789\r\n", "452 full\r\n"}},
 		.stay = true,
 		.trace = "job 1.0 deferred DATA: 452 4.0.0 full\njob 1.1 deferred DATA: 452 4.0.0 full\ndone 1\n"
-			 "closed deferred end of data: 0 4.5.0 a chunk was refused, and the replies to the last cannot be "
+			 "closed deferred end of data: 0 4.5.0 a chunk was refused, and the replies to the last cannot "
+			 "be "
 			 "counted\n"};
 
 	play(&d);

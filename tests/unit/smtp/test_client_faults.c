@@ -1,13 +1,16 @@
 /* What goes wrong on the way: good-byes, losses, silence, nonsense, and no memory. */
 #include "client_driver.h"
 
-#define GREETING  "220 peer.example ESMTP\r\n"
-#define EHLO      "EHLO me.example\r\n"
-#define PIPE      "250-peer.example\r\n250 PIPELINING\r\n"
-#define MAIL      "MAIL FROM:<s@me.example>\r\n"
-#define RCPT_A    "RCPT TO:<a@x.example>\r\n"
-#define RCPT_B    "RCPT TO:<b@x.example>\r\n"
-#define BYE       {"QUIT\r\n", "221 2.0.0 bye\r\n"}
+#define GREETING "220 peer.example ESMTP\r\n"
+#define EHLO     "EHLO me.example\r\n"
+#define PIPE     "250-peer.example\r\n250 PIPELINING\r\n"
+#define MAIL     "MAIL FROM:<s@me.example>\r\n"
+#define RCPT_A   "RCPT TO:<a@x.example>\r\n"
+#define RCPT_B   "RCPT TO:<b@x.example>\r\n"
+#define BYE                                     \
+	{                                       \
+		"QUIT\r\n", "221 2.0.0 bye\r\n" \
+	}
 #define CLOSED_OK "closed delivered end of data: 221 2.0.0 bye\n"
 #define OK2       "250 ok\r\n250 ok\r\n"
 #define OK3       OK2 "250 ok\r\n"
@@ -17,9 +20,17 @@ static const struct mail_envelope one = {.sender = S("s@me.example"), .rcpt = ab
 static const struct mail_envelope two = {.sender = S("s@me.example"), .rcpt = ab, .rcpt_count = 2};
 
 /* One job of two recipients, and where its dialog ends. */
-#define TO_MAIL {"", GREETING}, {EHLO, PIPE}
-#define TO_DATA TO_MAIL, {MAIL RCPT_A RCPT_B "DATA\r\n", OK3 "354 go\r\n"}
-#define TWO     .jobs = {{.envelope = &two}}
+#define TO_MAIL            \
+	{"", GREETING},    \
+	{                  \
+		EHLO, PIPE \
+	}
+#define TO_DATA                                                 \
+	TO_MAIL,                                                \
+	{                                                       \
+		MAIL RCPT_A RCPT_B "DATA\r\n", OK3 "354 go\r\n" \
+	}
+#define TWO           .jobs = {{.envelope = &two}}
 #define BOTH(outcome) "job 1.0 " outcome "\njob 1.1 " outcome "\ndone 1\n"
 
 static void a_421_defers_all_and_ends_the_session(void **state)
@@ -43,9 +54,11 @@ static void a_421_defers_all_and_ends_the_session(void **state)
 			  "job 2.0 deferred MAIL FROM: 421 4.0.0 bye\ndone 2\n"
 			  "closed deferred end of data: 421 4.0.0 bye\n"},
 		/* Unasked, in an idle session (RFC 5321 3.8). */
-		{.stay = true, .turns = {TO_MAIL, {"", "421 4.4.2 idle\r\n"}},
+		{.stay = true,
+		 .turns = {TO_MAIL, {"", "421 4.4.2 idle\r\n"}},
 		 .trace = "closed deferred EHLO: 421 4.4.2 idle\n"},
-		{.lmtp = true, TWO,
+		{.lmtp = true,
+		 TWO,
 		 .turns = {{"", GREETING},
 			   {"LHLO me.example\r\n", PIPE},
 			   {MAIL RCPT_A RCPT_B "DATA\r\n", OK3 "354 go\r\n"},
@@ -53,7 +66,8 @@ static void a_421_defers_all_and_ends_the_session(void **state)
 		 .trace = "job 1.0 deferred end of data: 421 4.0.0 bye\n"
 			  "job 1.1 deferred end of data: 421 4.0.0 bye (ambiguous)\ndone 1\n"
 			  "closed deferred end of data: 421 4.0.0 bye\n"},
-		{.turns = {TO_MAIL, {"QUIT\r\n", "421 bye\r\n"}}, .trace = "closed delivered end of data: 421 2.0.0 bye\n"},
+		{.turns = {TO_MAIL, {"QUIT\r\n", "421 bye\r\n"}},
+		 .trace = "closed delivered end of data: 421 2.0.0 bye\n"},
 	};
 
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
@@ -63,7 +77,7 @@ static void a_421_defers_all_and_ends_the_session(void **state)
 static void a_lost_connection_defers_and_is_ambiguous_after_the_end_of_data(void **state)
 {
 	(void)state;
-#define LOST(stage, doing) BOTH("deferred " stage ": 0 4.4.2 connection lost while " doing ": broken")
+#define LOST(stage, doing)        BOTH("deferred " stage ": 0 4.4.2 connection lost while " doing ": broken")
 #define CLOSED_LOST(stage, doing) "closed deferred " stage ": 0 4.4.2 connection lost while " doing ": broken\n"
 	static const struct dialog rows[] = {
 		{TWO, .turns = {TO_MAIL, {MAIL RCPT_A RCPT_B "DATA\r\n", NULL}},
@@ -73,10 +87,13 @@ static void a_lost_connection_defers_and_is_ambiguous_after_the_end_of_data(void
 		 .trace = LOST("RCPT TO", "waiting for the reply to RCPT TO")
 			 CLOSED_LOST("RCPT TO", "waiting for the reply to RCPT TO")},
 		{TWO, .turns = {TO_MAIL, {MAIL RCPT_A RCPT_B "DATA\r\n", OK3}, {"", NULL}},
-		 .trace = LOST("DATA", "waiting for the reply to DATA") CLOSED_LOST("DATA", "waiting for the reply to DATA")},
+		 .trace = LOST("DATA", "waiting for the reply to DATA")
+			 CLOSED_LOST("DATA", "waiting for the reply to DATA")},
 		{TWO, .turns = {TO_DATA, {SMALL_MESSAGE ".\r\n", "250 not who"}, {"", NULL}},
-		 .trace = BOTH("deferred end of data: 0 4.4.2 connection lost while waiting for the reply to the end of data: "
-			       "broken (ambiguous)") CLOSED_LOST("end of data", "waiting for the reply to the end of data")},
+		 .trace = BOTH("deferred end of data: 0 4.4.2 connection lost while waiting for the reply to the end "
+			       "of data: "
+			       "broken (ambiguous)")
+			 CLOSED_LOST("end of data", "waiting for the reply to the end of data")},
 		{.stay = true, .turns = {TO_MAIL, {"", NULL}}, .trace = CLOSED_LOST("EHLO", "idle between messages")},
 		{.turns = {TO_MAIL, {"QUIT\r\n", NULL}}, .trace = "closed delivered end of data: 0 2.0.0 broken\n"},
 	};
@@ -120,7 +137,8 @@ static void the_loss_is_ambiguous_only_if_the_whole_end_left(void **state)
 			assert_int_equal(ev.outcome.ambiguous, n == whole);
 			assert_int_equal(ev.outcome.stage, n == whole ? SMTP_STAGE_END : SMTP_STAGE_DATA);
 		}
-		/* What was not sent yet never is: the message is deferred, and must not be taken by the peer as well. */
+		/* What was not sent yet never is: the message is deferred, and must not be taken by the peer as well.
+		 */
 		assert_int_equal(smtp_client_output(r.c).n, 0);
 		smtp_client_free(r.c);
 	}
@@ -165,24 +183,32 @@ static void a_reply_of_the_wrong_kind_ends_the_session(void **state)
 #define SENSELESS(stage, what) "deferred " stage ": 0 4.5.0 unexpected " what
 	static const struct dialog rows[] = {
 		{TWO, .turns = {TO_MAIL, {MAIL RCPT_A RCPT_B "DATA\r\n", "354 no\r\n"}},
-		 .trace = BOTH(SENSELESS("MAIL FROM", "reply to MAIL FROM: 354 no"))
-			  "closed " SENSELESS("MAIL FROM", "reply to MAIL FROM: 354 no") "\n"},
+		 .trace = BOTH(SENSELESS("MAIL FROM", "reply to MAIL FROM: 354 no")) "closed " SENSELESS(
+			 "MAIL FROM", "reply to MAIL FROM: 354 no") "\n"},
 		{TWO, .turns = {TO_MAIL, {MAIL RCPT_A RCPT_B "DATA\r\n", "250 ok\r\n334 no\r\n"}},
-		 .trace = BOTH(SENSELESS("RCPT TO", "reply to RCPT TO: 334 no"))
-			  "closed " SENSELESS("RCPT TO", "reply to RCPT TO: 334 no") "\n"},
+		 .trace = BOTH(SENSELESS("RCPT TO", "reply to RCPT TO: 334 no")) "closed " SENSELESS(
+			 "RCPT TO", "reply to RCPT TO: 334 no") "\n"},
 		{TWO, .turns = {TO_MAIL, {MAIL RCPT_A RCPT_B "DATA\r\n", OK3 "250 no\r\n"}},
-		 .trace = BOTH(SENSELESS("DATA", "reply to DATA: 250 no"))
-			  "closed " SENSELESS("DATA", "reply to DATA: 250 no") "\n"},
+		 .trace = BOTH(SENSELESS("DATA", "reply to DATA: 250 no")) "closed " SENSELESS(
+			 "DATA", "reply to DATA: 250 no") "\n"},
 		{TWO, .turns = {TO_DATA, {SMALL_MESSAGE ".\r\n", "354 no\r\n"}},
-		 .trace = BOTH(SENSELESS("end of data", "reply to the end of data: 354 no (ambiguous)"))
-			  "closed " SENSELESS("end of data", "reply to the end of data: 354 no") "\n"},
-		{.stay = true, .turns = {TO_MAIL, {"", "250 psst\r\n"}},
+		 .trace = BOTH(SENSELESS(
+			 "end of data",
+			 "reply to the end of data: 354 no (ambiguous)")) "closed " SENSELESS("end of data",
+											      "reply to the end of "
+											      "data: 354 no") "\n"},
+		{.stay = true,
+		 .turns = {TO_MAIL, {"", "250 psst\r\n"}},
 		 .trace = "closed " SENSELESS("EHLO", "reply to no command: 250 psst") "\n"},
-		{.jobs = {{.envelope = &one}, {.envelope = &one}}, .no_pipelining = true,
+		{.jobs = {{.envelope = &one}, {.envelope = &one}},
+		 .no_pipelining = true,
 		 .turns = {TO_MAIL, {MAIL, "550 no\r\n"}, {"RSET\r\n", "550 no\r\n"}},
 		 .trace = "job 1.0 failed MAIL FROM: 550 5.0.0 no\ndone 1\n"
-			  "job 2.0 " SENSELESS("MAIL FROM", "reply to RSET: 550 no") "\ndone 2\n"
-			  "closed " SENSELESS("MAIL FROM", "reply to RSET: 550 no") "\n"},
+			  "job 2.0 " SENSELESS("MAIL FROM",
+					       "reply to RSET: 550 no") "\ndone 2\n"
+									"closed " SENSELESS(
+										"MAIL FROM",
+										"reply to RSET: 550 no") "\n"},
 	};
 
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
@@ -202,8 +228,8 @@ static void a_reply_before_its_command_left_answers_nothing(void **state)
 	size_t taken = smtp_client_feed(r.c, go, r.now);
 	assert_int_equal(taken, go.n);
 	driver_pump(&r, SIZE_MAX);
-	assert_string_equal(r.trace, BOTH(SENSELESS("DATA", "reply to no command: 250 taken"))
-			    "closed " SENSELESS("DATA", "reply to no command: 250 taken") "\n");
+	assert_string_equal(r.trace, BOTH(SENSELESS("DATA", "reply to no command: 250 taken")) "closed " SENSELESS(
+					     "DATA", "reply to no command: 250 taken") "\n");
 	smtp_client_free(r.c);
 
 	/* The same when the body is queued, but for its last octet not sent. */
@@ -215,8 +241,8 @@ static void a_reply_before_its_command_left_answers_nothing(void **state)
 	smtp_client_sent(r.c, smtp_client_output(r.c).n - 1);
 	smtp_client_feed(r.c, slice_skip(go, 8), r.now);
 	driver_pump(&r, SIZE_MAX);
-	assert_string_equal(r.trace, BOTH(SENSELESS("DATA", "reply to no command: 250 taken"))
-			    "closed " SENSELESS("DATA", "reply to no command: 250 taken") "\n");
+	assert_string_equal(r.trace, BOTH(SENSELESS("DATA", "reply to no command: 250 taken")) "closed " SENSELESS(
+					     "DATA", "reply to no command: 250 taken") "\n");
 	smtp_client_free(r.c);
 }
 
@@ -252,7 +278,8 @@ static void a_reply_is_bounded_in_lines_and_octets(void **state)
 				memset(text, 'x', n);
 				memcpy(text, last ? "220 " : "220-", 4);
 				memcpy(text + n - 2, "\r\n", 2);
-				for (struct slice rest = slice_of(text, n); rest.n && !r.closed; rest = slice_skip(rest, step)) {
+				for (struct slice rest = slice_of(text, n); rest.n && !r.closed;
+				     rest = slice_skip(rest, step)) {
 					struct slice piece = slice_head(rest, step);
 					fed += piece.n;
 					driver_say(&r, piece, SIZE_MAX);
@@ -262,13 +289,15 @@ static void a_reply_is_bounded_in_lines_and_octets(void **state)
 			assert_int_equal(r.closed, !rows[i].good);
 			assert_true(fed <= SMTP_PEER_REPLY_MAX + step + 10);
 			if (r.closed)
-				assert_non_null(strstr(r.trace, "closed deferred greeting: 0 4.5.0 malformed reply: it is too long: 220"));
+				assert_non_null(strstr(
+					r.trace,
+					"closed deferred greeting: 0 4.5.0 malformed reply: it is too long: 220"));
 			smtp_client_free(r.c);
 		}
 	}
 }
 
-/* ---- time ---------------------------------------------------------------------------------------------------------- */
+/* ---- time ------------------------------------------------------------------------------------------------------ */
 
 static void silence(const struct dialog *d, span_ms limit, const char *trace)
 {
@@ -297,7 +326,8 @@ static void silence(const struct dialog *d, span_ms limit, const char *trace)
 static void each_wait_has_its_limit(void **state)
 {
 	(void)state;
-#define SILENT(stage, seconds, what) "deferred " stage ": 0 4.4.2 timed out after " seconds " s while waiting for the " what
+#define SILENT(stage, seconds, what) \
+	"deferred " stage ": 0 4.4.2 timed out after " seconds " s while waiting for the " what
 	static const struct {
 		struct dialog d;
 		span_ms limit;
@@ -305,15 +335,21 @@ static void each_wait_has_its_limit(void **state)
 	} rows[] = {
 		{{.stay = true}, 300 * SECOND, "closed " SILENT("greeting", "300", "greeting") "\n"},
 		{{.turns = {{"", GREETING}}}, 310 * SECOND, "closed " SILENT("EHLO", "310", "reply to EHLO") "\n"},
-		{{TWO, .turns = {TO_MAIL}}, 310 * SECOND,
-		 BOTH(SILENT("MAIL FROM", "310", "reply to MAIL FROM")) "closed " SILENT("MAIL FROM", "310", "reply to MAIL FROM") "\n"},
-		{{TWO, .turns = {TO_MAIL, {MAIL RCPT_A RCPT_B "DATA\r\n", OK2}}}, 310 * SECOND,
-		 BOTH(SILENT("RCPT TO", "310", "reply to RCPT TO")) "closed " SILENT("RCPT TO", "310", "reply to RCPT TO") "\n"},
-		{{TWO, .turns = {TO_MAIL, {MAIL RCPT_A RCPT_B "DATA\r\n", OK3}}}, 120 * SECOND,
+		{{TWO, .turns = {TO_MAIL}},
+		 310 * SECOND,
+		 BOTH(SILENT("MAIL FROM", "310", "reply to MAIL FROM")) "closed " SILENT("MAIL FROM", "310",
+											 "reply to MAIL FROM") "\n"},
+		{{TWO, .turns = {TO_MAIL, {MAIL RCPT_A RCPT_B "DATA\r\n", OK2}}},
+		 310 * SECOND,
+		 BOTH(SILENT("RCPT TO", "310", "reply to RCPT TO")) "closed " SILENT("RCPT TO", "310",
+										     "reply to RCPT TO") "\n"},
+		{{TWO, .turns = {TO_MAIL, {MAIL RCPT_A RCPT_B "DATA\r\n", OK3}}},
+		 120 * SECOND,
 		 BOTH(SILENT("DATA", "120", "reply to DATA")) "closed " SILENT("DATA", "120", "reply to DATA") "\n"},
-		{{TWO, .turns = {TO_DATA}}, 600 * SECOND,
-		 BOTH(SILENT("end of data", "600", "reply to the end of data (ambiguous)")) "closed "
-		 SILENT("end of data", "600", "reply to the end of data") "\n"},
+		{{TWO, .turns = {TO_DATA}},
+		 600 * SECOND,
+		 BOTH(SILENT("end of data", "600", "reply to the end of data (ambiguous)")) "closed " SILENT(
+			 "end of data", "600", "reply to the end of data") "\n"},
 		{{.turns = {TO_MAIL}}, 30 * SECOND, "closed " SILENT("end of data", "30", "reply to QUIT") "\n"},
 	};
 
@@ -339,7 +375,8 @@ static void a_peer_that_does_not_read_is_given_up(void **state)
 	assert_int_equal(smtp_client_deadline(r.c), r.now + 180 * SECOND);
 	smtp_client_tick(r.c, r.now + 180 * SECOND);
 	driver_pump(&r, SIZE_MAX);
-	assert_string_equal(r.trace, "closed deferred EHLO: 0 4.4.2 timed out after 180 s while sending to the server\n");
+	assert_string_equal(r.trace,
+			    "closed deferred EHLO: 0 4.4.2 timed out after 180 s while sending to the server\n");
 	smtp_client_free(r.c);
 }
 
@@ -365,7 +402,7 @@ static void an_idle_session_has_no_deadline(void **state)
 	smtp_client_free(r.c);
 }
 
-/* ---- our own side -------------------------------------------------------------------------------------------------- */
+/* ---- our own side ---------------------------------------------------------------------------------------------- */
 
 static void a_message_that_cannot_be_read_is_not_ended(void **state)
 {
@@ -384,8 +421,10 @@ static void a_message_that_cannot_be_read_is_not_ended(void **state)
 	assert_int_equal(ev.type, SMTP_CLIENT_BODY);
 	smtp_client_body_failed(r.c, SLICE("the message could not be read"));
 	driver_pump(&r, SIZE_MAX);
-	assert_string_equal(r.trace, BOTH("deferred DATA: 0 4.3.0 the message could not be read")
-			    "closed deferred DATA: 0 4.3.0 the message could not be read\n");
+	assert_string_equal(
+		r.trace,
+		BOTH("deferred DATA: 0 4.3.0 the message could not be read") "closed deferred DATA: 0 4.3.0 the "
+									     "message could not be read\n");
 	driver_expect(&r, "");
 	/* An answer to a request of then. */
 	smtp_client_body(r.c, SLICE("late\r\n"), true, r.now);
@@ -435,9 +474,10 @@ static void a_job_given_to_a_session_that_just_ended_is_deferred(void **state)
 	smtp_client_lost(r.c, SLICE("broken"));
 	smtp_client_send(r.c, &job, r.now);
 	driver_pump(&r, SIZE_MAX);
-	assert_string_equal(r.trace, "job 9.0 deferred MAIL FROM: 0 4.3.0 the session is over\n"
-				     "job 9.1 deferred MAIL FROM: 0 4.3.0 the session is over\ndone 9\n"
-				     "closed deferred EHLO: 0 4.4.2 connection lost while idle between messages: broken\n");
+	assert_string_equal(r.trace,
+			    "job 9.0 deferred MAIL FROM: 0 4.3.0 the session is over\n"
+			    "job 9.1 deferred MAIL FROM: 0 4.3.0 the session is over\ndone 9\n"
+			    "closed deferred EHLO: 0 4.4.2 connection lost while idle between messages: broken\n");
 	smtp_client_free(r.c);
 }
 

@@ -72,8 +72,8 @@ static struct smtp_client *one_large_job(const struct smtp_client_config *config
 	static char piece[16384];
 	struct smtp_client_job job = {.tag = 1, .envelope = &envelope, .size = sizeof piece * 64};
 	struct smtp_client *c = smtp_client_new(config);
-	static const char *const says[] = {"220 p\r\n", "250-p\r\n250 PIPELINING\r\n", "250 ok\r\n", "250 ok\r\n", "354 go\r\n",
-					   "250 ok\r\n"};
+	static const char *const says[] = {
+		"220 p\r\n", "250-p\r\n250 PIPELINING\r\n", "250 ok\r\n", "250 ok\r\n", "354 go\r\n", "250 ok\r\n"};
 	int pieces = 0, jobs = 0;
 
 	memset(piece, 'x', sizeof piece);

@@ -1,8 +1,11 @@
 /* What the client makes of the peer's extensions, and what it does without them. */
 #include "client_driver.h"
 
-#define GREETING  "220 peer.example ESMTP\r\n"
-#define BYE       {"QUIT\r\n", "221 2.0.0 bye\r\n"}
+#define GREETING "220 peer.example ESMTP\r\n"
+#define BYE                                     \
+	{                                       \
+		"QUIT\r\n", "221 2.0.0 bye\r\n" \
+	}
 #define CLOSED_OK "closed delivered end of data: 221 2.0.0 bye\n"
 #define DELIVERED "job 1.0 delivered end of data: 250 2.0.0 ok\ndone 1\n" CLOSED_OK
 
@@ -25,11 +28,11 @@ static void every_offer_is_seen_in_any_case_and_any_number(void **state)
 {
 	(void)state;
 	struct smtp_client *c;
-	const struct smtp_peer *p =
-		peer_after("250-real.example Hello\r\n250-pipelining\r\n250-PIPELINING extra words\r\n250-Chunking\r\n"
-			   "250-8bitMIME\r\n250-BINARYMIME\r\n250-SMTPutf8\r\n250-dsn\r\n250-STARTTLS\r\n250-X-UNKNOWN 1 2\r\n"
-			   "250-\r\n250-PIPELININGX\r\n250 SIZE 1000\r\n",
-			   &c);
+	const struct smtp_peer *p = peer_after(
+		"250-real.example Hello\r\n250-pipelining\r\n250-PIPELINING extra words\r\n250-Chunking\r\n"
+		"250-8bitMIME\r\n250-BINARYMIME\r\n250-SMTPutf8\r\n250-dsn\r\n250-STARTTLS\r\n250-X-UNKNOWN 1 2\r\n"
+		"250-\r\n250-PIPELININGX\r\n250 SIZE 1000\r\n",
+		&c);
 
 	assert_slice(p->name, "real.example");
 	assert_true(p->extended && p->pipelining && p->chunking && p->eight_bit_mime && p->binary_mime);
@@ -42,11 +45,14 @@ static void what_is_not_offered_is_not_there(void **state)
 {
 	(void)state;
 	struct smtp_client *c;
-	/* Offers count neither on the first line nor as part of a word; BINARYMIME needs CHUNKING, SMTPUTF8 8BITMIME. */
-	const struct smtp_peer *p = peer_after("250-PIPELINING DSN\r\n250-XDSN\r\n250-BINARYMIME\r\n250 SMTPUTF8\r\n", &c);
+	/* Offers count neither on the first line nor as part of a word; BINARYMIME needs CHUNKING, SMTPUTF8 8BITMIME.
+	 */
+	const struct smtp_peer *p =
+		peer_after("250-PIPELINING DSN\r\n250-XDSN\r\n250-BINARYMIME\r\n250 SMTPUTF8\r\n", &c);
 
 	assert_slice(p->name, "PIPELINING");
-	assert_false(p->pipelining || p->chunking || p->eight_bit_mime || p->binary_mime || p->smtputf8 || p->dsn || p->size);
+	assert_false(p->pipelining || p->chunking || p->eight_bit_mime || p->binary_mime || p->smtputf8 || p->dsn ||
+		     p->size);
 	smtp_client_free(c);
 }
 
@@ -84,18 +90,25 @@ static void a_peer_name_is_the_greeting_s_until_there_is_a_better(void **state)
 	smtp_client_free(c);
 }
 
-/* ---- parameters ---------------------------------------------------------------------------------------------------- */
+/* ---- parameters ------------------------------------------------------------------------------------------------ */
 
-static const struct mail_rcpt dsn_rcpt = {
-	.address = S("a@x.example"), .notify = MAIL_NOTIFY_SUCCESS | MAIL_NOTIFY_FAILURE | MAIL_NOTIFY_DELAY,
-	.orcpt = S("rfc822;A+2Bb@x.example")};
+static const struct mail_rcpt dsn_rcpt = {.address = S("a@x.example"),
+					  .notify = MAIL_NOTIFY_SUCCESS | MAIL_NOTIFY_FAILURE | MAIL_NOTIFY_DELAY,
+					  .orcpt = S("rfc822;A+2Bb@x.example")};
 static const struct mail_rcpt never_rcpt = {.address = S("\"q >\"@[192.0.2.1]"), .notify = MAIL_NOTIFY_NEVER};
 static const struct mail_rcpt bad_orcpt = {.address = S("PostMaster"), .orcpt = S("rfc822;a b")};
-static const struct mail_rcpt utf8_orcpt = {.address = S("a@x.example"), .orcpt = S("utf-8;\xce\xb1@x+\xf0\x9f\x98\x80")};
+static const struct mail_rcpt utf8_orcpt = {.address = S("a@x.example"),
+					    .orcpt = S("utf-8;\xce\xb1\\x{3B2}@x.example")};
 static const struct mail_rcpt plain_rcpt = {.address = S("a@x.example")};
 
-#define ENVELOPE(r)           {.sender = S("s@me.example"), .rcpt = &(r), .rcpt_count = 1}
-#define ENVELOPE_WITH(r, ...) {.sender = S("s@me.example"), .rcpt = &(r), .rcpt_count = 1, __VA_ARGS__}
+#define ENVELOPE(r)                                                        \
+	{                                                                  \
+		.sender = S("s@me.example"), .rcpt = &(r), .rcpt_count = 1 \
+	}
+#define ENVELOPE_WITH(r, ...)                                                           \
+	{                                                                               \
+		.sender = S("s@me.example"), .rcpt = &(r), .rcpt_count = 1, __VA_ARGS__ \
+	}
 static const struct mail_envelope plain = ENVELOPE(plain_rcpt);
 static const struct mail_envelope dsn_full = ENVELOPE_WITH(dsn_rcpt, .ret = MAIL_RET_FULL, .envid = S("id+2B1"));
 static const struct mail_envelope dsn_hdrs = ENVELOPE_WITH(never_rcpt, .ret = MAIL_RET_HDRS, .envid = S("a\r\nb"));
@@ -115,25 +128,32 @@ static void parameters_go_out_where_they_are_offered(void **state)
 		{"SIZE 22", {.envelope = &plain}, " SIZE=22", "a@x.example>"},
 		{"8BITMIME", {.envelope = &plain}, "", "a@x.example>"},
 		{"8BITMIME", {.envelope = &plain, .eight_bit = true}, " BODY=8BITMIME", "a@x.example>"},
-		{"8BITMIME\r\n250-SIZE\r\n250 SMTPUTF8", {.envelope = &plain, .needs_utf8 = true},
-		 " SIZE=22 BODY=8BITMIME SMTPUTF8", "a@x.example>"},
+		{"8BITMIME\r\n250-SIZE\r\n250 SMTPUTF8",
+		 {.envelope = &plain, .needs_utf8 = true},
+		 " SIZE=22 BODY=8BITMIME SMTPUTF8",
+		 "a@x.example>"},
 		{"8BITMIME\r\n250 SMTPUTF8", {.envelope = &with_smtputf8}, " SMTPUTF8", "a@x.example>"},
 		{"8BITMIME", {.envelope = &with_smtputf8}, "", "a@x.example>"},
 		{"8BITMIME\r\n250 SMTPUTF8", {.envelope = &plain}, "", "a@x.example>"},
-		{"DSN", {.envelope = &dsn_full}, " RET=FULL ENVID=id+2B1",
+		{"DSN",
+		 {.envelope = &dsn_full},
+		 " RET=FULL ENVID=id+2B1",
 		 "a@x.example> NOTIFY=SUCCESS,FAILURE,DELAY ORCPT=rfc822;A+2Bb@x.example"},
 		{"DSN", {.envelope = &dsn_hdrs}, " RET=HDRS", "\"q >\"@[192.0.2.1]> NOTIFY=NEVER"},
 		{"DSN", {.envelope = &with_bad_orcpt}, "", "PostMaster>"},
 		{"X-DSN", {.envelope = &dsn_full}, "", "a@x.example>"},
-		{"DSN", {.envelope = &with_utf8_orcpt}, "", "a@x.example> ORCPT=utf-8;\\x{3B1}@x+\\x{1F600}"},
-		{"8BITMIME\r\n250-DSN\r\n250 SMTPUTF8", {.envelope = &with_utf8_orcpt, .needs_utf8 = true},
-		 " BODY=8BITMIME SMTPUTF8", "a@x.example> ORCPT=utf-8;\xce\xb1@x+\xf0\x9f\x98\x80"},
+		{"DSN", {.envelope = &with_utf8_orcpt}, "", "a@x.example> ORCPT=utf-8;\\x{3B1}\\x{3B2}@x.example"},
+		{"8BITMIME\r\n250-DSN\r\n250 SMTPUTF8",
+		 {.envelope = &with_utf8_orcpt, .needs_utf8 = true},
+		 " BODY=8BITMIME SMTPUTF8",
+		 "a@x.example> ORCPT=utf-8;\xce\xb1\\x{3B2}@x.example"},
 	};
 
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
 		char ehlo[128], mail[128], rcpt[128];
 		bool dsn = strstr(rows[i].offer, "DSN") && !strstr(rows[i].offer, "X-DSN");
-		snprintf(ehlo, sizeof ehlo, "250-peer\r\n250%c%s\r\n", strchr(rows[i].offer, '\r') ? '-' : ' ', rows[i].offer);
+		snprintf(ehlo, sizeof ehlo, "250-peer\r\n250%c%s\r\n", strchr(rows[i].offer, '\r') ? '-' : ' ',
+			 rows[i].offer);
 		snprintf(mail, sizeof mail, "MAIL FROM:<s@me.example>%s\r\n", rows[i].mail);
 		snprintf(rcpt, sizeof rcpt, "RCPT TO:<%s\r\n", rows[i].rcpt);
 		struct dialog d = {.jobs = {rows[i].job},
@@ -144,20 +164,23 @@ static void parameters_go_out_where_they_are_offered(void **state)
 					     {"DATA\r\n", "354 go\r\n"},
 					     {SMALL_MESSAGE ".\r\n", "250 ok\r\n"},
 					     BYE},
-				   .trace = dsn ? "job 1.0 delivered end of data: 250 2.0.0 ok (dsn)\ndone 1\n" CLOSED_OK
-						: DELIVERED};
+				   .trace =
+					   dsn ? "job 1.0 delivered end of data: 250 2.0.0 ok (dsn)\ndone 1\n" CLOSED_OK
+					       : DELIVERED};
 		play(&d);
 	}
 }
 
-/* ---- what the peer cannot take ------------------------------------------------------------------------------------- */
+/* ---- what the peer cannot take --------------------------------------------------------------------------------- */
 
 static const struct mail_rcpt alpha_rcpt = {.address = S("\xce\xb1@x.example")};
-static const struct mail_rcpt idn_rcpt = {.address = S("a@b\xc3\xbc" "cher.example")};
+static const struct mail_rcpt idn_rcpt = {.address = S("a@b\xc3\xbc"
+						       "cher.example")};
 static const struct mail_rcpt line_rcpt = {.address = S("a@x.example>\r\nRCPT TO:<b@x.example")};
 static const struct mail_envelope to_alpha = ENVELOPE(alpha_rcpt);
 static const struct mail_envelope to_line = ENVELOPE(line_rcpt);
-static const struct mail_envelope from_alpha = {.sender = S("\xce\xb1@me.example"), .rcpt = &plain_rcpt, .rcpt_count = 1};
+static const struct mail_envelope from_alpha = {
+	.sender = S("\xce\xb1@me.example"), .rcpt = &plain_rcpt, .rcpt_count = 1};
 static const struct mail_envelope from_line = {.sender = S("a@x>\r\nDATA"), .rcpt = &plain_rcpt, .rcpt_count = 1};
 
 static void what_cannot_be_sent_fails_without_a_transaction(void **state)
@@ -168,19 +191,28 @@ static void what_cannot_be_sent_fails_without_a_transaction(void **state)
 		struct smtp_client_job job;
 		const char *outcome;
 	} rows[] = {
-		{"SIZE 21", {.envelope = &plain},
+		{"SIZE 21",
+		 {.envelope = &plain},
 		 "failed MAIL FROM: 0 5.3.4 the message has 22 octets, and the server takes no more than 21"},
-		{"8BITMIME", {.envelope = &plain, .needs_utf8 = true},
-		 "failed MAIL FROM: 0 5.6.7 the message has internationalised header fields, and the server does not take them "
+		{"8BITMIME",
+		 {.envelope = &plain, .needs_utf8 = true},
+		 "failed MAIL FROM: 0 5.6.7 the message has internationalised header fields, and the server does not "
+		 "take them "
 		 "(no SMTPUTF8)"},
-		{"8BITMIME", {.envelope = &to_alpha},
+		{"8BITMIME",
+		 {.envelope = &to_alpha},
 		 "failed RCPT TO: 0 5.6.7 the server does not take internationalised addresses (no SMTPUTF8)"},
-		{"8BITMIME", {.envelope = &from_alpha},
-		 "failed MAIL FROM: 0 5.6.7 the server does not take the sender's internationalised address (no SMTPUTF8)"},
-		{"SMTPUTF8", {.envelope = &to_alpha},
+		{"8BITMIME",
+		 {.envelope = &from_alpha},
+		 "failed MAIL FROM: 0 5.6.7 the server does not take the sender's internationalised address (no "
+		 "SMTPUTF8)"},
+		{"SMTPUTF8",
+		 {.envelope = &to_alpha},
 		 "failed RCPT TO: 0 5.6.7 the server does not take internationalised addresses (no SMTPUTF8)"},
 		{"X", {.envelope = &to_line}, "failed RCPT TO: 0 5.1.3 the address is malformed and was not sent"},
-		{"X", {.envelope = &from_line}, "failed MAIL FROM: 0 5.1.7 the sender's address is malformed and was not sent"},
+		{"X",
+		 {.envelope = &from_line},
+		 "failed MAIL FROM: 0 5.1.7 the sender's address is malformed and was not sent"},
 	};
 
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
@@ -197,8 +229,11 @@ static void what_cannot_be_sent_fails_without_a_transaction(void **state)
 static void only_the_recipients_that_cannot_be_sent_fail(void **state)
 {
 	(void)state;
-	static const struct mail_rcpt r[] = {{.address = S("\xce\xb1@x")}, {.address = S("a@x")}, {.address = S("@")},
-					     {.address = S("b@x")}, {.address = S("\xce\xb2@x")}};
+	static const struct mail_rcpt r[] = {{.address = S("\xce\xb1@x")},
+					     {.address = S("a@x")},
+					     {.address = S("@")},
+					     {.address = S("b@x")},
+					     {.address = S("\xce\xb2@x")}};
 	static const struct mail_envelope e = {.sender = S("s@me.example"), .rcpt = r, .rcpt_count = 5};
 	static const struct dialog d = {
 		.jobs = {{.envelope = &e}},
@@ -208,9 +243,11 @@ static void only_the_recipients_that_cannot_be_sent_fail(void **state)
 			   "250 ok\r\n250 ok\r\n550 5.1.1 b\r\n354 go\r\n"},
 			  {SMALL_MESSAGE ".\r\n", "250 ok\r\n"},
 			  BYE},
-		.trace = "job 1.0 failed RCPT TO: 0 5.6.7 the server does not take internationalised addresses (no SMTPUTF8)\n"
+		.trace = "job 1.0 failed RCPT TO: 0 5.6.7 the server does not take internationalised addresses (no "
+			 "SMTPUTF8)\n"
 			 "job 1.2 failed RCPT TO: 0 5.1.3 the address is malformed and was not sent\n"
-			 "job 1.4 failed RCPT TO: 0 5.6.7 the server does not take internationalised addresses (no SMTPUTF8)\n"
+			 "job 1.4 failed RCPT TO: 0 5.6.7 the server does not take internationalised addresses (no "
+			 "SMTPUTF8)\n"
 			 "job 1.3 failed RCPT TO: 550 5.1.1 b\n"
 			 "job 1.1 delivered end of data: 250 2.0.0 ok\ndone 1\n" CLOSED_OK};
 
@@ -220,7 +257,10 @@ static void only_the_recipients_that_cannot_be_sent_fail(void **state)
 static void a_domain_goes_out_as_the_peer_can_take_it(void **state)
 {
 	(void)state;
-	static const struct mail_envelope e = {.sender = S("s@b\xc3\xbc" "cher.example"), .rcpt = &idn_rcpt, .rcpt_count = 1};
+	static const struct mail_envelope e = {.sender = S("s@b\xc3\xbc"
+							   "cher.example"),
+					       .rcpt = &idn_rcpt,
+					       .rcpt_count = 1};
 	static const struct dialog alabels = {
 		.jobs = {{.envelope = &e}},
 		.turns = {{"", GREETING},
@@ -234,7 +274,9 @@ static void a_domain_goes_out_as_the_peer_can_take_it(void **state)
 		.jobs = {{.envelope = &e}},
 		.turns = {{"", GREETING},
 			  {"EHLO me.example\r\n", "250-p\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n250 PIPELINING\r\n"},
-			  {"MAIL FROM:<s@b\xc3\xbc" "cher.example> SMTPUTF8\r\nRCPT TO:<a@b\xc3\xbc" "cher.example>\r\nDATA\r\n",
+			  {"MAIL FROM:<s@b\xc3\xbc"
+			   "cher.example> SMTPUTF8\r\nRCPT TO:<a@b\xc3\xbc"
+			   "cher.example>\r\nDATA\r\n",
 			   "250 ok\r\n250 ok\r\n354 go\r\n"},
 			  {SMALL_MESSAGE ".\r\n", "250 ok\r\n"},
 			  BYE},
@@ -252,8 +294,10 @@ static void binary_content_goes_as_it_is_only_with_binarymime(void **state)
 		.jobs = {{.envelope = &plain, .has_bare = true, .eight_bit = true}},
 		.messages = {"a: b\r\n\r\nbare\rCR\nLF\xff"},
 		.turns = {{"", GREETING},
-			  {"EHLO me.example\r\n", "250-p\r\n250-BINARYMIME\r\n250-8BITMIME\r\n250-CHUNKING\r\n250 PIPELINING\r\n"},
-			  {"MAIL FROM:<s@me.example> BODY=BINARYMIME\r\nRCPT TO:<a@x.example>\r\n", "250 ok\r\n250 ok\r\n"},
+			  {"EHLO me.example\r\n",
+			   "250-p\r\n250-BINARYMIME\r\n250-8BITMIME\r\n250-CHUNKING\r\n250 PIPELINING\r\n"},
+			  {"MAIL FROM:<s@me.example> BODY=BINARYMIME\r\nRCPT TO:<a@x.example>\r\n",
+			   "250 ok\r\n250 ok\r\n"},
 			  {"BDAT 19 LAST\r\na: b\r\n\r\nbare\rCR\nLF\xff", "250 ok\r\n"},
 			  BYE},
 		.trace = DELIVERED};
@@ -266,22 +310,25 @@ static void bare_cr_lf_and_nul_never_leave_by_data(void **state)
 {
 	(void)state;
 	static const char *const rows[] = {
-		"a\nb\r\n", "a\rb\r\n", "\n", "\r", "a\r\n\nb", "a\r\r\n", "a\r\n.\n", "a\r\n.\rMAIL", "\r\n\n.\r\n", "x\r",
+		"a\nb\r\n", "a\rb\r\n", "\n",           "\r",          "a\r\n\nb",
+		"a\r\r\n",  "a\r\n.\n", "a\r\n.\rMAIL", "\r\n\n.\r\n", "x\r",
 	};
 
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
 		for (size_t piece = 0; piece < 4; piece++) {
-			struct dialog d = {
-				.piece = piece,
-				.jobs = {{.envelope = &plain}},
-				.messages = {rows[i]},
-				.turns = {{"", GREETING},
-					  {"EHLO me.example\r\n", "250-p\r\n250 PIPELINING\r\n"},
-					  {"MAIL FROM:<s@me.example>\r\nRCPT TO:<a@x.example>\r\nDATA\r\n", "250 ok\r\n250 ok\r\n"}},
-				.trace = "job 1.0 failed DATA: 0 5.6.3 the message holds a bare CR, a bare LF or a NUL, which "
-					 "DATA cannot carry\ndone 1\n"
-					 "closed deferred DATA: 0 4.3.0 the connection was dropped because a message could not "
-					 "be sent whole\n"};
+			struct dialog d = {.piece = piece,
+					   .jobs = {{.envelope = &plain}},
+					   .messages = {rows[i]},
+					   .turns = {{"", GREETING},
+						     {"EHLO me.example\r\n", "250-p\r\n250 PIPELINING\r\n"},
+						     {"MAIL FROM:<s@me.example>\r\nRCPT TO:<a@x.example>\r\nDATA\r\n",
+						      "250 ok\r\n250 ok\r\n"}},
+					   .trace = "job 1.0 failed DATA: 0 5.6.3 the message holds a bare CR, a bare "
+						    "LF or a NUL, which "
+						    "DATA cannot carry\ndone 1\n"
+						    "closed deferred DATA: 0 4.3.0 the connection was dropped because "
+						    "a message could not "
+						    "be sent whole\n"};
 			static struct driver r;
 			driver_start(&r, &d);
 			for (const struct turn *t = d.turns; t->want; t++) {
@@ -332,7 +379,8 @@ static void eight_bits_are_converted_for_a_peer_without_8bitmime(void **state)
 			     "Content-Transfer-Encoding: 8bit\r\n\r\n.caf\xc3\xa9\r\n"},
 		.turns = {{"", GREETING},
 			  {"EHLO me.example\r\n", "250-p\r\n250-SIZE 100000\r\n250 PIPELINING\r\n"},
-			  {"MAIL FROM:<s@me.example>\r\nRCPT TO:<a@x.example>\r\nDATA\r\n", "250 ok\r\n250 ok\r\n354 go\r\n"},
+			  {"MAIL FROM:<s@me.example>\r\nRCPT TO:<a@x.example>\r\nDATA\r\n",
+			   "250 ok\r\n250 ok\r\n354 go\r\n"},
 			  {"MIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\n"
 			   "Content-Transfer-Encoding: quoted-printable\r\n\r\n..caf=C3=A9\r\n.\r\n",
 			   "250 ok\r\n"},

@@ -31,8 +31,6 @@ struct dialog {
 
 /* clang-format off */
 #define S(text) {(text), sizeof(text) - 1}
-/* clang-format on */
-/* clang-format off */
 #define EHLO {S("EHLO a.example\r\n"), "250"}
 /* clang-format on */
 #define HELLO "CONNECT\nEHLO a.example\n"

@@ -73,7 +73,8 @@ static enum store_result lift_clock(struct queue_engine *e)
 	struct store_filter all = {.state = -2};
 	struct store_cursor cursor = {0};
 	queue_ms least = 0;
-	enum store_result r = e->store->ops->list(e->store, &all, 0, &cursor, newest, &least);
+	/* Late enough that no message is from the future. */
+	enum store_result r = e->store->ops->list(e->store, &all, INT64_MAX / 2, &cursor, newest, &least);
 
 	queue_clock_lift(&e->clock, least + QUEUE_CLOCK_IDLE);
 	return r;
@@ -386,7 +387,7 @@ static void forget_message(struct queue_engine *e, struct msg *m, uint32_t made)
 	msg_unused(e, m);
 }
 
-/* NULL without memory: then it waits in the store instead. */
+/* NULL without memory or room at a site: then it waits in the store instead. */
 static struct msg *into_memory(struct queue_engine *e, const struct store_new *draft, const struct route *routes)
 {
 	struct msg *m = message_of(e, draft);
@@ -402,6 +403,10 @@ static struct msg *into_memory(struct queue_engine *e, const struct store_new *d
 		i->route = routes[n];
 		i->site_hash = draft->sites[n];
 		i->local = routes[n].kind == ROUTE_MAILBOX || routes[n].kind == ROUTE_LMTP;
+		if (!item_count_fresh(e, i)) {
+			forget_message(e, m, n + 1);
+			return NULL;
+		}
 	}
 	if (!draft->body_in_file)
 		msg_keep_body(e, m, draft->body);

@@ -211,6 +211,9 @@ struct queue_site_view {
 	size_t waiting;        /* in memory, ready to go */
 	span_ms paused;        /* until the next connection is tried after failures; 0 = open */
 };
+/* The hash of a site's name, as it stands in store_filter.site: the same in every process and after every restart. */
+uint64_t queue_site_hash(struct slice site);
+
 void queue_engine_sites(const struct queue_engine *e, bool (*each)(void *arg, const struct queue_site_view *v), void *arg);
 
 #endif

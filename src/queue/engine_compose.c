@@ -253,11 +253,11 @@ bool report_compose(struct queue_engine *e, const struct report *r, struct buf *
 		.token = slice_of(token, TOKEN_N),
 		.rcpt = rcpt,
 		.rcpt_count = r->count,
-		.wanted = r->full	  ? MAIL_REPORT_RETURN_FULL
-			  : r->header.n ? MAIL_REPORT_RETURN_HEADER
-					: MAIL_REPORT_RETURN_NONE,
-		.header = r->header,
-		.original = r->original,
+		.wanted = r->original.whole.n	  ? MAIL_REPORT_RETURN_FULL
+			  : r->original.header.n ? MAIL_REPORT_RETURN_HEADER
+						 : MAIL_REPORT_RETURN_NONE,
+		.header = r->original.header,
+		.original = r->original.whole,
 	};
 	bool good = !daemon.failed && mail_report_write(&report, out);
 	buf_free(&daemon);

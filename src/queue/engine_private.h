@@ -75,6 +75,11 @@ struct report_line {
 	bool by_operator;
 };
 
+struct original { /* both empty: it cannot be read */
+	struct slice header;
+	struct slice whole; /* empty: only the header section is to be returned */
+};
+
 struct report {
 	enum report_kind kind;
 	const struct msg *about;
@@ -83,9 +88,7 @@ struct report {
 	bool double_bounce;
 	const struct report_line *lines; /* at most ENGINE_REPORT_RCPTS */
 	size_t count;
-	bool full;             /* what is to be returned: `original`, else `header` */
-	struct slice header;   /* both empty: it cannot be read */
-	struct slice original;
+	struct original original;
 };
 
 struct msg {
@@ -122,6 +125,7 @@ struct item {
 	struct table_node node; /* by id and number */
 	struct link link;
 	struct link report; /* in msg->reports */
+	bool is_fresh;      /* counted in site->fresh */
 	struct msg *msg;
 	struct job *job; /* READY to HELD_BACK */
 	struct site *site; /* counted there; NULL = not routed to one */
@@ -144,7 +148,6 @@ struct item {
 	/* Decided when settled: */
 	enum store_state next;
 	bool given_up;
-	bool late;     /* the sender is to be told, or would be if he wanted to */
 	span_ms delay; /* until the next attempt */
 	enum report_kind report_kind;
 	char texts[];
@@ -182,6 +185,7 @@ struct site {
 	struct window window;
 	size_t items;           /* in memory, in any state */
 	size_t ready;           /* items */
+	size_t fresh;           /* items of new messages that are not committed */
 	unsigned under_way;     /* jobs */
 	unsigned put_backs;     /* since it was paused or grew too long */
 	struct finding last;    /* why it failed last */
@@ -329,6 +333,9 @@ struct site *site_find(const struct queue_engine *e, uint64_t hash);
 /* Whether the site has as much in memory as one may: what keeps its window busy for a while, and little when the
  * window of recipients is nearly full. */
 bool site_is_long(const struct queue_engine *e, const struct site *s);
+/* Counts a routed item of a new message at its site; false when the site may have no more in memory. */
+bool item_count_fresh(struct queue_engine *e, struct item *i);
+void item_uncount_fresh(struct item *i);
 /* Most of the window of recipients is taken: the rest is for new messages to sites that have nothing here. */
 static inline bool engine_is_crowded(const struct queue_engine *e)
 {
@@ -369,6 +376,8 @@ void engine_free_couriers(struct queue_engine *e);
 
 /* ---- engine_settle.c ------------------------------------------------------------------------------------------ */
 
+/* Writes down what was decided. */
+void item_settle(struct queue_engine *e, struct item *i);
 /* Everything in e->settling into the transaction; without `reports` only what needs none. */
 void engine_settle(struct queue_engine *e, bool reports);
 /* The transaction is durable, or void. */
@@ -390,7 +399,7 @@ static inline void engine_falls_due(struct queue_engine *e, queue_ms due)
 /* ---- engine_report.c ------------------------------------------------------------------------------------------ */
 
 enum report_kind report_wanted(const struct queue_engine *e, const struct item *i, enum report_kind kind);
-/* Reports about the message's items in m->reports, put into the transaction. */
+/* Settles the message's items in m->reports and puts the reports about them into the transaction. */
 void engine_report(struct queue_engine *e, struct msg *m);
 
 /* ---- engine_compose.c ----------------------------------------------------------------------------------------- */

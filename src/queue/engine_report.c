@@ -87,24 +87,24 @@ static struct slice header_of(struct slice message)
 	return message;
 }
 
-/* The original and its header section; both empty when it cannot be read, which must not keep the report back. */
-static void read_original(struct queue_engine *e, struct report *r)
+/*
+ * The original and its header section; both empty when it cannot be read, which must not keep the report back. Read before
+ * anything is settled, because a message loses its body with its last open recipient.
+ */
+static struct original read_original(struct queue_engine *e, const struct msg *m, bool failed)
 {
-	const struct msg *m = r->about;
 	struct slice whole = slice_of(m->body, m->body_n);
+	bool full = mail_report_wanted(m->ret, failed, m->size, e->config.report_full_max, ENGINE_RETURN_MAX) ==
+		    MAIL_REPORT_RETURN_FULL;
 
-	r->full = mail_report_wanted(m->ret, r->kind == REPORT_FAILED, m->size, e->config.report_full_max,
-				     ENGINE_RETURN_MAX) == MAIL_REPORT_RETURN_FULL;
 	buf_reset(&e->original);
 	if (!m->body) {
-		size_t want = r->full ? (size_t)m->size : ENGINE_HEADER_MAX + 1;
+		size_t want = full ? (size_t)m->size : ENGINE_HEADER_MAX + 1;
 		bool good = m->body_in_file ? read_file(e, m, want, &e->original)
 					    : e->store->ops->body(e->store, m->id, &e->original) == STORE_OK;
 		whole = good && !e->original.failed ? buf_slice(&e->original) : SLICE_NONE;
 	}
-	r->full = r->full && whole.n > 0;
-	r->original = r->full ? whole : SLICE_NONE;
-	r->header = header_of(whole);
+	return (struct original){.header = header_of(whole), .whole = full ? whole : SLICE_NONE};
 }
 
 /* ---- making one ----------------------------------------------------------------------------------------------- */
@@ -183,16 +183,12 @@ static void make(struct queue_engine *e, const struct report *whole)
 {
 	struct report part = *whole;
 
-	read_original(e, &part);
 	for (size_t at = 0; at < whole->count && e->tx_error == STORE_OK; at += part.count) {
 		size_t left = whole->count - at;
 		part.lines = whole->lines + at;
 		part.count = left < ENGINE_REPORT_RCPTS ? left : ENGINE_REPORT_RCPTS;
 		make_one(e, &part);
 	}
-	/* They can be large, and reports are rare. */
-	buf_free(&e->original);
-	buf_free(&e->composed);
 }
 
 static struct report_line line_of(const struct item *i)
@@ -212,12 +208,14 @@ static struct report_line line_of(const struct item *i)
 
 /* The message's items of this kind, and room for `more` lines. NULL: none, or no memory. */
 static struct report_line *gather(struct queue_engine *e, struct msg *m, enum report_kind kind, size_t more,
-				  struct report *r)
+				  const struct original *original, struct report *r)
 {
 	size_t count = 0;
 
 	arena_reset(&e->reports);
-	*r = (struct report){.kind = kind, .about = m, .to = m->sender};
+	*r = (struct report){.kind = kind, .about = m, .to = m->sender, .original = *original};
+	if (kind != REPORT_FAILED)
+		r->original.whole = SLICE_NONE;
 	for (struct link *l = m->reports.next; l != &m->reports; l = l->next)
 		count += CONTAINER(l, struct item, report)->report_kind == kind;
 	if (count == 0)
@@ -268,11 +266,11 @@ static void double_bounce(struct queue_engine *e, struct report *r)
 	make(e, r);
 }
 
-static void report_failures(struct queue_engine *e, struct msg *m)
+static void report_failures(struct queue_engine *e, struct msg *m, const struct original *original)
 {
 	struct report r;
 
-	if (!gather(e, m, REPORT_FAILED, 0, &r))
+	if (!gather(e, m, REPORT_FAILED, 0, original, &r))
 		return;
 	if (m->sender.n == 0)
 		double_bounce(e, &r);
@@ -280,11 +278,11 @@ static void report_failures(struct queue_engine *e, struct msg *m)
 		make(e, &r);
 }
 
-static void report_successes(struct queue_engine *e, struct msg *m)
+static void report_successes(struct queue_engine *e, struct msg *m, const struct original *original)
 {
 	struct report r;
 
-	if (gather(e, m, REPORT_SUCCESS, 0, &r))
+	if (gather(e, m, REPORT_SUCCESS, 0, original, &r))
 		make(e, &r);
 }
 
@@ -357,20 +355,50 @@ static bool look_at_others(struct queue_engine *e, struct report *r, struct repo
 	return true;
 }
 
-static void report_delays(struct queue_engine *e, struct msg *m)
+static void report_delays(struct queue_engine *e, struct msg *m, const struct original *original)
 {
 	struct report r;
-	struct report_line *lines = gather(e, m, REPORT_DELAYED, DELAY_LOOK_MAX, &r);
+	struct report_line *lines = gather(e, m, REPORT_DELAYED, DELAY_LOOK_MAX, original, &r);
 
 	if (lines && look_at_others(e, &r, lines))
 		make(e, &r);
 }
 
+/* What was settled before is no news. True when something is left to report. */
+static bool settle_reported(struct queue_engine *e, struct msg *m)
+{
+	for (struct link *l = m->reports.next, *next; l != &m->reports; l = next) {
+		struct item *i = CONTAINER(l, struct item, report);
+		next = l->next;
+		item_settle(e, i);
+		if (e->tx_error != STORE_OK)
+			return false;
+		if (i->gone)
+			list_remove(&i->report);
+	}
+	return !list_empty(&m->reports);
+}
+
+static bool any_failed(const struct msg *m)
+{
+	for (struct link *l = m->reports.next; l != &m->reports; l = l->next)
+		if (CONTAINER(l, struct item, report)->report_kind == REPORT_FAILED)
+			return true;
+	return false;
+}
+
 void engine_report(struct queue_engine *e, struct msg *m)
 {
-	report_failures(e, m);
-	if (e->tx_error == STORE_OK)
-		report_delays(e, m);
-	if (e->tx_error == STORE_OK)
-		report_successes(e, m);
+	struct original original = read_original(e, m, any_failed(m));
+
+	if (settle_reported(e, m)) {
+		report_failures(e, m, &original);
+		if (e->tx_error == STORE_OK)
+			report_delays(e, m, &original);
+		if (e->tx_error == STORE_OK)
+			report_successes(e, m, &original);
+	}
+	/* They can be large, and reports are rare. */
+	buf_free(&e->original);
+	buf_free(&e->composed);
 }

@@ -45,8 +45,7 @@ static void decide_deferred(struct queue_engine *e, struct item *i)
 		return;
 	}
 	wait_until(e, i, e->now + d.delay);
-	i->late = d.verdict == RETRY_WARN;
-	if (i->late)
+	if (d.verdict == RETRY_WARN)
 		i->report_kind = report_wanted(e, i, REPORT_DELAYED);
 }
 
@@ -84,7 +83,6 @@ static void decide_put_back(struct queue_engine *e, struct item *i)
 	wait_until(e, i, i->expires && i->due > end ? end : i->due);
 	if (i->expires && p->warn > 0 && age >= p->warn && !i->warned) {
 		recall(e, i);
-		i->late = true;
 		i->report_kind = report_wanted(e, i, REPORT_DELAYED);
 	}
 }
@@ -109,7 +107,6 @@ static void decide_outcome(struct queue_engine *e, struct item *i)
 static void decide(struct queue_engine *e, struct item *i)
 {
 	i->given_up = false;
-	i->late = false;
 	i->delay = 0;
 	i->report_kind = REPORT_NONE;
 	switch (i->settle) {
@@ -142,7 +139,7 @@ static struct slice note_on(const struct item *i)
 	return SLICE_NONE;
 }
 
-static void write(struct queue_engine *e, struct item *i)
+void item_settle(struct queue_engine *e, struct item *i)
 {
 	struct store_settle settle = {
 		.id = i->msg->id,
@@ -151,7 +148,7 @@ static void write(struct queue_engine *e, struct item *i)
 		.now = e->now,
 		.due = i->due,
 		.site = i->site_hash,
-		.warned = i->warned || i->late,
+		.warned = i->warned || i->report_kind == REPORT_DELAYED,
 		.attempted = i->settle == SETTLE_OUTCOME,
 		.outcome = i->found.outcome,
 		.remote = i->found.remote,
@@ -166,10 +163,6 @@ static void write(struct queue_engine *e, struct item *i)
 		return;
 	i->in_tx = true;
 	e->changed = true;
-	if (i->gone || i->report_kind == REPORT_NONE)
-		return;
-	list_append(&i->msg->reports, &i->report);
-	list_append(&e->reporting, &i->msg->reporting);
 }
 
 static void report_all(struct queue_engine *e)
@@ -196,8 +189,12 @@ void engine_settle(struct queue_engine *e, bool reports)
 		first = i->msg;
 		assert(i->state == ITEM_SETTLING);
 		decide(e, i);
-		if (reports || i->report_kind == REPORT_NONE)
-			write(e, i);
+		if (i->report_kind == REPORT_NONE) {
+			item_settle(e, i);
+		} else if (reports) {
+			list_append(&i->msg->reports, &i->report);
+			list_append(&e->reporting, &i->msg->reporting);
+		}
 	}
 	report_all(e);
 }

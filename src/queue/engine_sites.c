@@ -28,6 +28,11 @@ uint64_t site_hash(struct slice name)
 	return hash_slice_lower(site_key, name);
 }
 
+uint64_t queue_site_hash(struct slice site)
+{
+	return site_hash(site);
+}
+
 struct site *site_find(const struct queue_engine *e, uint64_t hash)
 {
 	struct table_node *node = table_find(&e->sites, hash);
@@ -104,8 +109,10 @@ bool site_is_long(const struct queue_engine *e, const struct site *s)
 	size_t most = useful < share ? useful : share;
 
 	if (engine_is_crowded(e))
-		return s->ready >= LONG_CROWDED;
-	return s->ready >= (most > LONG_LEAST ? most : LONG_LEAST);
+		most = LONG_CROWDED;
+	else if (most < LONG_LEAST)
+		most = LONG_LEAST;
+	return s->ready + s->fresh >= most;
 }
 
 static void site_update_idle(struct queue_engine *e, struct site *s)
@@ -296,9 +303,31 @@ static void count_at(struct queue_engine *e, struct item *i, struct site *s)
 	i->site = s;
 }
 
+bool item_count_fresh(struct queue_engine *e, struct item *i)
+{
+	if (i->route.kind == ROUTE_UNKNOWN_MAILBOX || i->route.kind == ROUTE_NONE)
+		return true;
+	struct site *s = site_get(e, &i->route, i->site_hash);
+	if (!s || site_is_long(e, s))
+		return false;
+	count_at(e, i, s);
+	i->is_fresh = true;
+	s->fresh++;
+	site_update_idle(e, s);
+	return true;
+}
+
+void item_uncount_fresh(struct item *i)
+{
+	if (i->is_fresh)
+		i->site->fresh--;
+	i->is_fresh = false;
+}
+
 void item_enqueue(struct queue_engine *e, struct item *i)
 {
 	assert(i->state == ITEM_NEW);
+	item_uncount_fresh(i);
 	if (i->route.kind == ROUTE_UNKNOWN_MAILBOX || i->route.kind == ROUTE_NONE) {
 		item_conclude(e, i, &no_way[i->route.kind]);
 		return;

@@ -269,13 +269,14 @@ struct store_sqlite_config {
 	uint64_t reserve;       /* octets that must stay free on the disk: put gives STORE_FULL below it */
 	wall_ms wall;           /* now, for the notes that recovery writes */
 	span_ms recovery_grace; /* what a former owner had claimed waits this long after the first claim */
+	int log_pages;          /* pages of 4 KiB in the write-ahead log before it is copied into the database; 0 = 4,000 */
 };
 
 /*
  * Open or create. Files in spool/ that no message names are removed. On failure a text for people that names the file
  * and says what to do is added to `why` (NULL: not wanted).
  *
- * What a former owner had claimed is found without a scan of the rest: the first claim makes it wait again, due after
+ * What a former owner had claimed is found without a scan of the rest: the first claims make it wait again, due after
  * recovery_grace, with a note in its history. reopen() keeps what this owner has claimed.
  */
 enum store_result store_sqlite_open(const struct store_sqlite_config *config, struct store **ret, struct buf *why);

@@ -13,7 +13,7 @@
 
 #define BLOCKS_RESERVED  (2 * (uint64_t)STORE_ID_BLOCKS)
 #define BLOCKS_MAX       ((uint64_t)1 << (MSG_ID_BITS - MSG_ID_BLOCK_BITS))
-#define CHECKPOINT_PAGES 4000 /* of 4 KiB: the log is copied into the database when it is longer */
+#define LOG_PAGES        4000 /* of 4 KiB */
 #define COPY_SIZE        4096
 
 /* clang-format off */
@@ -24,7 +24,7 @@ static const char settings[] =
 	"PRAGMA cell_size_check = ON;"
 	"PRAGMA secure_delete = OFF;"
 	"PRAGMA temp_store = MEMORY;"
-	"PRAGMA cache_size = -32768;"
+	"PRAGMA cache_size = -65536;"
 	"PRAGMA synchronous = FULL;"
 	"PRAGMA wal_autocheckpoint = 0;";
 /* clang-format on */
@@ -145,7 +145,7 @@ static int log_grew(void *arg, sqlite3 *db, const char *name, int pages)
 
 static void checkpoint_if_long(struct sqlite_store *s)
 {
-	if (s->wal_pages < CHECKPOINT_PAGES)
+	if (s->wal_pages < (s->config.log_pages ? s->config.log_pages : LOG_PAGES))
 		return;
 	enum store_result result = checkpoint(s, SQLITE_CHECKPOINT_PASSIVE);
 	/* The commit is durable in any case. On a full disk the log grows on, until there is room to copy it. */

@@ -14,7 +14,8 @@
 
 #include <assert.h>
 
-#define RECOVER_STEP 256 /* recipients held on the stack */
+#define RECOVER_STEP  256 /* recipients held on the stack */
+#define RECOVER_STEPS 8   /* in one claim */
 
 static const char abandoned_note[] = "the server stopped while this was under way; it may have been delivered";
 
@@ -202,34 +203,48 @@ static enum store_result read_abandoned(struct sqlite_store *s, struct store_due
 	return result;
 }
 
+static enum store_result abandon(struct sqlite_store *s, const struct store_due *due, queue_ms now)
+{
+	const struct store_settle settle = {
+		.id = due->id,
+		.n = due->n,
+		.next = STORE_WAITING,
+		.now = now,
+		.due = now + s->config.recovery_grace,
+		.site = due->site,
+		.at = s->config.wall,
+		.note = SLICE(abandoned_note),
+	};
+	enum store_result result = sqlite_settle(&s->store, &settle);
+
+	return result == STORE_NOT_FOUND ? STORE_CORRUPT : result; /* a recipient without its message */
+}
+
+/* In portions, one for each claim, so that the first delivery after a restart need not wait for all. */
 static enum store_result recover(struct sqlite_store *s, queue_ms now)
 {
 	struct store_due abandoned[RECOVER_STEP];
 	size_t n = RECOVER_STEP;
 	enum store_result result = STORE_OK;
 
-	while (!result && n == RECOVER_STEP) {
+	for (size_t steps = 0; steps < RECOVER_STEPS && !result && n == RECOVER_STEP; steps++) {
 		result = read_abandoned(s, abandoned, &n);
-		if (!result && n > 0)
-			result = sqlite_begin(s);
 		for (size_t i = 0; i < n && !result; i++)
-			result = sqlite_settle(&s->store, &(struct store_settle){.id = abandoned[i].id,
-										 .n = abandoned[i].n,
-										 .next = STORE_WAITING,
-										 .now = now,
-										 .due = now + s->config.recovery_grace,
-										 .site = abandoned[i].site,
-										 .at = s->config.wall,
-										 .note = SLICE(abandoned_note)});
+			result = abandon(s, &abandoned[i], now);
 	}
-	if (result)
-		return result == STORE_NOT_FOUND ? STORE_CORRUPT : result; /* a recipient without its message */
+	if (result || n == RECOVER_STEP)
+		return result;
 	if (s->open) {
 		s->recovered_in_transaction = true;
 	} else {
 		s->recovered = true;
 	}
 	return STORE_OK;
+}
+
+static bool is_recovered(const struct sqlite_store *s)
+{
+	return s->recovered || s->recovered_in_transaction;
 }
 
 /* ---- */
@@ -247,9 +262,11 @@ enum store_result sqlite_claim(struct store *st, queue_ms now, size_t per_flow, 
 	*next_due = NEVER;
 	if (s->poison)
 		return sqlite_begin(s);
-	enum store_result result = s->recovered ? STORE_OK : recover(s, now);
+	enum store_result result = is_recovered(s) ? STORE_OK : recover(s, now);
 	if (!result)
 		result = first_site(s, &site, next_due);
+	if (!result && !is_recovered(s) && *next_due > now)
+		*next_due = now + 1;
 	if (result || *next_due > now) /* nothing to do opens no transaction */
 		return sqlite_was_read(s, result);
 	result = sqlite_begin(s);
@@ -263,5 +280,7 @@ enum store_result sqlite_claim(struct store *st, queue_ms now, size_t per_flow, 
 	}
 	if (!result)
 		*ret = c.n;
+	if (!is_recovered(s) && *next_due > now)
+		*next_due = now + 1;
 	return sqlite_changed(s, result);
 }

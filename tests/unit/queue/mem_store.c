@@ -27,7 +27,7 @@ struct mem_store {
 	size_t undo_n, undo_cap;
 	enum store_result poison;
 	bool failed, low, damaged_any;
-	msg_id damaged;
+	msg_id damaged, broken;
 	uint64_t next_block;
 	char *clock;
 	size_t clock_n;
@@ -308,6 +308,10 @@ static enum store_result settle(struct store *store, const struct store_settle *
 	struct mem_message *m = mem_store_message(st, s->id);
 	if (!m || s->n >= m->row.rcpt_count || store_state_is_final(m->rcpt[s->n].row.state))
 		return STORE_NOT_FOUND;
+	if (st->broken == s->id) {
+		st->poison = STORE_CORRUPT;
+		return STORE_CORRUPT;
+	}
 	assert(s->next != STORE_CLAIMED);
 	assert(s->remote.n <= STORE_REMOTE_MAX);
 	assert(s->outcome.text.n <= SMTP_OUTCOME_TEXT_MAX);
@@ -453,12 +457,10 @@ static enum store_result claim(struct store *store, queue_ms now, size_t per_flo
 	return STORE_OK;
 }
 
-static struct slice arena_text(struct arena *a, struct slice s)
+static bool to_arena(struct arena *a, struct slice *s)
 {
-	struct slice out = arena_copy(a, s);
-
-	assert(out.p);
-	return out;
+	*s = arena_copy(a, *s);
+	return s->p != NULL;
 }
 
 static enum store_result load(struct store *store, msg_id id, struct arena *arena, struct store_message *ret)
@@ -472,9 +474,7 @@ static enum store_result load(struct store *store, msg_id id, struct arena *aren
 	if (!m)
 		return STORE_NOT_FOUND;
 	*ret = m->row;
-	ret->sender = arena_text(arena, m->row.sender);
-	ret->envid = arena_text(arena, m->row.envid);
-	return STORE_OK;
+	return to_arena(arena, &ret->sender) && to_arena(arena, &ret->envid) ? STORE_OK : STORE_NO_MEMORY;
 }
 
 static enum store_result load_rcpt(struct store *store, msg_id id, uint32_t n, struct arena *arena, struct store_rcpt *ret)
@@ -488,11 +488,9 @@ static enum store_result load_rcpt(struct store *store, msg_id id, uint32_t n, s
 	if (!m || n >= m->row.rcpt_count)
 		return STORE_NOT_FOUND;
 	*ret = m->rcpt[n].row;
-	ret->rcpt.address = arena_text(arena, ret->rcpt.address);
-	ret->rcpt.orcpt = arena_text(arena, ret->rcpt.orcpt);
-	ret->last.text = arena_text(arena, ret->last.text);
-	ret->last_remote = arena_text(arena, ret->last_remote);
-	return STORE_OK;
+	bool good = to_arena(arena, &ret->rcpt.address) && to_arena(arena, &ret->rcpt.orcpt) &&
+		    to_arena(arena, &ret->last.text) && to_arena(arena, &ret->last_remote);
+	return good ? STORE_OK : STORE_NO_MEMORY;
 }
 
 static enum store_result body(struct store *store, msg_id id, struct buf *out)
@@ -725,6 +723,16 @@ void mem_store_damage(struct mem_store *st, msg_id id)
 {
 	st->damaged_any = true;
 	st->damaged = id;
+}
+
+void mem_store_break(struct mem_store *st, msg_id id)
+{
+	st->broken = id;
+}
+
+bool mem_store_is_clean(const struct mem_store *st)
+{
+	return st->undo_n == 0;
 }
 
 unsigned mem_store_commits(const struct mem_store *st)

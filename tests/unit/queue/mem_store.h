@@ -31,8 +31,7 @@ struct mem_fault {
 };
 
 struct mem_rcpt {
-	struct store_rcpt row; /* texts are owned */
-	bool claimed_now;
+	struct store_rcpt row;
 };
 
 struct mem_history {
@@ -66,7 +65,12 @@ void mem_store_crash(struct mem_store *st, queue_ms now);
 void mem_store_fail(struct mem_store *st, enum mem_op op, enum store_result result, unsigned skip, unsigned times);
 /* Puts of messages that are no reports give STORE_FULL, as below the reserve. */
 void mem_store_low_space(struct mem_store *st, bool low);
+/* Its body cannot be read. */
 void mem_store_damage(struct mem_store *st, msg_id id);
+/* Its recipients cannot be settled: the database is damaged there. */
+void mem_store_break(struct mem_store *st, msg_id id);
+/* No transaction is open: what is there is committed. */
+bool mem_store_is_clean(const struct mem_store *st);
 
 /* What is there: with what the open transaction did so far. NULL: no such message. */
 struct mem_message *mem_store_message(struct mem_store *st, msg_id id);

@@ -5,17 +5,38 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Texts of routes belong to the configuration: here they live as long as the process. */
+static struct slice intern(struct slice s)
+{
+	static struct text {
+		struct text *next;
+		size_t n;
+		char p[];
+	} *texts;
+
+	for (struct text *t = texts; t; t = t->next)
+		if (slice_eq(s, slice_of(t->p, t->n)))
+			return slice_of(t->p, t->n);
+	struct text *t = malloc(sizeof *t + s.n + 1);
+	assert(t);
+	memcpy(t->p, s.p, s.n);
+	t->n = s.n;
+	t->next = texts;
+	texts = t;
+	return slice_of(t->p, t->n);
+}
+
 static void route(const void *arg, struct slice address, struct route *ret)
 {
 	struct slice domain = slice_skip(address, slice_rfind(address, '@') + 1);
 
 	(void)arg;
-	*ret = (struct route){.kind = ROUTE_SMTP, .site = domain};
+	*ret = (struct route){.kind = ROUTE_SMTP, .site = intern(domain)};
 	if (slice_ieq(domain, SLICE("local.test"))) {
 		bool known = !slice_istarts(address, SLICE("nobody@"));
 		*ret = (struct route){.kind = known ? ROUTE_MAILBOX : ROUTE_UNKNOWN_MAILBOX,
 				      .site = SLICE("local/local.test"),
-				      .mailbox = known ? address : SLICE_NONE};
+				      .mailbox = known ? SLICE("local.test/box") : SLICE_NONE};
 	} else if (slice_ieq(domain, SLICE("lmtp.test"))) {
 		*ret = (struct route){.kind = ROUTE_LMTP, .site = SLICE("lmtp/lmtp.test"), .hosts = SLICE("lmtp")};
 	} else if (slice_iends(domain, SLICE("none.test"))) {
@@ -111,9 +132,11 @@ mono_ms world_now(const struct world *w)
 	return w->times.mono;
 }
 
+#define BODY "From: a@b.test\r\nSubject: hello\r\n\r\nThe body.\r\n"
+
 /* ---- messages in ---------------------------------------------------------------------------------------------- */
 
-void world_put_as(struct world *w, msg_id id, const char *sender, const char *rcpts, enum mail_ret ret, const char *body)
+static bool try_put(struct world *w, msg_id id, const char *sender, const char *rcpts, enum mail_ret ret, const char *body)
 {
 	struct mail_rcpt *rcpt = calloc(strlen(rcpts) + 1, sizeof *rcpt);
 	struct mail_envelope envelope = {.sender = slice_from_cstr(sender), .ret = ret, .rcpt = rcpt};
@@ -136,13 +159,24 @@ void world_put_as(struct world *w, msg_id id, const char *sender, const char *rc
 		.body = slice_from_cstr(body),
 	};
 	queue_engine_wake(w->e, w->times);
-	assert(queue_engine_put(w->e, id, &put));
+	bool taken = queue_engine_put(w->e, id, &put);
 	free(rcpt);
+	return taken;
+}
+
+void world_put_as(struct world *w, msg_id id, const char *sender, const char *rcpts, enum mail_ret ret, const char *body)
+{
+	assert(try_put(w, id, sender, rcpts, ret, body));
+}
+
+bool world_try_put(struct world *w, msg_id id, const char *sender, const char *rcpts)
+{
+	return try_put(w, id, sender, rcpts, MAIL_RET_NONE, BODY);
 }
 
 void world_put(struct world *w, msg_id id, const char *sender, const char *rcpts)
 {
-	world_put_as(w, id, sender, rcpts, MAIL_RET_NONE, "From: a@b.test\r\nSubject: hello\r\n\r\nThe body.\r\n");
+	world_put_as(w, id, sender, rcpts, MAIL_RET_NONE, BODY);
 }
 
 /* ---- turns ---------------------------------------------------------------------------------------------------- */
@@ -183,13 +217,13 @@ static void on_job(struct world *w, const struct queue_job *from)
 	for (size_t i = 0; i < job->count; i++) {
 		job->n[i] = from->n[i];
 		copy(job->rcpt[i], sizeof job->rcpt[i], from->envelope.rcpt[i].address);
-		assert(!from->mailboxes || slice_eq(from->mailboxes[i], from->envelope.rcpt[i].address));
+		assert(!from->mailboxes || slice_eq(from->mailboxes[i], SLICE("local.test/box")));
 	}
 	if (w->on_job)
 		w->on_job(w, job);
 }
 
-static void take(struct world *w, const struct queue_action *a)
+void world_take(struct world *w, const struct queue_action *a)
 {
 	switch (a->type) {
 	case QUEUE_ACTION_ANSWER:
@@ -216,7 +250,7 @@ void world_turn(struct world *w)
 	w->turns++;
 	queue_engine_turn(w->e, w->times);
 	while (queue_engine_next(w->e, &a))
-		take(w, &a);
+		world_take(w, &a);
 }
 
 static void tick(struct world *w, span_ms span)

@@ -70,7 +70,11 @@ void world_crash(struct world *w);
 /* rcpts: addresses separated by blanks, each may end in "/NOTIFY" as a number. The tag is the id. */
 void world_put(struct world *w, msg_id id, const char *sender, const char *rcpts);
 void world_put_as(struct world *w, msg_id id, const char *sender, const char *rcpts, enum mail_ret ret, const char *body);
+/* False when the engine could not even remember to answer. */
+bool world_try_put(struct world *w, msg_id id, const char *sender, const char *rcpts);
 void world_turn(struct world *w);
+/* What a turn does with each action. */
+void world_take(struct world *w, const struct queue_action *a);
 /* Turns as the engine asks for them until so much time has passed. */
 void world_pass(struct world *w, span_ms span);
 mono_ms world_now(const struct world *w);

@@ -24,34 +24,46 @@ struct action_row {
 	const char *advice;
 };
 
+/* clang-format off */
 static const struct action_row actions[] = {
-	[MAIL_REPORT_FAILED] = {"failed",
-				{5, 0, 0},
-				"could not be delivered to this recipient",
-				"could not be delivered to these recipients",
-				"Check the address for mistakes, or reach the recipient in another way. The message is "
-				"not tried again."},
-	[MAIL_REPORT_DELAYED] = {"delayed",
-				 {4, 0, 0},
-				 "has not been delivered to this recipient yet",
-				 "has not been delivered to these recipients yet",
-				 "You need not do anything, and please do not send the message again."},
-	[MAIL_REPORT_DELIVERED] =
-		{"delivered", {2, 0, 0}, "was delivered to this recipient", "was delivered to these recipients", NULL},
-	[MAIL_REPORT_RELAYED] = {"relayed",
-				 {2, 0, 0},
-				 "was handed on for this recipient to a server that does not report deliveries",
-				 "was handed on for these recipients to servers that do not report deliveries",
-				 "You may get no further report about it."},
-	[MAIL_REPORT_EXPANDED] = {"expanded",
-				  {2, 0, 0},
-				  "was delivered to this address and from there on to several others",
-				  "was delivered to these addresses and from there on to several others",
-				  NULL},
+	[MAIL_REPORT_FAILED] = {
+		.name = "failed",
+		.fallback = {5, 0, 0},
+		.one = "could not be delivered to this recipient",
+		.many = "could not be delivered to these recipients",
+		.advice = "Check the address for mistakes, or reach the recipient in another way. "
+			  "The message is not tried again.",
+	},
+	[MAIL_REPORT_DELAYED] = {
+		.name = "delayed",
+		.fallback = {4, 0, 0},
+		.one = "has not been delivered to this recipient yet",
+		.many = "has not been delivered to these recipients yet",
+		.advice = "You need not do anything, and please do not send the message again.",
+	},
+	[MAIL_REPORT_DELIVERED] = {
+		.name = "delivered",
+		.fallback = {2, 0, 0},
+		.one = "was delivered to this recipient",
+		.many = "was delivered to these recipients",
+	},
+	[MAIL_REPORT_RELAYED] = {
+		.name = "relayed",
+		.fallback = {2, 0, 0},
+		.one = "was handed on for this recipient to a server that does not report deliveries",
+		.many = "was handed on for these recipients to servers that do not report deliveries",
+		.advice = "You may get no further report about it.",
+	},
+	[MAIL_REPORT_EXPANDED] = {
+		.name = "expanded",
+		.fallback = {2, 0, 0},
+		.one = "was delivered to this address and from there on to several others",
+		.many = "was delivered to these addresses and from there on to several others",
+	},
 };
+/* clang-format on */
 
-/* ---- small parts ---------------------------------------------------------------------------------------------------
- */
+/* ---- small parts ------------------------------------------------------------------------------------------------- */
 
 static const char *subject(const struct mail_report *r)
 {

@@ -78,7 +78,7 @@ bool mail_report_write(const struct mail_report *r, struct buf *out);
 /* Whether the report has octets above 127 in its header section (a sender outside ASCII): it needs SMTPUTF8. */
 bool mail_report_needs_utf8(const struct mail_report *r);
 
-/* ---- whether one is due ---------------------------------------------------------------------------------------- */
+/* ---- whether one is due ------------------------------------------------------------------------------------------ */
 
 /*
  * RFC 3461 4.1 and 5.2: failures unless NOTIFY says otherwise, delays with NOTIFY absent or DELAY, success with SUCCESS

@@ -47,8 +47,7 @@ static void check_allowed(enum mail_seven_target target, struct slice out)
 	}
 }
 
-/* ---- the second reader ---------------------------------------------------------------------------------------------
- */
+/* ---- the second reader ------------------------------------------------------------------------------------------- */
 
 static void decode_qp(struct slice in, struct buf *out)
 {

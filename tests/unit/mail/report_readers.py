@@ -32,8 +32,9 @@ def flufl(octets):
 
 def bounce_parser(octets):
     # It reads local files, whose lines end in LF.
-    out = subprocess.run(["perl", "-e", PERL], input=octets.replace(b"\r\n", b"\n"), check=True, capture_output=True).stdout
-    return out.decode().splitlines()
+    octets = octets.replace(b"\r\n", b"\n")
+    run = subprocess.run(["perl", "-e", PERL], input=octets, check=True, capture_output=True)
+    return run.stdout.decode().splitlines()
 
 
 def statuses(octets, subtype="delivery-status"):

@@ -4,16 +4,13 @@
 Usage: seven_readers.py SEVEN_FILTER
 """
 import email
-import email.mime.application
-import email.mime.message
-import email.mime.multipart
-import email.mime.text
 import random
 import subprocess
 import sys
 
-TEXTS = ["häuser\r\n", "plain\r\n", "--b\r\n", "--boundary \r\nx", "trailing blank \r\n\t\r\né", "x" * 2000 + "é", "=é=\r\n" * 50,
-         "from é\r\n.\r\n..\r\n", "é" * 30000, "-" * 200 + "é\r\n", "z", "-é\r\n" * 3000]
+TEXTS = ["häuser\r\n", "plain\r\n", "--b\r\n", "--boundary \r\nx", "trailing blank \r\n\t\r\né", "x" * 2000 + "é",
+         "=é=\r\n" * 50, "from é\r\n.\r\n..\r\n", "é" * 30000, "-" * 200 + "é\r\n", "z",
+         "-é\r\n" * 3000]
 
 
 def leaf(rng):
@@ -36,8 +33,8 @@ def entity(rng, depth):
     if depth > 4 or kind < 0.4:
         return leaf(rng)
     if kind < 0.6:
-        return b"Content-Type: message/rfc822\r\nContent-Transfer-Encoding: 8bit\r\n\r\nSubject: inner\r\nMIME-Version: 1.0\r\n" \
-            + entity(rng, depth + 1)
+        head = b"Content-Type: message/rfc822\r\nContent-Transfer-Encoding: 8bit\r\n\r\n"
+        return head + b"Subject: inner\r\nMIME-Version: 1.0\r\n" + entity(rng, depth + 1)
     boundary = b"=_b%d" % rng.randrange(10**9)
     subtype = rng.choice([b"mixed", b"alternative", b"digest", b"report"])
     out = b"Content-Type: multipart/" + subtype + b"; boundary=\"" + boundary + b"\"\r\n"

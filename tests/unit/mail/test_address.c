@@ -25,8 +25,7 @@ static enum mail_address_error parse_path(struct slice in, struct mail_address *
 	return error;
 }
 
-/* ---- the grammar ---------------------------------------------------------------------------------------------------
- */
+/* ---- the grammar ------------------------------------------------------------------------------------------------- */
 
 static void paths_of_the_grammar_are_taken_apart(void **state)
 {
@@ -280,8 +279,7 @@ static void a_path_ends_at_its_bracket(void **state)
 	assert_slice(a.text, "a@b");
 }
 
-/* ---- limits --------------------------------------------------------------------------------------------------------
- */
+/* ---- limits ------------------------------------------------------------------------------------------------------ */
 
 static size_t repeat(char *at, const char *unit, size_t times)
 {
@@ -351,8 +349,7 @@ static void the_source_route_counts_towards_the_path(void **state)
 			 MAIL_ADDRESS_PATH_TOO_LONG);
 }
 
-/* ---- attacks -------------------------------------------------------------------------------------------------------
- */
+/* ---- attacks ----------------------------------------------------------------------------------------------------- */
 
 /* The open-relay corpus, with L = local.example: what is an address at all, and with which domain. */
 static void attack_E1_relay_corpus_has_one_verdict_each(void **state)
@@ -471,8 +468,7 @@ static void every_prefix_of_a_path_is_refused(void **state)
 		}
 }
 
-/* ---- domains -------------------------------------------------------------------------------------------------------
- */
+/* ---- domains ----------------------------------------------------------------------------------------------------- */
 
 static void utf8_domains_count_only_where_asked(void **state)
 {
@@ -556,8 +552,7 @@ static void a_full_buffer_is_told_and_left_as_it_was(void **state)
 	buf_free(&out);
 }
 
-/* ---- local parts and xtext -----------------------------------------------------------------------------------------
- */
+/* ---- local parts and xtext --------------------------------------------------------------------------------------- */
 
 static void quotes_do_not_change_what_a_local_part_means(void **state)
 {

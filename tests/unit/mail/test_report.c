@@ -336,8 +336,7 @@ static void the_original_is_returned_as_wanted_where_it_can_be(void **state)
 	}
 }
 
-/* ---- attacks -------------------------------------------------------------------------------------------------------
- */
+/* ---- attacks ----------------------------------------------------------------------------------------------------- */
 
 static size_t count(struct slice text, const char *what)
 {
@@ -506,8 +505,7 @@ static void the_size_is_bounded_and_a_full_buffer_gets_nothing(void **state)
 	}
 }
 
-/* ---- whether one is due --------------------------------------------------------------------------------------------
- */
+/* ---- whether one is due ------------------------------------------------------------------------------------------ */
 
 static void reports_are_due_as_notify_says(void **state)
 {

@@ -45,7 +45,8 @@ static bool make_room(struct buf *b, size_t n)
 		memmove(b->p, b->p + b->start, used);
 		b->start = 0;
 		b->end = used;
-		/* Moving alone is enough only if it frees a fair part; otherwise small steps would move again and again. */
+		/* Moving alone is enough only if it frees a fair part; otherwise small steps would move again and
+		 * again. */
 		if (n <= b->cap - b->end && used <= b->cap / 2)
 			return true;
 	}

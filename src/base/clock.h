@@ -25,6 +25,6 @@ typedef int64_t span_ms;
 #define DAY    (24 * HOUR)
 
 /* A deadline that never comes. */
-#define NEVER INT64_MAX
+#define NEVER  INT64_MAX
 
 #endif

@@ -15,8 +15,8 @@ struct file;
 
 enum fs_open_flags {
 	FS_READ = 1,
-	FS_WRITE = 2,   /* at the end of what is there */
-	FS_CREATE = 4,  /* a new file; EEXIST if the name is taken. With FS_WRITE. */
+	FS_WRITE = 2,  /* at the end of what is there */
+	FS_CREATE = 4, /* a new file; EEXIST if the name is taken. With FS_WRITE. */
 };
 
 struct fs_ops {

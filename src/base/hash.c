@@ -34,8 +34,10 @@ static void sip_word(struct sip *s, uint64_t word)
 static uint64_t hash_octets(struct hash_key key, struct slice in, bool lower)
 {
 	struct sip s = {
-		key.k0 ^ UINT64_C(0x736f6d6570736575), key.k1 ^ UINT64_C(0x646f72616e646f6d),
-		key.k0 ^ UINT64_C(0x6c7967656e657261), key.k1 ^ UINT64_C(0x7465646279746573),
+		key.k0 ^ UINT64_C(0x736f6d6570736575),
+		key.k1 ^ UINT64_C(0x646f72616e646f6d),
+		key.k0 ^ UINT64_C(0x6c7967656e657261),
+		key.k1 ^ UINT64_C(0x7465646279746573),
 	};
 	uint64_t word = 0;
 

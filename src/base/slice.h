@@ -22,7 +22,7 @@ struct slice {
 #define SLICE_NONE     ((struct slice){NULL, 0})
 
 /* For printf: "%.*s", SLICE_ARGS(s). Lengths beyond INT_MAX are cut; log and reply texts are far below. */
-#define SLICE_ARGS(s) ((s).n > 0x7fffffff ? 0x7fffffff : (int)(s).n), ((s).n ? (s).p : "")
+#define SLICE_ARGS(s)  ((s).n > 0x7fffffff ? 0x7fffffff : (int)(s).n), ((s).n ? (s).p : "")
 
 static inline struct slice slice_of(const void *p, size_t n)
 {

@@ -21,7 +21,7 @@
  */
 #define HEADER_SIZE 8
 #define FLAG_FD     1
-#define FDS_MAX     64   /* received and not yet claimed by a frame */
+#define FDS_MAX     64 /* received and not yet claimed by a frame */
 #define READ_SIZE   ((size_t)256 * 1024)
 
 struct outgoing_fd {

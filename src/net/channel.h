@@ -18,8 +18,8 @@
 struct channel;
 
 struct channel_handler {
-	/* One frame; payload is lent for the call. fd is -1, or the handler's to close. Returns false when the frame is not
-	 * acceptable: the channel is then closed as broken. */
+	/* One frame; payload is lent for the call. fd is -1, or the handler's to close. Returns false when the frame is
+	 * not acceptable: the channel is then closed as broken. */
 	bool (*frame)(void *arg, uint16_t type, struct slice payload, int fd);
 	/* The peer is gone or misbehaved; `why` is NULL when it closed. The handler calls channel_free. */
 	void (*closed)(void *arg, const char *why);

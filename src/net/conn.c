@@ -181,7 +181,8 @@ struct conn *conn_new(struct loop *l, int fd, const struct conn_handler *handler
 	*c = (struct conn){.dirty = {.flush = flush}, .loop = l, .fd = fd, .handler = *handler, .arg = arg};
 	buf_init(&c->kept, CONN_INPUT_MAX);
 	buf_init(&c->out, OUTPUT_MAX);
-	/* Replies are gathered here already; waiting for more would only add delay. Fails on unix sockets: no matter. */
+	/* Replies are gathered here already; waiting for more would only add delay. Fails on unix sockets: no matter.
+	 */
 	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
 	c->readable = event_new(loop_base(l), fd, EV_READ | EV_PERSIST, on_readable, c);
 	if (!c->readable || event_add(c->readable, NULL) < 0) {
@@ -267,7 +268,7 @@ void conn_resume(struct conn *c)
 		event_add(c->readable, NULL);
 }
 
-/* ---- connecting ------------------------------------------------------------------------------------------------ */
+/* ---- connecting ----------------------------------------------------------------------------------------------- */
 
 struct conn_attempt {
 	struct event *event;
@@ -316,7 +317,8 @@ struct conn_attempt *conn_connect(struct loop *l, const struct net_address *to, 
 		return NULL;
 	*a = (struct conn_attempt){.connected = connected, .arg = arg};
 	a->fd = socket(to->storage.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	if (a->fd < 0 || (connect(a->fd, (const struct sockaddr *)&to->storage, to->length) < 0 && errno != EINPROGRESS))
+	if (a->fd < 0 ||
+	    (connect(a->fd, (const struct sockaddr *)&to->storage, to->length) < 0 && errno != EINPROGRESS))
 		a->failed = strerror(errno);
 	a->event = event_new(loop_base(l), a->failed ? -1 : a->fd, a->failed ? 0 : EV_WRITE, on_connected, a);
 	struct timeval tv = {.tv_sec = timeout / SECOND, .tv_usec = timeout % SECOND * 1000};
@@ -329,7 +331,7 @@ struct conn_attempt *conn_connect(struct loop *l, const struct net_address *to, 
 	return a;
 }
 
-/* ---- looking up ------------------------------------------------------------------------------------------------ */
+/* ---- looking up ----------------------------------------------------------------------------------------------- */
 
 struct conn_lookup {
 	struct loop *loop;
@@ -379,9 +381,9 @@ static void on_found(int error, struct evutil_addrinfo *result, void *arg)
 	event_active(u->tell, EV_TIMEOUT, 0);
 }
 
-struct conn_lookup *conn_resolve(struct loop *l, struct slice host, uint16_t port,
-				 void (*found)(void *arg, const struct net_address *list, size_t count, const char *why),
-				 void *arg)
+struct conn_lookup *
+conn_resolve(struct loop *l, struct slice host, uint16_t port,
+	     void (*found)(void *arg, const struct net_address *list, size_t count, const char *why), void *arg)
 {
 	struct conn_lookup *u = heap_new(struct conn_lookup);
 	struct evdns_base *dns = loop_dns(l);
@@ -419,7 +421,7 @@ void conn_lookup_cancel(struct conn_lookup *u)
 		evdns_getaddrinfo_cancel(u->request);
 }
 
-/* ---- listening ------------------------------------------------------------------------------------------------- */
+/* ---- listening ------------------------------------------------------------------------------------------------ */
 
 struct listener {
 	struct event *event;

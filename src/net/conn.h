@@ -38,9 +38,9 @@ void conn_attempt_cancel(struct conn_attempt *a); /* NULL is fine; not after `co
 
 /* Look up the addresses of a host name, asynchronously; `found` is called once, with at most 16. count 0: `why`. */
 struct conn_lookup;
-struct conn_lookup *conn_resolve(struct loop *l, struct slice host, uint16_t port,
-				 void (*found)(void *arg, const struct net_address *list, size_t count, const char *why),
-				 void *arg);
+struct conn_lookup *
+conn_resolve(struct loop *l, struct slice host, uint16_t port,
+	     void (*found)(void *arg, const struct net_address *list, size_t count, const char *why), void *arg);
 void conn_lookup_cancel(struct conn_lookup *u);
 
 /* Frees it; output not sent is lost. NULL is fine. Never from inside its own input handler's caller's frame: it is safe
@@ -58,8 +58,8 @@ void conn_resume(struct conn *c);
 void conn_pause(struct conn *c);
 
 struct listener;
-/* Takes a listening socket. `accepted` gets a connected socket and where it comes from. `busy` is sent to who comes when
- * descriptors have run out; lent for the listener's life. */
+/* Takes a listening socket. `accepted` gets a connected socket and where it comes from. `busy` is sent to who comes
+ * when descriptors have run out; lent for the listener's life. */
 struct listener *listener_new(struct loop *l, int fd, struct slice busy,
 			      void (*accepted)(void *arg, int fd, const struct net_address *from), void *arg);
 void listener_free(struct listener *n); /* closes the socket in this process */

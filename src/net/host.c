@@ -3,6 +3,9 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <sched.h>
+#include <stdlib.h>
+#include <sys/random.h>
+#include <time.h>
 #include <unistd.h>
 
 static bool is_host_name(struct slice name)
@@ -42,4 +45,31 @@ bool host_boot_id(struct buf *out)
 	ssize_t n = read(fd, text, sizeof text);
 	close(fd);
 	return buf_add(out, slice_trim(slice_of(text, n > 0 ? (size_t)n : 0)));
+}
+
+static int64_t clock_ms(clockid_t clock)
+{
+	struct timespec t;
+
+	clock_gettime(clock, &t);
+	return (int64_t)t.tv_sec * SECOND + t.tv_nsec / 1000000;
+}
+
+mono_ms host_mono(void)
+{
+	return clock_ms(CLOCK_BOOTTIME);
+}
+
+wall_ms host_wall(void)
+{
+	return clock_ms(CLOCK_REALTIME);
+}
+
+uint64_t host_random(void)
+{
+	uint64_t value;
+
+	if (getrandom(&value, sizeof value, 0) != (ssize_t)sizeof value)
+		abort();
+	return value;
 }

@@ -5,6 +5,7 @@
 #define NET_HOST_H
 
 #include "base/buf.h"
+#include "base/clock.h"
 
 /* The full host name, or "localhost" when it has none that is a domain name. At most 255 octets. */
 bool host_name(struct buf *out);
@@ -12,5 +13,10 @@ bool host_name(struct buf *out);
 unsigned host_cores(void);
 /* Text that is the same until the machine boots again; empty when unknown. */
 bool host_boot_id(struct buf *out);
+
+/* The clocks and the chance of tools that run without a loop (net/loop.h has those of roles). */
+mono_ms host_mono(void);
+wall_ms host_wall(void);
+uint64_t host_random(void);
 
 #endif

@@ -8,9 +8,9 @@
 #include <time.h>
 #include <unistd.h>
 
-#define LINE_MAX_OCTETS   ((size_t)16 * 1024)
-#define GATHERED_MAX      ((size_t)256 * 1024)
-#define FLUSH_AT          ((size_t)64 * 1024)
+#define LINE_MAX_OCTETS ((size_t)16 * 1024)
+#define GATHERED_MAX    ((size_t)256 * 1024)
+#define FLUSH_AT        ((size_t)64 * 1024)
 
 static const struct {
 	const char *name;

@@ -3,9 +3,10 @@
  *
  *	log_event(LOG_ACCEPTED, LOG_ID("id", id), LOG_TEXT("from", sender), LOG_NUMBER("size", size));
  *
- * Every event stands in events.def. Lines are logfmt (RFC 3339 time, level, role, event, then key=value) or JSON objects.
- * Text from outside is escaped: whatever octets it holds, an event is one line and reads back exactly. Octets outside
- * SP to '~' are written as \xHH; quotes and backslashes are escaped. Only processes log; library layers never do.
+ * Every event stands in events.def. Lines are logfmt (RFC 3339 time, level, role, event, then key=value) or JSON
+ *objects. Text from outside is escaped: whatever octets it holds, an event is one line and reads back exactly. Octets
+ *outside SP to '~' are written as \xHH; quotes and backslashes are escaped. Only processes log; library layers never
+ *do.
  */
 #ifndef NET_LOG_H
 #define NET_LOG_H
@@ -32,15 +33,15 @@ struct log_field {
 	enum { LOG_FIELD_END, LOG_FIELD_TEXT, LOG_FIELD_NUMBER } type;
 	struct slice text;
 	int64_t number;
-	struct msg_id_text id;                /* holds the text of LOG_ID */
-	struct smtpcodes_status status;       /* and of LOG_STATUS */
+	struct msg_id_text id;          /* holds the text of LOG_ID */
+	struct smtpcodes_status status; /* and of LOG_STATUS */
 };
 
-#define LOG_TEXT(k, s)   ((struct log_field){.key = (k), .type = LOG_FIELD_TEXT, .text = (s)})
-#define LOG_CSTR(k, s)   ((struct log_field){.key = (k), .type = LOG_FIELD_TEXT, .text = slice_from_cstr(s)})
-#define LOG_NUMBER(k, n) ((struct log_field){.key = (k), .type = LOG_FIELD_NUMBER, .number = (int64_t)(n)})
-#define LOG_ID(k, i)     ((struct log_field){.key = (k), .type = LOG_FIELD_TEXT, .id = msg_id_format(i)})
-#define LOG_STATUS(k, s) ((struct log_field){.key = (k), .type = LOG_FIELD_TEXT, .status = (s)})
+#define LOG_TEXT(k, s)        ((struct log_field){.key = (k), .type = LOG_FIELD_TEXT, .text = (s)})
+#define LOG_CSTR(k, s)        ((struct log_field){.key = (k), .type = LOG_FIELD_TEXT, .text = slice_from_cstr(s)})
+#define LOG_NUMBER(k, n)      ((struct log_field){.key = (k), .type = LOG_FIELD_NUMBER, .number = (int64_t)(n)})
+#define LOG_ID(k, i)          ((struct log_field){.key = (k), .type = LOG_FIELD_TEXT, .id = msg_id_format(i)})
+#define LOG_STATUS(k, s)      ((struct log_field){.key = (k), .type = LOG_FIELD_TEXT, .status = (s)})
 
 #define log_event(event, ...) log_write((event), (const struct log_field[]){__VA_ARGS__, {.type = LOG_FIELD_END}})
 

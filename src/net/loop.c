@@ -229,8 +229,8 @@ struct loop_timer *loop_timer_new(struct loop *l, void (*fired)(void *arg), void
 	return t;
 }
 
-/* A timer that is moved later is left where it is: it wakes early, sees that, and sleeps on. Sessions move their deadline
- * with each command; this keeps them off the heap. */
+/* A timer that is moved later is left where it is: it wakes early, sees that, and sleeps on. Sessions move their
+ * deadline with each command; this keeps them off the heap. */
 void loop_timer_set(struct loop_timer *t, mono_ms at)
 {
 	bool running = t->at != NEVER && evtimer_pending(t->event, NULL);

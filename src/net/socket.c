@@ -37,8 +37,8 @@ int socket_listen(const struct net_address *address)
 }
 
 /*
- * An address for the path, by way of its directory when it is too long. *ret_dir is to be closed after use; -1 when none
- * was opened.
+ * An address for the path, by way of its directory when it is too long. *ret_dir is to be closed after use; -1 when
+ * none was opened.
  */
 static bool unix_address(const char *path, struct net_address *ret, int *ret_dir)
 {

@@ -1,8 +1,8 @@
 /*
  * socket: listening and blocking connections, for the supervisor and for tools.
  *
- * Paths of unix sockets may be as long as the system lets a path be: those beyond the 107 octets of sun_path are reached
- * through their opened directory.
+ * Paths of unix sockets may be as long as the system lets a path be: those beyond the 107 octets of sun_path are
+ * reached through their opened directory.
  */
 #ifndef NET_SOCKET_H
 #define NET_SOCKET_H

@@ -1,8 +1,8 @@
 /*
  * The admin role: takes questions from tools on the control socket and passes them on to the queue.
  *
- * A tool speaks the frames of wire.h (LIST, TRACE, OPERATE, STATUS), one question at a time, and gets rows and an END. It is
- * trusted by its user id: root, or the user that the server runs as. The queue checks every frame again.
+ * A tool speaks the frames of wire.h (LIST, TRACE, OPERATE, STATUS), one question at a time, and gets rows and an END.
+ * It is trusted by its user id: root, or the user that the server runs as. The queue checks every frame again.
  */
 #include "role/role.h"
 
@@ -63,7 +63,7 @@ static void answer_end(struct tool *t, enum store_result result)
 	buf_free(&frame);
 }
 
-/* ---- the queue ------------------------------------------------------------------------------------------------------ */
+/* ---- the queue ------------------------------------------------------------------------------------------------ */
 
 static bool on_queue_frame(void *arg, uint16_t type, struct slice payload, int fd)
 {
@@ -121,7 +121,7 @@ static void ask_next(struct admin *a)
 	buf_free(&next->payload);
 }
 
-/* ---- tools ---------------------------------------------------------------------------------------------------------- */
+/* ---- tools ---------------------------------------------------------------------------------------------------- */
 
 /* What the queue would close its channel over must not get there. */
 static bool is_good_question(uint16_t type, struct slice payload)
@@ -197,7 +197,7 @@ static void on_accepted(void *arg, int fd, const struct net_address *from)
 	close(fd);
 }
 
-/* ---- the role ------------------------------------------------------------------------------------------------------- */
+/* ---- the role ------------------------------------------------------------------------------------------------- */
 
 static void *admin_start(struct loop *l, const struct role_self *self)
 {

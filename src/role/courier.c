@@ -13,14 +13,14 @@
 #include <string.h>
 #include <unistd.h>
 
-#define SITE_BUCKETS   1024
-#define BODY_PIECE     ((size_t)64 * 1024)
-#define REMOTE_MAX     300
-#define HELD_MAX       ((size_t)64 * 1024 * 1024) /* outcomes kept while the queue is away */
-#define AVOID_HOST     (60 * SECOND)              /* a host that failed is tried again after this, if others work */
-#define STOP_PATIENCE  (10 * SECOND)
-#define LINGER         (2 * SECOND)
-#define JOB_ARENA_MAX  ((size_t)16 * 1024 * 1024)
+#define SITE_BUCKETS  1024
+#define BODY_PIECE    ((size_t)64 * 1024)
+#define REMOTE_MAX    300
+#define HELD_MAX      ((size_t)64 * 1024 * 1024) /* outcomes kept while the queue is away */
+#define AVOID_HOST    (60 * SECOND)              /* a host that failed is tried again after this, if others work */
+#define STOP_PATIENCE (10 * SECOND)
+#define LINGER        (2 * SECOND)
+#define JOB_ARENA_MAX ((size_t)16 * 1024 * 1024)
 
 TAILQ_HEAD(job_list, courier_job);
 
@@ -48,7 +48,7 @@ struct link {
 	bool was_ready;       /* the session took jobs */
 	bool idle;            /* ready, without a job */
 	bool quitting;
-	bool *gone;           /* set when the link is freed, for who is still using it */
+	bool *gone; /* set when the link is freed, for who is still using it */
 	size_t messages;
 	mono_ms idle_until;
 	struct smtp_outcome failure; /* of the last host, in case none is left */
@@ -64,7 +64,7 @@ struct site {
 	struct job_list waiting;
 	TAILQ_HEAD(, link) links;
 	unsigned link_count, allowed;
-	unsigned busy; /* functions that still use it */
+	unsigned busy;                 /* functions that still use it */
 	mono_ms avoid[CONF_HOSTS_MAX]; /* until then a host is passed over */
 };
 
@@ -87,7 +87,7 @@ static void serve_site(struct site *site);
 static void pull_events(struct link *k);
 static void try_next_address(struct link *k);
 
-/* ---- telling the queue ---------------------------------------------------------------------------------------------- */
+/* ---- telling the queue ---------------------------------------------------------------------------------------- */
 
 static void hold_frame(struct courier *c, uint16_t type, struct slice payload)
 {
@@ -182,7 +182,7 @@ static void settle_job(struct courier *c, struct courier_job *job, const struct 
 		courier_outcome(c, job, i - 1, outcome, remote, site_failed);
 }
 
-/* ---- links ---------------------------------------------------------------------------------------------------------- */
+/* ---- links ---------------------------------------------------------------------------------------------------- */
 
 static struct slice remote_of(const struct link *k)
 {
@@ -304,8 +304,8 @@ static void begin_host(struct link *k)
 }
 
 /*
- * The next host in order of preference that did not fail of late; when every host is to be avoided, all are tried. A host
- * is tried once for each link. False when none is left.
+ * The next host in order of preference that did not fail of late; when every host is to be avoided, all are tried. A
+ * host is tried once for each link. False when none is left.
  */
 static bool next_host(struct link *k, bool first)
 {
@@ -367,15 +367,15 @@ static void try_next_address(struct link *k)
 	}
 }
 
-/* ---- sessions ------------------------------------------------------------------------------------------------------- */
+/* ---- sessions ------------------------------------------------------------------------------------------------- */
 
 static struct courier_job *job_of(struct link *k, uint64_t tag)
 {
 	struct courier_job *job;
 
 	TAILQ_FOREACH(job, &k->jobs, link)
-		if (job->queue.job == tag)
-			return job;
+	if (job->queue.job == tag)
+		return job;
 	return NULL;
 }
 
@@ -602,7 +602,7 @@ static void start_session(struct link *k, int fd)
 	pull_events(k);
 }
 
-/* ---- sites ---------------------------------------------------------------------------------------------------------- */
+/* ---- sites ---------------------------------------------------------------------------------------------------- */
 
 static void free_site_if_empty(struct site *site)
 {
@@ -680,8 +680,8 @@ static void serve_site(struct site *site)
 	size_t waiting = 0;
 	struct courier_job *job;
 	TAILQ_FOREACH(job, &site->waiting, link)
-		if (++waiting > site->allowed)
-			break;
+	if (++waiting > site->allowed)
+		break;
 	while (waiting > opening && site->link_count < site->allowed && c->link_count < c->conf->connections_max &&
 	       !c->stopping && (job = TAILQ_FIRST(&site->waiting))) {
 		unsigned before = site->link_count;
@@ -717,7 +717,7 @@ static struct site *find_site(struct courier *c, struct slice name)
 	return site;
 }
 
-/* ---- the queue's frames ----------------------------------------------------------------------------------------------- */
+/* ---- the queue's frames --------------------------------------------------------------------------------------- */
 
 static struct courier_job *decode_job(struct slice payload)
 {
@@ -737,10 +737,8 @@ static struct courier_job *decode_job(struct slice payload)
 
 static void refuse_job(struct courier *c, struct courier_job *job, const char *why)
 {
-	struct smtp_outcome outcome = {.verdict = SMTP_DEFERRED,
-				       .stage = SMTP_STAGE_ROUTE,
-				       .status = {4, 3, 0},
-				       .text = slice_from_cstr(why)};
+	struct smtp_outcome outcome = {
+		.verdict = SMTP_DEFERRED, .stage = SMTP_STAGE_ROUTE, .status = {4, 3, 0}, .text = slice_from_cstr(why)};
 
 	settle_job(c, job, &outcome, SLICE_NONE, false);
 }
@@ -791,7 +789,7 @@ static void on_closed(void *arg, const char *why)
 	c->queue = NULL;
 }
 
-/* ---- the whole -------------------------------------------------------------------------------------------------------- */
+/* ---- the whole ------------------------------------------------------------------------------------------------ */
 
 struct courier *courier_new(struct loop *l, const struct role_self *self,
 			    void (*local)(void *arg, struct courier_job *job), void *arg)

@@ -20,10 +20,10 @@ struct courier_job {
 	TAILQ_ENTRY(courier_job) link;
 	struct queue_job queue; /* texts are lent from `payload` */
 	struct arena arena;
-	struct file *file;      /* the body, if it is in a file */
-	uint64_t offset;        /* of the next octet to be read from it */
-	size_t open;            /* recipients without an outcome */
-	mono_ms started;        /* of the attempt */
+	struct file *file; /* the body, if it is in a file */
+	uint64_t offset;   /* of the next octet to be read from it */
+	size_t open;       /* recipients without an outcome */
+	mono_ms started;   /* of the attempt */
 	char payload[];
 };
 

@@ -10,7 +10,7 @@
 #define PIECE      ((size_t)64 * 1024)
 #define HEADER_MAX ((size_t)8 * 1024)
 
-/* ---- outcomes ------------------------------------------------------------------------------------------------------- */
+/* ---- outcomes ------------------------------------------------------------------------------------------------- */
 
 static struct smtpcodes_status status_of(int error)
 {
@@ -46,7 +46,7 @@ static void succeed(struct maildir_delivery *d)
 	};
 }
 
-/* ---- paths ---------------------------------------------------------------------------------------------------------- */
+/* ---- paths ---------------------------------------------------------------------------------------------------- */
 
 /* MAILBOX/SUB/NAME, or MAILBOX/SUB without a name. False when it is too long. */
 static bool make_path(const struct maildir_delivery *d, const char *sub, bool with_name, char out[MAILDIR_PATH_MAX])
@@ -55,8 +55,8 @@ static bool make_path(const struct maildir_delivery *d, const char *sub, bool wi
 	int n = snprintf(out, MAILDIR_PATH_MAX, "%.*s/%s", SLICE_ARGS(d->mailbox), sub);
 
 	if (n > 0 && n < MAILDIR_PATH_MAX && with_name)
-		n += snprintf(out + n, (size_t)(MAILDIR_PATH_MAX - n), "/%lld.%s-%u.%.*s", (long long)(d->arrived / SECOND),
-			      id.text, d->n, SLICE_ARGS(slice_head(d->host, 200)));
+		n += snprintf(out + n, (size_t)(MAILDIR_PATH_MAX - n), "/%lld.%s-%u.%.*s",
+			      (long long)(d->arrived / SECOND), id.text, d->n, SLICE_ARGS(slice_head(d->host, 200)));
 	return n > 0 && n < MAILDIR_PATH_MAX;
 }
 
@@ -108,7 +108,7 @@ static int open_new(struct fs *mail, const struct maildir_delivery *d, const cha
 	return error;
 }
 
-/* ---- writing -------------------------------------------------------------------------------------------------------- */
+/* ---- writing -------------------------------------------------------------------------------------------------- */
 
 /* Octets as they came, or each CRLF as LF. *cr: the last piece ended in a CR that was held back. */
 static int write_octets(struct file *f, struct slice octets, bool lf, bool *cr)

@@ -5,6 +5,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sysexits.h>
 
 static const char usage[] =
@@ -31,6 +32,8 @@ static int role_from_arguments(const char *kind, const char *index_text)
 
 int main(int argc, char **argv)
 {
+	/* What we write is mail: nobody else's to read. */
+	umask(0077);
 	if (argc == 4 && strcmp(argv[1], "--role") == 0)
 		return role_from_arguments(argv[2], argv[3]);
 	if (argc == 1)

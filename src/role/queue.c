@@ -18,11 +18,10 @@
 #include <sysexits.h>
 #include <unistd.h>
 
-#define PEERS_MAX        (3 + 2 * CONF_PROCESS_MAX)
-#define FRAME_ARENA_MAX  ((size_t)16 * 1024 * 1024)
-#define OPERATE_AT_ONCE  1000
-#define PRESSURE_LASTS   (5 * SECOND)
-#define RECOVERY_GRACE   (2 * SECOND) /* for couriers to say what they did while the queue was away */
+#define PEERS_MAX       (3 + 2 * CONF_PROCESS_MAX)
+#define FRAME_ARENA_MAX ((size_t)16 * 1024 * 1024)
+#define OPERATE_AT_ONCE 1000
+#define PRESSURE_LASTS  (5 * SECOND)
 
 struct queue_role;
 
@@ -45,16 +44,17 @@ struct queue_role {
 	struct queue_peer peers[PEERS_MAX];
 	struct loop_timer *timer;
 	struct buf boot_id;
-	struct arena arena; /* for one frame */
-	struct buf frame;   /* for one frame out */
+	struct arena arena;         /* for one frame */
+	struct buf frame;           /* for one frame out */
 	enum store_result pressure; /* what a message would be answered now */
 	mono_ms pressure_ends;      /* then one is let in again, to see */
 	bool awake;                 /* the engine was told this turn's time */
-	bool draining; /* the server is stopping: peers end, nothing new is begun */
+	bool draining;              /* the server is stopping: peers end, nothing new is begun */
 	bool stopping;
 };
 
-/* A put's tag at the engine: the peer's place and generation, and the receiver's own tag in a table of those under way. */
+/* A put's tag at the engine: the peer's place and generation, and the receiver's own tag in a table of those under way.
+ */
 struct pending_put {
 	uint32_t place, generation;
 	uint64_t tag;
@@ -88,7 +88,7 @@ static struct buf *new_frame(struct queue_role *q)
 	return &q->frame;
 }
 
-/* ---- receivers ------------------------------------------------------------------------------------------------------ */
+/* ---- receivers ------------------------------------------------------------------------------------------------ */
 
 static void answer_put(struct queue_role *q, uint64_t engine_tag, enum store_result result)
 {
@@ -199,7 +199,7 @@ static bool on_receiver_frame(struct queue_peer *p, uint16_t type, struct slice 
 	}
 }
 
-/* ---- couriers ------------------------------------------------------------------------------------------------------- */
+/* ---- couriers ------------------------------------------------------------------------------------------------- */
 
 /* The engine knows a courier by its place and generation, so that a new process is a new courier. */
 static uint32_t courier_of(const struct queue_peer *p)
@@ -243,7 +243,8 @@ static void send_job(struct queue_role *q, const struct queue_job *job)
 	if (!p)
 		return;
 	if (job->body_in_file && store_spool_open(q->fs, job->id, &file) != STORE_OK)
-		log_event(LOG_STORE_CORRUPT, LOG_ID("id", job->id), LOG_CSTR("reason", "its spool file cannot be opened"));
+		log_event(LOG_STORE_CORRUPT, LOG_ID("id", job->id),
+			  LOG_CSTR("reason", "its spool file cannot be opened"));
 	wire_put_job(frame, job);
 	send_frame(p, WIRE_JOB, frame, file ? file_fd(file) : -1);
 	if (file)
@@ -252,7 +253,7 @@ static void send_job(struct queue_role *q, const struct queue_job *job)
 		buf_free(frame);
 }
 
-/* ---- tools ---------------------------------------------------------------------------------------------------------- */
+/* ---- tools ---------------------------------------------------------------------------------------------------- */
 
 struct listing {
 	struct queue_peer *peer;
@@ -265,8 +266,7 @@ static bool list_row(void *arg, const struct store_message *m, const struct stor
 {
 	struct listing *l = arg;
 	struct buf *frame = new_frame(l->peer->queue);
-	struct wire_row row = {
-		.message = *m, .rcpt = *r, .age = l->now - m->arrived_queue, .due_in = r->due - l->now};
+	struct wire_row row = {.message = *m, .rcpt = *r, .age = l->now - m->arrived_queue, .due_in = r->due - l->now};
 
 	/* Returning false leaves this recipient for the next list. */
 	if (l->count == l->limit)
@@ -351,8 +351,8 @@ static bool on_operate(struct queue_peer *p, struct slice payload)
 		return false;
 	while (end.result == STORE_OK && !cursor.end) {
 		size_t count = 0, busy = 0;
-		end.result = queue_engine_operate(q->engine, request.verb, &request.filter, &cursor, OPERATE_AT_ONCE, &count,
-						  &busy);
+		end.result = queue_engine_operate(q->engine, request.verb, &request.filter, &cursor, OPERATE_AT_ONCE,
+						  &count, &busy);
 		end.count += count;
 		end.busy += busy;
 	}
@@ -397,7 +397,7 @@ static bool on_admin_frame(struct queue_peer *p, uint16_t type, struct slice pay
 	}
 }
 
-/* ---- peers ---------------------------------------------------------------------------------------------------------- */
+/* ---- peers ---------------------------------------------------------------------------------------------------- */
 
 static bool on_frame(void *arg, uint16_t type, struct slice payload, int fd)
 {
@@ -483,15 +483,16 @@ static void queue_peer_came(void *arg, struct wire_peer who, int fd)
 					who.kind == ROLE_SENDER ? QUEUE_COURIER_SENDER : QUEUE_COURIER_MAILBOX);
 }
 
-/* ---- turns ---------------------------------------------------------------------------------------------------------- */
+/* ---- turns ---------------------------------------------------------------------------------------------------- */
 
 static void log_outcome(enum log_event_id id, const struct queue_event *ev)
 {
 	const struct smtp_outcome *o = &ev->outcome;
 
 	log_event(id, LOG_ID("id", ev->id), LOG_TEXT("to", ev->rcpt), LOG_TEXT("from", ev->sender),
-		  LOG_TEXT("remote", ev->remote), LOG_CSTR("stage", smtp_stage_name(o->stage)), LOG_NUMBER("code", o->code),
-		  LOG_STATUS("status", o->status), LOG_TEXT("text", o->text), LOG_NUMBER("delay_ms", ev->delay));
+		  LOG_TEXT("remote", ev->remote), LOG_CSTR("stage", smtp_stage_name(o->stage)),
+		  LOG_NUMBER("code", o->code), LOG_STATUS("status", o->status), LOG_TEXT("text", o->text),
+		  LOG_NUMBER("delay_ms", ev->delay));
 }
 
 static void log_queue_event(const struct queue_event *ev)
@@ -575,7 +576,7 @@ static void on_timer(void *arg)
 	(void)arg;
 }
 
-/* ---- the role ------------------------------------------------------------------------------------------------------- */
+/* ---- the role ------------------------------------------------------------------------------------------------- */
 
 static void *queue_start(struct loop *l, const struct role_self *self)
 {
@@ -598,7 +599,8 @@ static bool open_store(struct queue_role *q)
 	int error = fs_posix_open(q->conf->data_dir.p, &q->fs);
 
 	if (error) {
-		log_event(LOG_START_FAILED, LOG_TEXT("directory", q->conf->data_dir), LOG_CSTR("reason", strerror(error)));
+		log_event(LOG_START_FAILED, LOG_TEXT("directory", q->conf->data_dir),
+			  LOG_CSTR("reason", strerror(error)));
 		return false;
 	}
 	buf_init(&path, 4096);
@@ -609,11 +611,11 @@ static bool open_store(struct queue_role *q)
 					     .fs = q->fs,
 					     .reserve = q->conf->disk_reserve,
 					     .wall = loop_wall(q->loop),
-					     .recovery_grace = RECOVERY_GRACE};
+					     .recovery_grace = q->conf->recovery_grace};
 	enum store_result result = config.path ? store_sqlite_open(&config, &q->store, &why) : STORE_NO_MEMORY;
 	if (result != STORE_OK)
-		log_event(LOG_START_FAILED, LOG_CSTR("database", config.path), LOG_CSTR("reason", store_result_text(result)),
-			  LOG_TEXT("detail", buf_slice(&why)));
+		log_event(LOG_START_FAILED, LOG_CSTR("database", config.path),
+			  LOG_CSTR("reason", store_result_text(result)), LOG_TEXT("detail", buf_slice(&why)));
 	buf_free(&path);
 	buf_free(&why);
 	return result == STORE_OK;
@@ -655,7 +657,8 @@ static void queue_stop(void *arg)
 {
 	struct queue_role *q = arg;
 
-	/* Couriers have ended by now: their channels closed, and what they left under way is settled in the next turn. */
+	/* Couriers have ended by now: their channels closed, and what they left under way is settled in the next turn.
+	 */
 	q->stopping = true;
 	queue_engine_drain(q->engine);
 }

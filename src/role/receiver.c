@@ -20,7 +20,7 @@ struct accepting {
 	uint32_t number;
 };
 
-/* ---- sessions ------------------------------------------------------------------------------------------------------- */
+/* ---- sessions ------------------------------------------------------------------------------------------------- */
 
 static bool grow_slots(struct receiver *r)
 {
@@ -116,7 +116,7 @@ void receiver_uncount_client(struct receiver *r, uint64_t hash)
 	heap_free(empty);
 }
 
-/* ---- the queue ------------------------------------------------------------------------------------------------------ */
+/* ---- the queue ------------------------------------------------------------------------------------------------ */
 
 bool receiver_send(struct receiver *r, uint16_t type, struct slice payload)
 {
@@ -211,7 +211,7 @@ static void on_queue_closed(void *arg, const char *why)
 	lose_queue(r);
 }
 
-/* ---- the role ------------------------------------------------------------------------------------------------------- */
+/* ---- the role ------------------------------------------------------------------------------------------------- */
 
 static void *receiver_start(struct loop *l, const struct role_self *self)
 {

@@ -1,11 +1,11 @@
 /*
  * role: what every role's process has in common.
  *
- * A role is a set of functions over a loop. It is told its configuration, its sockets and its peers by the supervisor, and
- * tells back when it serves. It owns no global state: the simulator runs many of them in one process.
+ * A role is a set of functions over a loop. It is told its configuration, its sockets and its peers by the supervisor,
+ * and tells back when it serves. It owns no global state: the simulator runs many of them in one process.
  *
- * Order: start, configure, then listeners and peers in any order; configure again at each reload, followed by all listeners
- * anew; drain and stop at the end.
+ * Order: start, configure, then listeners and peers in any order; configure again at each reload, followed by all
+ * listeners anew; drain and stop at the end.
  */
 #ifndef ROLE_ROLE_H
 #define ROLE_ROLE_H
@@ -30,7 +30,7 @@ struct role_ops {
 	void *(*start)(struct loop *l, const struct role_self *self);
 	/* The role takes its own reference. False: the configuration cannot be used, at the first one only. */
 	bool (*configure)(void *role, struct conf *conf);
-	void (*listener)(void *role, uint32_t number, int fd); /* takes fd. NULL: the role has none */
+	void (*listener)(void *role, uint32_t number, int fd);   /* takes fd. NULL: the role has none */
 	void (*peer)(void *role, struct wire_peer peer, int fd); /* takes fd; replaces an earlier one of that name */
 	void (*drain)(void *role);                               /* may be NULL */
 	void (*stop)(void *role);                                /* ends with self->finished */

@@ -1,6 +1,6 @@
 /*
- * The supervisor: reads the configuration, binds the sockets, starts the roles, connects them with each other, and starts
- * again what dies. It reads nothing that comes from the network.
+ * The supervisor: reads the configuration, binds the sockets, starts the roles, connects them with each other, and
+ * starts again what dies. It reads nothing that comes from the network.
  *
  * Every role is this program again, with a channel on descriptor 3. The queue is the centre: each other role has a
  * connection to it, made here anew whenever either end is a new process.
@@ -29,12 +29,12 @@
 #include <sysexits.h>
 #include <unistd.h>
 
-#define CHILDREN_MAX    (3 + 2 * CONF_PROCESS_MAX)
-#define SOCKETS_MAX     CONF_LISTENER_MAX
-#define RESTART_AFTER   (1 * SECOND)  /* for a role that died soon after it had been started */
-#define SOON            (2 * SECOND)
-#define STAGE_PATIENCE  (15 * SECOND) /* for one stage of stopping, before SIGKILL */
-#define CHANNEL_FD      3
+#define CHILDREN_MAX   (3 + 2 * CONF_PROCESS_MAX)
+#define SOCKETS_MAX    CONF_LISTENER_MAX
+#define RESTART_AFTER  (1 * SECOND) /* for a role that died soon after it had been started */
+#define SOON           (2 * SECOND)
+#define STAGE_PATIENCE (15 * SECOND) /* for one stage of stopping, before SIGKILL */
+#define CHANNEL_FD     3
 
 struct supervisor;
 
@@ -81,7 +81,7 @@ struct supervisor {
 	int status;
 };
 
-/* ---- configuration -------------------------------------------------------------------------------------------------- */
+/* ---- configuration -------------------------------------------------------------------------------------------- */
 
 static struct conf *load_default(const struct conf_host *host, struct conf_error *error)
 {
@@ -139,7 +139,7 @@ static bool use_conf(struct supervisor *s, struct conf *c)
 	return true;
 }
 
-/* ---- sockets -------------------------------------------------------------------------------------------------------- */
+/* ---- sockets -------------------------------------------------------------------------------------------------- */
 
 static bool same_place(const struct bound *b, struct slice address, uint16_t port, struct slice socket)
 {
@@ -192,8 +192,7 @@ static struct bound *find_or_bind(struct supervisor *s, const struct conf_listen
 		return NULL;
 	}
 	struct bound *b = &s->bound[s->bound_count++];
-	*b = (struct bound){
-		.address = copy_text(address), .port = l->port, .socket = copy_text(l->socket), .fd = fd};
+	*b = (struct bound){.address = copy_text(address), .port = l->port, .socket = copy_text(l->socket), .fd = fd};
 	log_event(LOG_LISTENING, LOG_TEXT("listener", l->name), LOG_TEXT("address", l->socket.n ? l->socket : address),
 		  LOG_NUMBER("port", l->port));
 	return b;
@@ -250,7 +249,7 @@ static void close_unwanted(struct supervisor *s)
 	s->bound_count = kept;
 }
 
-/* ---- telling roles ---------------------------------------------------------------------------------------------------- */
+/* ---- telling roles -------------------------------------------------------------------------------------------- */
 
 static void send_listeners(struct supervisor *s, struct child *c)
 {
@@ -321,7 +320,7 @@ static void connect_to_peers(struct supervisor *s, struct child *c)
 		connect_children(queue, &s->children[i]);
 }
 
-/* ---- processes -------------------------------------------------------------------------------------------------------- */
+/* ---- processes ------------------------------------------------------------------------------------------------ */
 
 static void start_child(struct supervisor *s, struct child *c);
 static void begin_stage(struct supervisor *s, enum stage stage);
@@ -389,7 +388,8 @@ static _Noreturn void exec_role(const struct child *c, int fd)
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	snprintf(index, sizeof index, "%u", c->index);
-	char *const argv[] = {(char[]){"postriderd"}, (char[]){"--role"}, (char *)(uintptr_t)role_name(c->kind), index, NULL};
+	char *const argv[] = {(char[]){"postriderd"}, (char[]){"--role"}, (char *)(uintptr_t)role_name(c->kind), index,
+			      NULL};
 	execv("/proc/self/exe", argv);
 	_exit(EX_OSERR);
 }
@@ -496,7 +496,7 @@ static void add_children(struct supervisor *s)
 		add_child(s, ROLE_RECEIVER, i);
 }
 
-/* ---- stopping --------------------------------------------------------------------------------------------------------- */
+/* ---- stopping ------------------------------------------------------------------------------------------------- */
 
 static bool stage_is_empty(const struct supervisor *s, enum stage stage)
 {
@@ -557,7 +557,7 @@ static void on_stop(void *arg, int number)
 	begin_stage(s, STAGE_RECEIVERS);
 }
 
-/* ---- reloading -------------------------------------------------------------------------------------------------------- */
+/* ---- reloading ------------------------------------------------------------------------------------------------ */
 
 static bool reload(struct supervisor *s)
 {
@@ -594,7 +594,7 @@ static void on_reload(void *arg, int number)
 	log_event(LOG_RELOADED, LOG_TEXT("hostname", s->conf->hostname));
 }
 
-/* ---- the whole -------------------------------------------------------------------------------------------------------- */
+/* ---- the whole ------------------------------------------------------------------------------------------------ */
 
 static bool prepare(struct supervisor *s)
 {
@@ -607,7 +607,9 @@ static bool prepare(struct supervisor *s)
 		return false;
 	}
 	log_setup("supervisor", c->log_format == CONF_LOG_JSON,
-		  c->log_level == CONF_LOG_DEBUG ? LOG_DEBUG : c->log_level == CONF_LOG_INFO ? LOG_INFO : LOG_WARNING);
+		  c->log_level == CONF_LOG_DEBUG  ? LOG_DEBUG
+		  : c->log_level == CONF_LOG_INFO ? LOG_INFO
+						  : LOG_WARNING);
 	int error = fs_posix_make_root(c->data_dir.p);
 	if (error) {
 		log_event(LOG_START_FAILED, LOG_TEXT("directory", c->data_dir), LOG_CSTR("reason", strerror(error)));

@@ -10,7 +10,7 @@ const char *role_name(enum role_kind kind)
 	return names[kind];
 }
 
-/* ---- parts that several frames share ------------------------------------------------------------------------------ */
+/* ---- parts that several frames share -------------------------------------------------------------------------- */
 
 static struct slice get_text(struct unpack *u)
 {
@@ -158,7 +158,7 @@ static uint8_t klass_of(enum smtp_verdict verdict)
 	return verdict == SMTP_DELIVERED ? 2 : verdict == SMTP_DEFERRED ? 4 : 5;
 }
 
-/* ---- supervisor ----------------------------------------------------------------------------------------------------- */
+/* ---- supervisor ----------------------------------------------------------------------------------------------- */
 
 void wire_put_peer(struct buf *out, const struct wire_peer *peer)
 {
@@ -188,7 +188,7 @@ bool wire_get_number(struct slice in, uint64_t *ret)
 	return unpack_done(&u);
 }
 
-/* ---- receiver and queue --------------------------------------------------------------------------------------------- */
+/* ---- receiver and queue --------------------------------------------------------------------------------------- */
 
 void wire_put_message(struct buf *out, uint64_t tag, const struct queue_put *put)
 {
@@ -238,7 +238,7 @@ bool wire_get_answer(struct slice in, struct wire_answer *ret)
 	return unpack_done(&u);
 }
 
-/* ---- queue and couriers ----------------------------------------------------------------------------------------------- */
+/* ---- queue and couriers --------------------------------------------------------------------------------------- */
 
 void wire_put_job(struct buf *out, const struct queue_job *job)
 {
@@ -327,7 +327,7 @@ bool wire_get_outcome(struct slice in, struct queue_outcome *ret)
 	return unpack_done(&u);
 }
 
-/* ---- tools ------------------------------------------------------------------------------------------------------------ */
+/* ---- tools ---------------------------------------------------------------------------------------------------- */
 
 static void put_filter(struct buf *out, const struct store_filter *f)
 {

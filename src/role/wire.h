@@ -1,9 +1,9 @@
 /*
  * wire: what the roles say to each other, frame by frame.
  *
- * A frame's type and payload make one value of the structs here; encoding and decoding stand side by side. Decoding trusts
- * nothing: every length, number and enumeration is bounded, a frame with a rest is refused, and texts are lent from the
- * payload. What a decoded value cannot say, the peer cannot do.
+ * A frame's type and payload make one value of the structs here; encoding and decoding stand side by side. Decoding
+ * trusts nothing: every length, number and enumeration is bounded, a frame with a rest is refused, and texts are lent
+ * from the payload. What a decoded value cannot say, the peer cannot do.
  */
 #ifndef ROLE_WIRE_H
 #define ROLE_WIRE_H
@@ -20,7 +20,7 @@ enum wire_type {
 	WIRE_DRAIN,      /* the server is stopping: begin nothing new */
 	WIRE_STOP,       /* finish what is under way, then end */
 	/* role to supervisor */
-	WIRE_READY,      /* the role serves */
+	WIRE_READY, /* the role serves */
 
 	/* receiver to queue */
 	WIRE_PUT = 16,   /* struct queue_put, and the giver's tag */
@@ -28,33 +28,33 @@ enum wire_type {
 	WIRE_SPOOL_DROP, /* the large body is not wanted any more */
 	WIRE_IDS_WANTED,
 	/* queue to receiver */
-	WIRE_ANSWER,     /* to a put: tag, result */
-	WIRE_SPOOL,      /* the file, open for writing; or a result that says why not */
-	WIRE_IDS,        /* a block of ids, see store.h id_block */
-	WIRE_PRESSURE,   /* whether the store takes messages now: a result */
+	WIRE_ANSWER,   /* to a put: tag, result */
+	WIRE_SPOOL,    /* the file, open for writing; or a result that says why not */
+	WIRE_IDS,      /* a block of ids, see store.h id_block */
+	WIRE_PRESSURE, /* whether the store takes messages now: a result */
 
 	/* queue to courier */
-	WIRE_JOB = 32,   /* struct queue_job; with the body's file, if it is in one */
+	WIRE_JOB = 32, /* struct queue_job; with the body's file, if it is in one */
 	/* courier to queue */
 	WIRE_OUTCOME,
 	WIRE_JOB_DONE,
 
 	/* tools to admin, passed on to the queue; and back */
-	WIRE_LIST = 48,  /* struct wire_list */
-	WIRE_TRACE,      /* id */
-	WIRE_OPERATE,    /* verb and filter */
+	WIRE_LIST = 48, /* struct wire_list */
+	WIRE_TRACE,     /* id */
+	WIRE_OPERATE,   /* verb and filter */
 	WIRE_STATUS,
-	WIRE_ROW,        /* LIST: one recipient with its message */
-	WIRE_MESSAGE,    /* TRACE: the message */
-	WIRE_HISTORY,    /* TRACE: one line of its history */
-	WIRE_SITE,       /* STATUS: one site */
-	WIRE_END,        /* the answer is complete: result, counts, totals */
+	WIRE_ROW,     /* LIST: one recipient with its message */
+	WIRE_MESSAGE, /* TRACE: the message */
+	WIRE_HISTORY, /* TRACE: one line of its history */
+	WIRE_SITE,    /* STATUS: one site */
+	WIRE_END,     /* the answer is complete: result, counts, totals */
 };
 
-#define WIRE_TEXT_MAX     4096 /* an address, a name, a reply: nothing is longer */
-#define WIRE_RCPTS_MAX    100000
-#define WIRE_BODY_MAX     ((size_t)4 * 1024 * 1024) /* inline; larger ones travel as files */
-#define WIRE_CONFIG_MAX   ((size_t)4 * 1024 * 1024)
+#define WIRE_TEXT_MAX   4096 /* an address, a name, a reply: nothing is longer */
+#define WIRE_RCPTS_MAX  100000
+#define WIRE_BODY_MAX   ((size_t)4 * 1024 * 1024) /* inline; larger ones travel as files */
+#define WIRE_CONFIG_MAX ((size_t)4 * 1024 * 1024)
 
 /* Which role, for WIRE_PEER and command lines. */
 enum role_kind {
@@ -95,7 +95,7 @@ bool wire_get_job(struct slice in, struct arena *arena, struct queue_job *ret);
 void wire_put_outcome(struct buf *out, const struct queue_outcome *outcome);
 bool wire_get_outcome(struct slice in, struct queue_outcome *ret);
 
-/* ---- tools -------------------------------------------------------------------------------------------------------- */
+/* ---- tools ---------------------------------------------------------------------------------------------------- */
 
 struct wire_list {
 	struct store_filter filter;
@@ -116,8 +116,8 @@ bool wire_get_operate(struct slice in, struct wire_operate *ret);
 struct wire_row {
 	struct store_message message;
 	struct store_rcpt rcpt;
-	span_ms age;     /* of the message */
-	span_ms due_in;  /* WAITING: until the next attempt; <= 0: now */
+	span_ms age;    /* of the message */
+	span_ms due_in; /* WAITING: until the next attempt; <= 0: now */
 };
 void wire_put_row(struct buf *out, const struct wire_row *row);
 bool wire_get_row(struct slice in, struct wire_row *ret);
@@ -137,10 +137,10 @@ bool wire_get_site(struct slice in, struct queue_site_view *ret);
 
 struct wire_end {
 	enum store_result result;
-	uint64_t count; /* LIST: rows; OPERATE: recipients changed; TRACE: 1 or 0 */
-	uint64_t busy;  /* OPERATE: recipients under way, left alone */
+	uint64_t count;                       /* LIST: rows; OPERATE: recipients changed; TRACE: 1 or 0 */
+	uint64_t busy;                        /* OPERATE: recipients under way, left alone */
 	uint64_t states[STORE_STATE_MAX + 1]; /* STATUS: recipients by state */
-	struct store_cursor cursor; /* LIST: where the next one goes on */
+	struct store_cursor cursor;           /* LIST: where the next one goes on */
 };
 void wire_put_end(struct buf *out, const struct wire_end *end);
 bool wire_get_end(struct slice in, struct wire_end *ret);

@@ -30,7 +30,8 @@ static void neighbours_differ_in_more_than_one_character(void **state)
 static void what_is_no_id_is_refused(void **state)
 {
 	(void)state;
-	static const char *const bad[] = {"", "0", "00000000000", "0000000000000", "000000000000", "U00000000000", "\xff"};
+	static const char *const bad[] = {"",    "0", "00000000000", "0000000000000", "000000000000", "U00000000000",
+					  "\xff"};
 	msg_id id;
 
 	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)

@@ -44,10 +44,12 @@ static void badness_sticks_and_gives_zeros(void **state)
 	assert_true(shorter.bad);
 
 	/* A length that promises more than is there, and one over the bound. */
-	struct unpack liar = {.in = SLICE("\xff\xff\xff\xff" "abc")};
+	struct unpack liar = {.in = SLICE("\xff\xff\xff\xff"
+					  "abc")};
 	assert_int_equal(unpack_slice(&liar, SIZE_MAX).n, 0);
 	assert_true(liar.bad);
-	struct unpack over = {.in = SLICE("\x03\0\0\0" "abc")};
+	struct unpack over = {.in = SLICE("\x03\0\0\0"
+					  "abc")};
 	assert_int_equal(unpack_slice(&over, 2).n, 0);
 	assert_true(over.bad);
 

@@ -30,11 +30,7 @@ static void splitting_gives_every_part_once(void **state)
 		const char *parts[4];
 		size_t count;
 	} rows[] = {
-		{"a,b,c", {"a", "b", "c"}, 3},
-		{"a", {"a"}, 1},
-		{"", {""}, 1},
-		{",", {"", ""}, 2},
-		{"a,", {"a", ""}, 2},
+		{"a,b,c", {"a", "b", "c"}, 3}, {"a", {"a"}, 1}, {"", {""}, 1}, {",", {"", ""}, 2}, {"a,", {"a", ""}, 2},
 	};
 
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
@@ -78,7 +74,12 @@ static void nothing_reads_beyond_the_end(void **state)
 static void utf8_is_taken_only_well_formed(void **state)
 {
 	(void)state;
-	static const char *const good[] = {"", "plain", "gr\xc3\xbc\xc3\x9f", "\xe2\x82\xac", "\xf0\x9f\x93\xa7", "\xed\x9f\xbf",
+	static const char *const good[] = {"",
+					   "plain",
+					   "gr\xc3\xbc\xc3\x9f",
+					   "\xe2\x82\xac",
+					   "\xf0\x9f\x93\xa7",
+					   "\xed\x9f\xbf",
 					   "\xf4\x8f\xbf\xbf"};
 	static const char *const bad[] = {"\x80",             /* a continuation alone */
 					  "\xc0\xaf",         /* overlong */
@@ -86,7 +87,10 @@ static void utf8_is_taken_only_well_formed(void **state)
 					  "\xf0\x80\x80\xaf", /* overlong */
 					  "\xed\xa0\x80",     /* a surrogate */
 					  "\xf4\x90\x80\x80", /* above U+10FFFF */
-					  "\xf8\x88\x80\x80\x80", "\xc3", "\xe2\x82", "\xff"};
+					  "\xf8\x88\x80\x80\x80",
+					  "\xc3",
+					  "\xe2\x82",
+					  "\xff"};
 
 	for (size_t i = 0; i < sizeof good / sizeof *good; i++)
 		assert_true(slice_is_utf8(slice_from_cstr(good[i])));
@@ -97,10 +101,8 @@ static void utf8_is_taken_only_well_formed(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(numbers_are_digits_within_bounds),
-		cmocka_unit_test(splitting_gives_every_part_once),
-		cmocka_unit_test(searches_find_the_first_or_the_end),
-		cmocka_unit_test(nothing_reads_beyond_the_end),
+		cmocka_unit_test(numbers_are_digits_within_bounds),   cmocka_unit_test(splitting_gives_every_part_once),
+		cmocka_unit_test(searches_find_the_first_or_the_end), cmocka_unit_test(nothing_reads_beyond_the_end),
 		cmocka_unit_test(utf8_is_taken_only_well_formed),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -128,7 +128,8 @@ static void emit_much(void)
 
 	memset(big, '\x01', sizeof big);
 	for (int i = 0; i < 200; i++)
-		log_event(LOG_FAILED, LOG_TEXT("a", slice_of(big, sizeof big)), LOG_TEXT("b", slice_of(big, sizeof big)));
+		log_event(LOG_FAILED, LOG_TEXT("a", slice_of(big, sizeof big)),
+			  LOG_TEXT("b", slice_of(big, sizeof big)));
 }
 
 static void every_line_is_whole_and_bounded_whatever_it_holds(void **state)

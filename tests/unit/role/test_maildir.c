@@ -110,8 +110,11 @@ static int disk_sync_dir(struct fs *fs, const char *path)
 	return step((struct disk *)fs, what);
 }
 
-static const struct fs_ops fs_ops = {.open = disk_open, .rename = disk_rename, .unlink = disk_unlink,
-				     .mkdir = disk_mkdir, .sync_dir = disk_sync_dir};
+static const struct fs_ops fs_ops = {.open = disk_open,
+				     .rename = disk_rename,
+				     .unlink = disk_unlink,
+				     .mkdir = disk_mkdir,
+				     .sync_dir = disk_sync_dir};
 
 static struct disk new_disk(void)
 {
@@ -120,9 +123,15 @@ static struct disk new_disk(void)
 
 static struct maildir_delivery delivery(uint32_t n)
 {
-	return (struct maildir_delivery){.mailbox = SLICE("example.com/alice"), .host = SLICE("mx"), .id = 5, .n = n,
-					 .arrived = 1000 * SECOND, .sender = SLICE("s@example.net"),
-					 .rcpt = SLICE("alice@example.com"), .body = SLICE("A: b\r\n\r\nx\r\n"), .size = 11};
+	return (struct maildir_delivery){.mailbox = SLICE("example.com/alice"),
+					 .host = SLICE("mx"),
+					 .id = 5,
+					 .n = n,
+					 .arrived = 1000 * SECOND,
+					 .sender = SLICE("s@example.net"),
+					 .rcpt = SLICE("alice@example.com"),
+					 .body = SLICE("A: b\r\n\r\nx\r\n"),
+					 .size = 11};
 }
 
 static void a_message_is_synced_before_it_shows_and_its_name_after(void **state)

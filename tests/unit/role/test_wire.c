@@ -3,20 +3,36 @@
 #include "wire_again.h"
 
 static const struct mail_rcpt rcpts[] = {
-	{.address = {"alice@example.com", 17}, .orcpt = {"rfc822;a", 8}, .notify = MAIL_NOTIFY_SUCCESS | MAIL_NOTIFY_DELAY},
+	{.address = {"alice@example.com", 17},
+	 .orcpt = {"rfc822;a", 8},
+	 .notify = MAIL_NOTIFY_SUCCESS | MAIL_NOTIFY_DELAY},
 	{.address = {"bob@example.com", 15}},
 };
 static const struct mail_envelope envelope = {
-	.sender = {"s@example.net", 13}, .envid = {"e1", 2}, .body = MAIL_BODY_8BITMIME, .ret = MAIL_RET_HDRS, .utf8 = true,
-	.rcpt = rcpts, .rcpt_count = 2,
+	.sender = {"s@example.net", 13},
+	.envid = {"e1", 2},
+	.body = MAIL_BODY_8BITMIME,
+	.ret = MAIL_RET_HDRS,
+	.utf8 = true,
+	.rcpt = rcpts,
+	.rcpt_count = 2,
 };
 static const struct smtp_outcome outcome = {
-	.verdict = SMTP_DEFERRED, .stage = SMTP_STAGE_RCPT, .code = 450, .status = {4, 2, 1}, .text = {"busy\n\0x", 7},
+	.verdict = SMTP_DEFERRED,
+	.stage = SMTP_STAGE_RCPT,
+	.code = 450,
+	.status = {4, 2, 1},
+	.text = {"busy\n\0x", 7},
 	.ambiguous = true,
 };
 static const struct store_message stored = {
-	.id = 99, .arrived = 1, .sender = {"s@example.net", 13}, .origin = {.client = {"192.0.2.1", 9}}, .size = 5,
-	.rcpt_count = 2, .open = 1,
+	.id = 99,
+	.arrived = 1,
+	.sender = {"s@example.net", 13},
+	.origin = {.client = {"192.0.2.1", 9}},
+	.size = 5,
+	.rcpt_count = 2,
+	.open = 1,
 };
 
 static void sample(enum wire_kind kind, struct buf *out)
@@ -32,20 +48,35 @@ static void sample(enum wire_kind kind, struct buf *out)
 		wire_put_number(out, 42);
 		break;
 	case KIND_MESSAGE:
-		wire_put_message(out, 5, &(struct queue_put){.id = 77, .envelope = &envelope, .size = 4,
-							     .origin = {.client = SLICE("192.0.2.1")}, .body = SLICE("body")});
+		wire_put_message(out, 5,
+				 &(struct queue_put){.id = 77,
+						     .envelope = &envelope,
+						     .size = 4,
+						     .origin = {.client = SLICE("192.0.2.1")},
+						     .body = SLICE("body")});
 		break;
 	case KIND_ANSWER:
 		wire_put_answer(out, &(struct wire_answer){9, STORE_FULL});
 		break;
 	case KIND_JOB:
-		wire_put_job(out, &(struct queue_job){.job = 1, .id = 77, .route = {ROUTE_MAILBOX, .site = SLICE("local/x")},
-						      .connections = 4, .envelope = envelope, .n = numbers,
-						      .mailboxes = mailboxes, .size = 4, .body = SLICE("body")});
+		wire_put_job(out, &(struct queue_job){.job = 1,
+						      .id = 77,
+						      .route = {ROUTE_MAILBOX, .site = SLICE("local/x")},
+						      .connections = 4,
+						      .envelope = envelope,
+						      .n = numbers,
+						      .mailboxes = mailboxes,
+						      .size = 4,
+						      .body = SLICE("body")});
 		break;
 	case KIND_OUTCOME:
-		wire_put_outcome(out, &(struct queue_outcome){.id = 77, .n = 7, .job = 1, .outcome = outcome,
-							      .remote = SLICE("mx"), .took = 12, .site_failed = true});
+		wire_put_outcome(out, &(struct queue_outcome){.id = 77,
+							      .n = 7,
+							      .job = 1,
+							      .outcome = outcome,
+							      .remote = SLICE("mx"),
+							      .took = 12,
+							      .site_failed = true});
 		break;
 	case KIND_LIST:
 		wire_put_list(out, &(struct wire_list){.filter = {.sender = SLICE("@x"), .state = -1}, .limit = 10});
@@ -54,8 +85,9 @@ static void sample(enum wire_kind kind, struct buf *out)
 		wire_put_operate(out, &(struct wire_operate){QUEUE_HOLD, {.id = 3, .state = 1}});
 		break;
 	case KIND_ROW:
-		wire_put_row(out, &(struct wire_row){.message = stored,
-						     .rcpt = {.n = 1, .rcpt = rcpts[0], .last = outcome, .attempts = 2}});
+		wire_put_row(out,
+			     &(struct wire_row){.message = stored,
+						.rcpt = {.n = 1, .rcpt = rcpts[0], .last = outcome, .attempts = 2}});
 		break;
 	case KIND_TRACE:
 		wire_put_trace(out, &(struct wire_trace){stored, 5000});

@@ -1,6 +1,6 @@
 /*
- * wire_again: decode a frame and encode what came out, for tests and the fuzzer: a frame that is accepted says exactly what
- * its decoded value says.
+ * wire_again: decode a frame and encode what came out, for tests and the fuzzer: a frame that is accepted says exactly
+ * what its decoded value says.
  */
 #ifndef WIRE_AGAIN_H
 #define WIRE_AGAIN_H
@@ -25,13 +25,13 @@ enum wire_kind {
 	KIND_COUNT,
 };
 
-#define AGAIN(type, get, put)                                                                                          \
-	do {                                                                                                           \
-		type value;                                                                                            \
-		if (!get(in, &value))                                                                                  \
-			return false;                                                                                  \
-		put(out, &value);                                                                                      \
-		return true;                                                                                           \
+#define AGAIN(type, get, put)         \
+	do {                          \
+		type value;           \
+		if (!get(in, &value)) \
+			return false; \
+		put(out, &value);     \
+		return true;          \
 	} while (0)
 
 static inline bool wire_again(enum wire_kind kind, struct slice in, struct arena *arena, struct buf *out)

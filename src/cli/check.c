@@ -1,0 +1,168 @@
+/*
+ * postrider check: is the configuration good, and what is it in full.
+ */
+#include "cli/cli.h"
+
+#include <string.h>
+#include <sysexits.h>
+
+const struct cli_option cli_check_options[] = {
+	{"conf", 'c', "FILE", "the configuration; the same as FILE alone"},
+	{"dump", 0, NULL, "print the effective configuration: every key with its value"},
+	{"json", 0, NULL, "print one JSON object"},
+	{"help", 'h', NULL, "this text"},
+	{NULL, 0, NULL, NULL},
+};
+enum { OPTION_CONF, OPTION_DUMP, OPTION_JSON, OPTION_HELP };
+
+/* One line "file:line: text", or "file: text", taken apart. */
+struct problem {
+	struct slice file, text;
+	uint64_t line; /* 0: the file as a whole */
+	bool warning;
+};
+
+/* The end of the first ":NUMBER: ", or 0 when there is none; *colon is where it begins. */
+static size_t find_line_number(struct slice line, size_t *colon)
+{
+	for (size_t i = 0; i < line.n; i++) {
+		size_t end = i + 1;
+
+		if (line.p[i] != ':')
+			continue;
+		while (end < line.n && ascii_is_digit(line.p[end]))
+			end++;
+		if (end > i + 1 && slice_starts(slice_skip(line, end), SLICE(": "))) {
+			*colon = i;
+			return end + 2;
+		}
+	}
+	return 0;
+}
+
+static struct problem take_apart(struct slice line)
+{
+	struct problem p = {0};
+	size_t colon, end = find_line_number(line, &colon);
+
+	if (end) {
+		p.file = slice_head(line, colon);
+		slice_u64(slice_of(line.p + colon + 1, end - colon - 3), UINT32_MAX, &p.line);
+	} else {
+		colon = slice_search(line, SLICE(": "));
+		p.file = colon < line.n ? slice_head(line, colon) : SLICE_NONE;
+		end = colon < line.n ? colon + 2 : 0;
+	}
+	p.text = slice_skip(line, end);
+	p.warning = slice_starts(p.text, SLICE("warning: "));
+	if (p.warning)
+		p.text = slice_skip(p.text, sizeof "warning: " - 1);
+	return p;
+}
+
+static json_t *json_problems(struct slice lines)
+{
+	json_t *list = json_array();
+
+	while (lines.n) {
+		struct slice line = slice_split(&lines, '\n');
+		if (line.n == 0)
+			continue;
+		struct problem p = take_apart(line);
+		json_array_append_new(list, json_pack("{s:s, s:o, s:o, s:o}", "severity",
+						      p.warning ? "warning" : "error", "file",
+						      cli_json_text_or_null(p.file), "line",
+						      p.line ? json_integer((json_int_t)p.line) : json_null(), "text",
+						      cli_json_text(p.text)));
+	}
+	return list;
+}
+
+static void print_json(const char *file, const struct conf_error *error, const struct buf *dump)
+{
+	json_t *value = json_pack("{s:b, s:o, s:i, s:i, s:o}", "valid", error->errors == 0, "file",
+				  file ? cli_json_text(slice_from_cstr(file)) : json_null(), "errors",
+				  (int)error->errors, "warnings", (int)error->warnings, "problems",
+				  json_problems(slice_of(error->text, error->length)));
+
+	if (dump)
+		json_object_set_new(value, "dump", cli_json_text(buf_slice(dump)));
+	cli_json_print(value);
+}
+
+static void print_text(const char *file, const struct conf_error *error, const struct buf *dump)
+{
+	struct slice lines = slice_of(error->text, error->length);
+
+	while (lines.n) {
+		struct slice line = slice_split(&lines, '\n');
+		if (line.n == 0)
+			continue;
+		cli_print(stderr, line);
+		fputc('\n', stderr);
+	}
+	if (dump) {
+		printf("%.*s", SLICE_ARGS(buf_slice(dump)));
+		return;
+	}
+	FILE *to = error->errors ? stderr : stdout;
+	cli_print(to, slice_from_cstr(file ? file : "the embedded default"));
+	if (error->errors)
+		fprintf(to, ": %u error%s", error->errors, error->errors == 1 ? "" : "s");
+	else
+		fprintf(to, ": good");
+	if (error->warnings)
+		fprintf(to, ", %u warning%s", error->warnings, error->warnings == 1 ? "" : "s");
+	fputc('\n', to);
+}
+
+static int check(const struct cli_command *self, const char *path, bool dump, bool json)
+{
+	static struct conf_error error;
+	struct conf *conf = cli_conf_load(path, &error);
+	struct buf text;
+	int status = conf ? EX_OK : EX_CONFIG;
+
+	buf_init(&text, CONF_TEXT_MAX);
+	dump = dump && conf;
+	if (dump && !conf_dump(conf, &text))
+		status = cli_fail(self, EX_OSERR, "out of memory for the configuration");
+	else if (json)
+		print_json(cli_conf_path(path), &error, dump ? &text : NULL);
+	else
+		print_text(cli_conf_path(path), &error, dump ? &text : NULL);
+	buf_free(&text);
+	conf_unref(conf);
+	return status;
+}
+
+int cli_check(const struct cli_command *self, int argc, char **argv)
+{
+	struct cli_args args = {.command = self, .argc = argc, .argv = argv};
+	const char *path = NULL;
+	bool dump = false, json = false;
+	int option;
+
+	while ((option = cli_next(&args)) != CLI_END) {
+		switch (option) {
+		case OPTION_DUMP:
+			dump = true;
+			break;
+		case OPTION_JSON:
+			json = true;
+			break;
+		case OPTION_HELP:
+			cli_help(self);
+			return EX_OK;
+		case OPTION_CONF:
+		case CLI_WORD:
+			if (path)
+				return cli_fail(self, EX_USAGE, "one file is wanted: %s or %s?", path, args.value);
+			path = args.value;
+			break;
+		default:
+			return EX_USAGE;
+		}
+	}
+	return check(self, path, dump, json);
+}

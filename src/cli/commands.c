@@ -1,0 +1,68 @@
+/*
+ * The sub-commands of postrider: their names, their help, their functions.
+ */
+#include "cli/cli.h"
+
+const struct cli_command cli_commands[] = {
+	{
+		.name = "queue",
+		.summary = "what waits and why: list, show, retry, hold, release, remove",
+		.synopsis = "[list | show ID | status | retry | hold | release | remove | bounce] [ID ...] [options]",
+		.text = "Without a word it lists what is in the queue: a line for each recipient, and why it waits.\n"
+			"\n"
+			"  list      recipients that are not settled, oldest first; narrowed by the options\n"
+			"  show ID   one message with all its recipients, settled ones too\n"
+			"  status    totals, and each destination with its connections and its next attempt\n"
+			"  retry     try now rather than at the next due time\n"
+			"  hold      do not try until released\n"
+			"  release   undo hold\n"
+			"  remove    forget recipients without telling their sender\n"
+			"  bounce    give up: their sender gets a report\n"
+			"\n"
+			"The last five want ids, filters, or --all: nothing is done to everything by accident.",
+		.options = cli_queue_options,
+		.run = cli_queue,
+	},
+	{
+		.name = "trace",
+		.summary = "the whole story of a message",
+		.synopsis = "ID [options]",
+		.text = "Tells who gave the message, every attempt to deliver it with the remote's words and what they mean,\n"
+			"and what became of each recipient. The ID stands in the reply that accepted it, in its Received field\n"
+			"and in each line of the log.",
+		.options = cli_trace_options,
+		.run = cli_trace,
+	},
+	{
+		.name = "explain",
+		.summary = "what a reply, a status code or a log line means",
+		.synopsis = "[TEXT ...] [options]",
+		.text = "Explains a reply of any mail server, a code such as 550 or 5.7.1, or a log line that holds one: what\n"
+			"it means, by which RFC, who has to act, and whether trying again helps. Without TEXT it reads\n"
+			"standard input.",
+		.options = cli_explain_options,
+		.run = cli_explain,
+	},
+	{
+		.name = "send",
+		.summary = "send a message by SMTP",
+		.synopsis = "[options] [--to] ADDRESS ...",
+		.text = "Sends one message to a server and tells what it said: the id of the accepted message, or for each\n"
+			"refused recipient the reply and what it means. The text comes from --body, --file or standard input.\n"
+			"Lines may end in LF. From, To, Date and Message-ID are added where they are missing. Without --server\n"
+			"and --socket it goes to the first listener of the configuration.",
+		.options = cli_send_options,
+		.run = cli_send,
+	},
+	{
+		.name = "check",
+		.summary = "validate the configuration",
+		.synopsis = "[FILE] [options]",
+		.text = "Prints every error and warning of the configuration with file and line. Without FILE it checks the one\n"
+			"that the server would start with: $POSTRIDER_CONF, /etc/postrider/postrider.conf if it is there, or\n"
+			"the embedded default.",
+		.options = cli_check_options,
+		.run = cli_check,
+	},
+	{0},
+};

@@ -126,10 +126,10 @@ static enum line_result bad_line(struct line *ret, const char *error)
 	return LINE_BAD;
 }
 
-/* The digits of RFC 5321 4.2: %x32-35 %x30-35 %x30-39, as far as they have come. */
-static bool strict_digits(const char *in, size_t n)
+/* The digits of RFC 5321 4.2: %x32-35 %x30-35 %x30-39, as far as they have come; from a peer, any second digit. */
+static bool strict_digits(const char *in, size_t n, enum smtpcodes_mode mode)
 {
-	static const char highest[3] = {'5', '5', '9'};
+	const char highest[3] = {'5', mode == SMTPCODES_PEER ? '9' : '5', '9'};
 
 	for (size_t i = 0; i < n && i < 3; i++)
 		if (in[i] < (i == 0 ? '2' : '0') || in[i] > highest[i])
@@ -137,11 +137,11 @@ static bool strict_digits(const char *in, size_t n)
 	return true;
 }
 
-static enum line_result read_strict(const char *in, size_t n, struct line *ret)
+static enum line_result read_strict(const char *in, size_t n, enum smtpcodes_mode mode, struct line *ret)
 {
 	size_t i = 3;
 
-	if (!strict_digits(in, n))
+	if (!strict_digits(in, n, mode))
 		return bad_line(ret, "the line does not start with a reply code");
 	if (n <= 3)
 		return LINE_CUT;
@@ -209,7 +209,7 @@ static enum line_result read_lenient(const char *in, size_t n, bool first, struc
 static enum line_result read_line(const char *in, size_t n, enum smtpcodes_mode mode, bool first, struct line *ret)
 {
 	*ret = (struct line){0};
-	return mode == SMTPCODES_STRICT ? read_strict(in, n, ret) : read_lenient(in, n, first, ret);
+	return mode == SMTPCODES_LENIENT ? read_lenient(in, n, first, ret) : read_strict(in, n, mode, ret);
 }
 
 /* The enhanced code that a line's text starts with. Returns the octets up to its end, 0 when there is none. */
@@ -238,7 +238,7 @@ enum smtpcodes_parse smtpcodes_reply_parse(const char *in, size_t n, enum smtpco
 		result = read_line(in + ret->octets, n - ret->octets, mode, ret->lines == 0, &line);
 		if (result != LINE_WHOLE)
 			break;
-		if (mode == SMTPCODES_STRICT && ret->lines > 0 && line.code != ret->code) {
+		if (mode != SMTPCODES_LENIENT && ret->lines > 0 && line.code != ret->code) {
 			result = bad_line(&line, "the lines carry different codes");
 			break;
 		}

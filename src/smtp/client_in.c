@@ -120,7 +120,7 @@ void client_expect(struct smtp_client *c, enum client_command command, uint32_t 
 
 static struct slice reply_text(const struct client_reply *reply, char *text, size_t cap)
 {
-	return slice_of(text, smtpcodes_reply_text(reply->raw.p, reply->raw.n, SMTPCODES_STRICT, ' ', text, cap));
+	return slice_of(text, smtpcodes_reply_text(reply->raw.p, reply->raw.n, SMTPCODES_PEER, ' ', text, cap));
 }
 
 /* `text`: SMTP_OUTCOME_TEXT_MAX octets for its text. */
@@ -520,7 +520,7 @@ static void reply_begin(struct smtp_client *c)
 static void take_lines(struct smtp_client *c, struct slice raw, mono_ms now)
 {
 	struct smtpcodes_reply parsed;
-	enum smtpcodes_parse result = smtpcodes_reply_parse(raw.p, raw.n, SMTPCODES_STRICT, &parsed);
+	enum smtpcodes_parse result = smtpcodes_reply_parse(raw.p, raw.n, SMTPCODES_PEER, &parsed);
 
 	if (result == SMTPCODES_BAD) {
 		close_malformed(c, raw, parsed.error);

@@ -239,6 +239,20 @@ static void every_enhanced_code_survives_its_text(void **state)
 	assert_string_equal(text, "");
 }
 
+static void a_peer_may_use_any_second_digit_and_nothing_else_that_is_wrong(void **state)
+{
+	(void)state;
+	static const char *const good[] = {"571 5.7.1 no\r\n", "561 no\r\n", "250 ok\r\n", "499-a\r\n499 b\r\n"};
+	static const char *const bad[] = {"671 no\r\n", "171 no\r\n", "571 no\n", "571-a\r\n572 b\r\n", "57x no\r\n"};
+	struct smtpcodes_reply reply;
+
+	for (size_t i = 0; i < sizeof good / sizeof *good; i++)
+		assert_int_equal(smtpcodes_reply_parse(good[i], strlen(good[i]), SMTPCODES_PEER, &reply), SMTPCODES_OK);
+	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+		assert_int_equal(smtpcodes_reply_parse(bad[i], strlen(bad[i]), SMTPCODES_PEER, &reply), SMTPCODES_BAD);
+	assert_int_equal(smtpcodes_reply_parse(good[0], strlen(good[0]), SMTPCODES_STRICT, &reply), SMTPCODES_BAD);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -250,6 +264,7 @@ int main(void)
 		cmocka_unit_test(text_comes_without_codes),
 		cmocka_unit_test(enhanced_codes_are_read),
 		cmocka_unit_test(every_enhanced_code_survives_its_text),
+		cmocka_unit_test(a_peer_may_use_any_second_digit_and_nothing_else_that_is_wrong),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -33,6 +33,21 @@ static const struct mail_envelope two = {.sender = S("s@me.example"), .rcpt = ab
 #define TWO           .jobs = {{.envelope = &two}}
 #define BOTH(outcome) "job 1.0 " outcome "\njob 1.1 " outcome "\ndone 1\n"
 
+/* Outside the grammar, and in wide use: the first digit says what to do (RFC 5321 4.3.2). */
+static void a_code_with_an_odd_second_digit_is_taken_by_its_first(void **state)
+{
+	(void)state;
+	static const struct dialog rows[] = {
+		{TWO, .turns = {TO_DATA, {SMALL_MESSAGE ".\r\n", "571 5.7.1 blocked\r\n"}, BYE},
+		 .trace = BOTH("failed end of data: 571 5.7.1 blocked") CLOSED_OK},
+		{TWO, .turns = {TO_DATA, {SMALL_MESSAGE ".\r\n", "471 later\r\n"}, BYE},
+		 .trace = BOTH("deferred end of data: 471 4.0.0 later") CLOSED_OK},
+	};
+
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+		play(&rows[i]);
+}
+
 static void a_421_defers_all_and_ends_the_session(void **state)
 {
 	(void)state;
@@ -538,6 +553,7 @@ static void output_waiting_is_bounded(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_code_with_an_odd_second_digit_is_taken_by_its_first),
 		cmocka_unit_test(a_421_defers_all_and_ends_the_session),
 		cmocka_unit_test(a_lost_connection_defers_and_is_ambiguous_after_the_end_of_data),
 		cmocka_unit_test(the_loss_is_ambiguous_only_if_the_whole_end_left),

@@ -123,7 +123,7 @@ struct conf {
 	size_t connection_messages_max; /* messages on one connection */
 	size_t connections_max;         /* of one sender, or of the mailbox role to LMTP */
 
-	enum conf_newlines newlines; /* of files in a Maildir; CRLF: octets as they came */
+	enum conf_newlines newlines; /* of files in a Maildir; LF: but for messages with bare CR or LF */
 	char delimiter;              /* of sub-addresses; 0 = none */
 	enum conf_log_format log_format;
 	enum conf_log_level log_level;

@@ -115,6 +115,8 @@ struct queue_outcome {
 void queue_engine_outcome(struct queue_engine *e, uint32_t courier, const struct queue_outcome *outcome);
 /* All outcomes of the job were given: its place in the window is free. Recipients without an outcome are deferred. */
 void queue_engine_job_done(struct queue_engine *e, uint32_t courier, uint64_t job);
+/* The courier is stopping and did not begin the job: its recipients wait again, due at once, with no attempt counted. */
+void queue_engine_job_returned(struct queue_engine *e, uint32_t courier, uint64_t job);
 
 /* ---- operators ---------------------------------------------------------------------------------------------------- */
 

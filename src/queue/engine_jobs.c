@@ -373,19 +373,12 @@ static const struct smtp_outcome no_word = {
 	.ambiguous = true,
 };
 
-/* All of the job's recipients that have no outcome get this one. */
-static void job_end(struct queue_engine *e, struct job *job, struct slice text)
+/* Its recipients are settled or about to be: its place in the window is free. */
+static void job_close(struct queue_engine *e, struct job *job)
 {
 	struct site *s = job->site;
 
-	while (job->count > 0) {
-		struct item *i = CONTAINER(job->items.next, struct item, link);
-		struct smtp_outcome outcome = no_word;
-		outcome.text = text;
-		finding_set(&i->found, &outcome, SLICE_NONE, 0, e->times.wall);
-		i->soon = true;
-		arrived(e, i);
-	}
+	assert(job->count == 0);
 	release_held(e, job);
 	list_remove(&job->link);
 	table_remove(&e->jobs, &job->node);
@@ -396,12 +389,42 @@ static void job_end(struct queue_engine *e, struct job *job, struct slice text)
 	site_update(e, s);
 }
 
+/* All of the job's recipients that have no outcome get this one. */
+static void job_end(struct queue_engine *e, struct job *job, struct slice text)
+{
+	while (job->count > 0) {
+		struct item *i = CONTAINER(job->items.next, struct item, link);
+		struct smtp_outcome outcome = no_word;
+		outcome.text = text;
+		finding_set(&i->found, &outcome, SLICE_NONE, 0, e->times.wall);
+		i->soon = true;
+		arrived(e, i);
+	}
+	job_close(e, job);
+}
+
 void queue_engine_job_done(struct queue_engine *e, uint32_t courier, uint64_t id)
 {
 	struct job *job = job_find(e, courier, id);
 
 	if (job)
 		job_end(e, job, SLICE("the delivering process gave no result"));
+}
+
+void queue_engine_job_returned(struct queue_engine *e, uint32_t courier, uint64_t id)
+{
+	struct job *job = job_find(e, courier, id);
+
+	if (!job)
+		return;
+	while (job->count > 0) {
+		struct item *i = CONTAINER(job->items.next, struct item, link);
+		job->count--;
+		to_settle(e, i);
+		i->settle = SETTLE_PUT_BACK;
+		i->due = e->now;
+	}
+	job_close(e, job);
 }
 
 void queue_engine_courier_down(struct queue_engine *e, uint32_t id)

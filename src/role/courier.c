@@ -155,11 +155,12 @@ static void tell_outcome(struct courier *c, const struct courier_job *job, size_
 	tell_queue(c, WIRE_OUTCOME, &c->frame);
 }
 
-static void job_done(struct courier *c, struct courier_job *job)
+/* The job is the queue's again: done, or not begun. */
+static void end_job(struct courier *c, struct courier_job *job, enum wire_type how)
 {
 	buf_reset(&c->frame);
 	wire_put_number(&c->frame, job->queue.job);
-	tell_queue(c, WIRE_JOB_DONE, &c->frame);
+	tell_queue(c, (uint16_t)how, &c->frame);
 	c->job_count--;
 	free_job(job);
 	finish_if_done(c);
@@ -171,7 +172,7 @@ void courier_outcome(struct courier *c, struct courier_job *job, size_t rcpt, co
 	assert(job->open > 0);
 	tell_outcome(c, job, rcpt, outcome, remote, site_failed);
 	if (--job->open == 0)
-		job_done(c, job);
+		end_job(c, job, WIRE_JOB_DONE);
 }
 
 /* The same outcome for every recipient of a job that never began. */
@@ -462,7 +463,7 @@ static void on_done(struct link *k, uint64_t tag)
 
 	assert(job && job->open == 0);
 	TAILQ_REMOVE(&k->jobs, job, link);
-	job_done(k->courier, job);
+	end_job(k->courier, job, WIRE_JOB_DONE);
 }
 
 /* The session is over; all its jobs had their outcomes. */
@@ -745,17 +746,20 @@ static void refuse_job(struct courier *c, struct courier_job *job, const char *w
 
 static void take_job(struct courier *c, struct courier_job *job)
 {
+	bool local = job->queue.route.kind == ROUTE_MAILBOX;
+
 	c->job_count++;
-	if (job->queue.route.kind == ROUTE_MAILBOX) {
-		if (c->local && !c->stopping)
-			c->local(c->local_arg, job);
-		else
-			refuse_job(c, job, "this process does not deliver into mailboxes now");
+	if (c->stopping) {
+		end_job(c, job, WIRE_JOB_RETURNED);
 		return;
 	}
-	struct site *site = c->stopping ? NULL : find_site(c, job->queue.route.site);
+	if (local && c->local) {
+		c->local(c->local_arg, job);
+		return;
+	}
+	struct site *site = local ? NULL : find_site(c, job->queue.route.site);
 	if (!site) {
-		refuse_job(c, job, c->stopping ? "the server is stopping" : "out of memory");
+		refuse_job(c, job, local ? "this process delivers into no mailbox" : "out of memory");
 		return;
 	}
 	site->allowed = job->queue.connections > 0 ? job->queue.connections : 1;
@@ -883,14 +887,14 @@ static void on_patience(void *arg)
 	finish_if_done(c);
 }
 
-static void refuse_waiting(struct courier *c)
+static void return_waiting(struct courier *c)
 {
 	for (size_t i = 0; i < SITE_BUCKETS; i++)
 		for (struct site *site = c->sites[i]; site; site = site->next)
 			while (!TAILQ_EMPTY(&site->waiting)) {
 				struct courier_job *job = TAILQ_FIRST(&site->waiting);
 				TAILQ_REMOVE(&site->waiting, job, link);
-				refuse_job(c, job, "the server is stopping");
+				end_job(c, job, WIRE_JOB_RETURNED);
 			}
 }
 
@@ -902,7 +906,7 @@ void courier_stop(struct courier *c)
 	c->patience = loop_timer_new(c->loop, on_patience, c);
 	if (c->patience)
 		loop_timer_set(c->patience, loop_mono(c->loop) + STOP_PATIENCE);
-	refuse_waiting(c);
+	return_waiting(c);
 	for_each_link(c, quit_or_drop);
 	finish_if_done(c);
 }

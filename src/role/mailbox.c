@@ -80,7 +80,8 @@ static struct maildir_delivery delivery_of(const struct mailbox *m, const struct
 		.body = q->body,
 		.file = q->body_in_file ? due->job->file : NULL,
 		.size = q->size,
-		.lf = c->newlines == CONF_NEWLINES_LF,
+		/* Only where LF can be read back as CRLF without loss. */
+		.lf = c->newlines == CONF_NEWLINES_LF && !(q->content & STORE_CONTENT_BARE),
 	};
 }
 

@@ -29,7 +29,7 @@ struct maildir_delivery {
 	struct slice body;   /* or ... */
 	struct file *file;   /* ... read from here */
 	uint64_t size;       /* octets of the message */
-	bool lf;             /* write bare LF for CRLF */
+	bool lf;             /* write LF for CRLF */
 	/* Out. */
 	struct smtp_outcome outcome; /* its text is static or in `why` */
 	char path[MAILDIR_PATH_MAX]; /* of the file in new/ */

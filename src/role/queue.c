@@ -230,6 +230,10 @@ static bool on_courier_frame(struct queue_peer *p, uint16_t type, struct slice p
 		queue_engine_job_done(e, courier_of(p), job);
 		return true;
 	}
+	if (type == WIRE_JOB_RETURNED && wire_get_number(payload, &job)) {
+		queue_engine_job_returned(e, courier_of(p), job);
+		return true;
+	}
 	return false;
 }
 

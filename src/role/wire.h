@@ -37,7 +37,8 @@ enum wire_type {
 	WIRE_JOB = 32, /* struct queue_job; with the body's file, if it is in one */
 	/* courier to queue */
 	WIRE_OUTCOME,
-	WIRE_JOB_DONE,
+	WIRE_JOB_DONE,     /* number of the job: all its outcomes were told */
+	WIRE_JOB_RETURNED, /* number of the job: it was not begun, and will not be by this courier */
 
 	/* tools to admin, passed on to the queue; and back */
 	WIRE_LIST = 48, /* struct wire_list */

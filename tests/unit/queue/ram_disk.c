@@ -41,7 +41,6 @@ struct ram_disk {
 	struct ram_handle *handles;
 	struct inode directory; /* stands for any */
 	sqlite3_vfs vfs;
-	int last_error;
 };
 
 struct ram_file {
@@ -56,7 +55,7 @@ struct ram_handle {
 	struct ram_disk *d;
 	struct inode *inode;
 	unsigned life;
-	int lock;
+	int lock, last_error;
 	bool sync_name;
 	char path[PATH_SIZE];
 	struct ram_handle *next;
@@ -174,6 +173,8 @@ static int inode_write(struct ram_disk *d, struct inode *i, size_t at, const voi
 {
 	int error = fault_hit(d, RAM_WRITE);
 
+	if (at + n > FILE_MAX)
+		return EFBIG;
 	if (error)
 		n /= 2; /* a short write stays behind */
 	if (at + n > i->now.n)
@@ -362,7 +363,7 @@ static bool dead(const struct ram_handle *h)
 
 static int failed(struct ram_handle *h, int error, int rc)
 {
-	h->d->last_error = error;
+	h->last_error = error;
 	return error == ENOSPC && rc == SQLITE_IOERR_WRITE ? SQLITE_FULL : rc;
 }
 
@@ -471,10 +472,10 @@ static int vfs_check_reserved(sqlite3_file *f, int *ret)
 
 static int vfs_control(sqlite3_file *f, int op, void *arg)
 {
-	(void)f;
-	(void)op;
-	(void)arg;
-	return SQLITE_NOTFOUND;
+	if (op != SQLITE_FCNTL_LAST_ERRNO)
+		return SQLITE_NOTFOUND;
+	*(int *)arg = handle(f)->last_error;
+	return SQLITE_OK;
 }
 
 static int vfs_sector(sqlite3_file *f)
@@ -585,7 +586,8 @@ static int vfs_last_error(sqlite3_vfs *vfs, int n, char *out)
 {
 	(void)n;
 	(void)out;
-	return ((struct ram_disk *)vfs->pAppData)->last_error;
+	(void)vfs;
+	return 0;
 }
 
 /* ---- the disk */
@@ -684,6 +686,11 @@ void ram_disk_crash(struct ram_disk *d, enum ram_crash how, uint64_t seed)
 			e->durable = e->now;
 		}
 	}
+	/* A file goes with its directory. */
+	for (size_t round = 0; round < 2; round++)
+		for (size_t i = 0; i < d->entry_count; i++)
+			if (d->entries[i].now && !parent_exists(d, d->entries[i].path))
+				d->entries[i].now = d->entries[i].durable = NULL;
 }
 
 unsigned char *ram_disk_octets(struct ram_disk *d, const char *path, size_t *ret_size)

@@ -1,5 +1,6 @@
 #include "test.h"
 
+#include "base/hash.h"
 #include "store_suite.h"
 
 #define SITE 0xfeedfacecafebeefu /* above the signed range */
@@ -198,15 +199,13 @@ static bool dump_history(void *arg, const struct store_history *h)
 
 static void dump_body(struct dump *d, msg_id id)
 {
-	struct file *f;
 	struct buf body;
 
 	buf_init(&body, 1000000);
 	enum store_result result = ops_of(d->st)->body(d->st, id, &body);
 	assert_true(result == STORE_OK || result == STORE_NOT_FOUND);
-	(void)f;
-	buf_printf(&d->out, "    body %s %d ", result ? "none" : "here", (int)buf_len(&body));
-	buf_add(&d->out, buf_slice(&body));
+	buf_printf(&d->out, "    body %s %d %08x\n", result ? "none" : "here", (int)buf_len(&body),
+		   (unsigned)hash_slice((struct hash_key){1, 2}, buf_slice(&body)));
 	buf_free(&body);
 }
 

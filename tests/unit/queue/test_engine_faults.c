@@ -128,6 +128,27 @@ static void no_job_is_handed_out_while_outcomes_cannot_be_kept(void **state)
 	world_free(w);
 }
 
+static void a_job_that_comes_back_waits_again_without_an_attempt(void **state)
+{
+	(void)state;
+	struct world *w = world_new();
+
+	world_put(w, 7, "a@b.test", "x@one.test y@one.test");
+	world_turn(w);
+	assert_int_equal(w->job_n, 1);
+	queue_engine_drain(w->e);
+	queue_engine_job_returned(w->e, 1, w->jobs[0].job);
+	queue_engine_job_returned(w->e, 1, 12345); /* nobody's */
+	world_turn(w);
+	assert_int_equal(queue_engine_under_way(w->e), 0);
+	for (uint32_t n = 0; n < 2; n++) {
+		assert_int_equal(world_rcpt(w, 7, n)->row.state, STORE_WAITING);
+		assert_int_equal(world_rcpt(w, 7, n)->row.attempts, 0);
+		assert_true(world_rcpt(w, 7, n)->row.due <= queue_engine_now(w->e));
+	}
+	world_free(w);
+}
+
 static void below_the_reserve_new_mail_is_refused_and_old_mail_leaves(void **state)
 {
 	(void)state;
@@ -248,6 +269,25 @@ static void a_message_damaged_in_the_store_is_held_when_claimed(void **state)
 	world_free(w);
 }
 
+static void the_word_of_a_courier_outlives_a_store_that_cannot_be_read(void **state)
+{
+	(void)state;
+	struct world *w = world_new();
+
+	world_put(w, 7, "a@b.test", "x@one.test");
+	world_turn(w);
+	struct world_job old = w->jobs[0];
+	old.job = 0;
+	world_crash(w);
+	world_outcome(w, &old, 0, "250 2.0.0 ok");
+	mem_store_fail(w->mem, MEM_LOAD_RCPT, STORE_IO, 0, 1);
+	mem_store_fail(w->mem, MEM_CLAIM, STORE_IO, 0, 1);
+	world_pass(w, 10 * SECOND);
+	assert_int_equal(world_rcpt(w, 7, 0)->row.state, STORE_DELIVERED);
+	assert_int_equal(w->job_n, 1);
+	world_free(w);
+}
+
 static void an_operator_is_told_when_the_store_fails(void **state)
 {
 	(void)state;
@@ -303,8 +343,10 @@ int main(void)
 		cmocka_unit_test(a_report_and_what_it_is_about_are_one_transaction),
 		cmocka_unit_test(a_damaged_message_does_not_keep_the_others_from_being_settled),
 		cmocka_unit_test(a_message_damaged_in_the_store_is_held_when_claimed),
+		cmocka_unit_test(the_word_of_a_courier_outlives_a_store_that_cannot_be_read),
 		cmocka_unit_test(an_operator_is_told_when_the_store_fails),
 		cmocka_unit_test(an_operator_commits_what_came_before_him),
+		cmocka_unit_test(a_job_that_comes_back_waits_again_without_an_attempt),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

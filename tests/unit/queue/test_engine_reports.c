@@ -291,6 +291,43 @@ static void the_sender_is_told_of_a_delay_once(void **state)
 	world_free(w);
 }
 
+static void a_lone_recipient_causes_one_delay_report(void **state)
+{
+	(void)state;
+	struct world *w = world_new();
+
+	world_put(w, 7, "a@b.test", "x@one.test");
+	world_turn(w);
+	keep_failing(w, 3 * DAY, "451 4.3.0 later");
+	assert_int_equal(world_reports(w, 7), 1);
+	assert_true(world_rcpt(w, 7, 0)->row.warned);
+	world_free(w);
+}
+
+static void a_recipient_that_turns_out_late_afterwards_causes_no_second_report(void **state)
+{
+	(void)state;
+	struct world *w = world_new();
+
+	world_put(w, 7, "a@b.test", "x@one.test y@slow.test");
+	world_turn(w);
+	/* The first attempt for y takes a day. */
+	struct world_job *slow = world_job_of(w, 7);
+	if (strcmp(slow->site, "slow.test") != 0)
+		slow = &w->jobs[0];
+	assert_string_equal(slow->site, "slow.test");
+	size_t place = (size_t)(slow - w->jobs);
+	slow->done = true;
+	keep_failing(w, DAY, "451 4.3.0 later");
+	assert_int_equal(world_reports(w, 7), 1);
+	assert_false(world_report_says(world_report(w, 7, 0), "y@slow.test"));
+	w->jobs[place].done = false;
+	keep_failing(w, DAY, "451 4.3.0 later");
+	assert_int_equal(world_reports(w, 7), 1);
+	assert_true(world_rcpt(w, 7, 1)->row.warned);
+	world_free(w);
+}
+
 static void after_its_lifetime_a_message_comes_back(void **state)
 {
 	(void)state;
@@ -379,6 +416,8 @@ int main(void)
 		cmocka_unit_test(without_a_postmaster_bounces_of_bounces_are_only_said),
 		cmocka_unit_test(a_message_without_sender_causes_no_delay_or_success_report),
 		cmocka_unit_test(the_sender_is_told_of_a_delay_once),
+		cmocka_unit_test(a_lone_recipient_causes_one_delay_report),
+		cmocka_unit_test(a_recipient_that_turns_out_late_afterwards_causes_no_second_report),
 		cmocka_unit_test(after_its_lifetime_a_message_comes_back),
 		cmocka_unit_test(a_dead_site_gives_back_what_was_never_tried),
 		cmocka_unit_test(an_ambiguous_end_is_told_as_such),

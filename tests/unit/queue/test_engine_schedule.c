@@ -245,6 +245,7 @@ static void a_dead_site_is_paused_not_hammered_and_comes_back(void **state)
 		untried += world_rcpt(w, id, 0)->row.attempts == 0;
 	}
 	assert_true(untried >= 80);
+	assert_int_equal(world_count_events(w, QUEUE_EVENT_DEFERRED), d.attempts);
 	/* An hour of death: about one probe for each pause, so nine or ten. */
 	size_t before = d.attempts;
 	for (int i = 0; i < 3600; i++) {
@@ -349,6 +350,25 @@ static void a_dead_site_does_not_delay_the_living(void **state)
 		world_pass(w, 10 * SECOND);
 	}
 	assert_int_equal(late, 0);
+	world_free(w);
+}
+
+static void moving_what_cannot_go_costs_little(void **state)
+{
+	(void)state;
+	struct world *w = world_new();
+	struct dead d = {0};
+
+	for (msg_id id = 1; id <= 6000; id++)
+		world_put(w, id, "a@b.test", "x@dead.test");
+	for (int i = 0; i < 10; i++) {
+		world_turn(w);
+		answer_all(w, &d);
+	}
+	/* Thousands are due at a site that is paused: they move out of the way a few at a time. */
+	size_t turns = w->turns;
+	world_pass(w, 10 * SECOND);
+	assert_true(w->turns - turns <= 120);
 	world_free(w);
 }
 
@@ -476,6 +496,7 @@ int main(void)
 		cmocka_unit_test(after_a_pause_the_site_is_not_run_over),
 		cmocka_unit_test(an_operator_opens_a_paused_site),
 		cmocka_unit_test(a_dead_site_does_not_delay_the_living),
+		cmocka_unit_test(moving_what_cannot_go_costs_little),
 		cmocka_unit_test(retries_of_a_dead_site_are_spread),
 		cmocka_unit_test(a_wall_clock_that_jumps_bounces_nothing_and_stalls_nothing),
 		cmocka_unit_test(downtime_counts_when_the_boot_clock_tells_it),

@@ -208,7 +208,7 @@ static bool nod_line(void *arg, const struct store_history *line)
 static bool tolerable(enum store_result result)
 {
 	return result == STORE_OK || result == STORE_CORRUPT || result == STORE_NOT_FOUND || result == STORE_POISONED ||
-	       result == STORE_EXISTS;
+	       result == STORE_EXISTS || result == STORE_IO; /* a page number beyond what a disk can hold */
 }
 
 static bool read_all(struct store *st, msg_id id)
@@ -272,7 +272,6 @@ static void a_value_that_we_cannot_have_written_is_found(void **state)
 		"UPDATE recipient SET state = -1",
 		"UPDATE recipient SET state = 'waiting'",
 		"UPDATE recipient SET n = n + 100000",
-		"UPDATE recipient SET n = n - 1",
 		"UPDATE recipient SET attempts = -1",
 		"UPDATE recipient SET attempts = 1", /* without a line of history */
 		"UPDATE recipient SET warned = 2",
@@ -290,7 +289,7 @@ static void a_value_that_we_cannot_have_written_is_found(void **state)
 		"UPDATE message SET in_file = 2",
 		"UPDATE message SET size = 22",
 		"UPDATE message SET size = -1",
-		"UPDATE message SET sender = zeroblob(100000000)",
+		"UPDATE message SET sender = zeroblob(1000000)",
 		"UPDATE message SET body = 3",
 		"UPDATE message SET ret = 3",
 		"UPDATE message SET utf8 = 2",

@@ -19,6 +19,7 @@
 #define OUTPUT_MAX    ((size_t)16 * 1024 * 1024)
 #define READ_SIZE     ((size_t)64 * 1024)
 #define ADDRESSES_MAX 16
+#define DROPPED_MAX   ((size_t)64 * 1024) /* read from a peer that does not stop, before it is cut off */
 
 static_assert(READ_SIZE <= LOOP_SHARED_BUFFER, "one reading fits");
 static_assert(CONN_INPUT_MAX > READ_SIZE, "what one reading brings can be kept");
@@ -39,6 +40,7 @@ struct conn {
 	bool finishing; /* close when the output is sent */
 	bool closing;   /* conn_close was called: free it at the end of the turn */
 	bool waits;     /* the socket is full: `writable` is on */
+	size_t dropped; /* octets that came while finishing */
 	struct event *linger;
 };
 
@@ -96,9 +98,12 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 	if (c->paused || c->closing)
 		return;
 	ssize_t n = recv(fd, into, READ_SIZE, 0);
-	if (n > 0) {
-		if (!c->finishing)
-			offer(c, slice_of(into, (size_t)n));
+	if (n > 0 && c->finishing) {
+		c->dropped += (size_t)n;
+		if (c->dropped > DROPPED_MAX)
+			conn_close(c);
+	} else if (n > 0) {
+		offer(c, slice_of(into, (size_t)n));
 	} else if (n == 0) {
 		report_closed(c, NULL);
 	} else if (errno != EAGAIN && errno != EINTR) {

@@ -44,7 +44,8 @@ static span_ms downtime(const struct saved *s, const struct queue_clock_world *w
 {
 	bool same_boot = s->boot > 0 && w->boot >= s->boot && s->boot_id.n > 0 && slice_eq(s->boot_id, w->boot_id);
 
-	/* At least the time for which commits may have run ahead of the saved clock: it must not go back behind them. */
+	/* At least the time for which commits may have run ahead of the saved clock: it must not go back behind them.
+	 */
 	if (same_boot)
 		return between(QUEUE_CLOCK_SAVE, difference(s->boot, w->boot), 365 * DAY);
 	return between(QUEUE_CLOCK_SAVE, difference(s->wall, w->wall), QUEUE_CLOCK_GAP_MAX);

@@ -17,11 +17,12 @@
 #include "base/clock.h"
 
 /* The most that a difference of wall clocks adds. */
-#define QUEUE_CLOCK_GAP_MAX HOUR
-/* The store may hold times that are newer than the saved clock by this: it is saved with every commit, but no more often. */
-#define QUEUE_CLOCK_SAVE    SECOND
+#define QUEUE_CLOCK_GAP_MAX  HOUR
+/* The store may hold times that are newer than the saved clock by this: it is saved with every commit, but no more
+ * often. */
+#define QUEUE_CLOCK_SAVE     SECOND
 /* Without commits it is saved this often. */
-#define QUEUE_CLOCK_IDLE    MINUTE
+#define QUEUE_CLOCK_IDLE     MINUTE
 
 #define QUEUE_CLOCK_BOOT_MAX 64 /* octets of a boot id */
 

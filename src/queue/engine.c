@@ -15,7 +15,7 @@
 
 #define ARENA_MAX     ((size_t)64 << 20)
 #define REPORT_MAX    ((size_t)64 << 20) /* octets of a report */
-#define BODY_KEEP     ((size_t)1 << 20) /* octets of a buffer that is not given back */
+#define BODY_KEEP     ((size_t)1 << 20)  /* octets of a buffer that is not given back */
 #define ANSWERS_FIRST 256
 
 static const struct hash_key flow_key = {UINT64_C(0x706f737472696465), UINT64_C(0x7220666c6f770001)};
@@ -126,8 +126,8 @@ static void check(const struct queue_config *c)
 
 static void init_lists(struct queue_engine *e)
 {
-	struct link *const lists[] = {&e->idle, &e->fresh, &e->settling, &e->reporting,
-				      &e->done, &e->strays, &e->told, &e->telling};
+	struct link *const lists[] = {&e->idle, &e->fresh,  &e->settling, &e->reporting,
+				      &e->done, &e->strays, &e->told,     &e->telling};
 
 	for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
 		list_init(lists[i]);
@@ -298,7 +298,8 @@ void queue_engine_configure(struct queue_engine *e, const struct queue_config *c
 		if (s->items > 0 || s->under_way > 0)
 			site_configure(e, s);
 		else
-			window_set_max(&s->window, s->maildir ? config->courier_jobs_max : config->site_connections_max);
+			window_set_max(&s->window,
+				       s->maildir ? config->courier_jobs_max : config->site_connections_max);
 	}
 	engine_each_ready(e, route_anew);
 }
@@ -441,8 +442,8 @@ enum store_result engine_admit(struct queue_engine *e, struct store_new *draft)
 static bool is_sound(const struct queue_put *put)
 {
 	const struct mail_envelope *v = put->envelope;
-	const struct slice texts[] = {v->sender,	   v->envid,		 put->origin.client,
-				      put->origin.helo, put->origin.protocol, put->origin.user};
+	const struct slice texts[] = {
+		v->sender, v->envid, put->origin.client, put->origin.helo, put->origin.protocol, put->origin.user};
 
 	if (put->id == 0 || put->id > MSG_ID_MAX || v->rcpt_count == 0 || v->rcpt_count > STORE_RCPT_MAX)
 		return false;
@@ -450,7 +451,8 @@ static bool is_sound(const struct queue_put *put)
 		if (texts[i].n > STORE_TEXT_MAX)
 			return false;
 	for (size_t i = 0; i < v->rcpt_count; i++)
-		if (v->rcpt[i].address.n == 0 || v->rcpt[i].address.n > STORE_TEXT_MAX || v->rcpt[i].orcpt.n > STORE_TEXT_MAX)
+		if (v->rcpt[i].address.n == 0 || v->rcpt[i].address.n > STORE_TEXT_MAX ||
+		    v->rcpt[i].orcpt.n > STORE_TEXT_MAX)
 			return false;
 	return put->content <= STORE_CONTENT_MAX;
 }
@@ -458,7 +460,8 @@ static bool is_sound(const struct queue_put *put)
 static struct answer *answer_new(struct queue_engine *e, uint64_t tag)
 {
 	if (e->answer_end == e->answer_cap && e->answer_first > 0) {
-		memmove(e->answers, e->answers + e->answer_first, (e->answer_end - e->answer_first) * sizeof *e->answers);
+		memmove(e->answers, e->answers + e->answer_first,
+			(e->answer_end - e->answer_first) * sizeof *e->answers);
 		e->answer_open -= e->answer_first;
 		e->answer_end -= e->answer_first;
 		e->answer_first = 0;

@@ -35,7 +35,7 @@ struct queue_times {
 
 /* How the engine finds the way for a recipient: the configuration's routes and directory. */
 struct queue_router {
-	/* Fills *ret with lent texts that stay good until the next configuration. Never fails: ROUTE_NONE is an answer. */
+	/* Fills *ret with texts lent until the next configuration. Never fails: ROUTE_NONE is an answer. */
 	void (*route)(const void *arg, struct slice address, struct route *ret);
 	const void *arg;
 };
@@ -43,11 +43,11 @@ struct queue_router {
 struct queue_config {
 	struct retry_policy retry;
 	struct queue_router router;
-	struct slice name;            /* our host name, Reporting-MTA */
-	struct slice postmaster;      /* where double bounces go: an address of ours; empty: they are only logged */
-	size_t window_rcpts;          /* most recipients in memory */
-	size_t window_octets;         /* most octets of bodies in memory; one body more while its job is handed out */
-	unsigned site_connections;    /* a site's window begins with this many connections ... */
+	struct slice name;             /* our host name, Reporting-MTA */
+	struct slice postmaster;       /* where double bounces go: an address of ours; empty: they are only logged */
+	size_t window_rcpts;           /* most recipients in memory */
+	size_t window_octets;          /* most octets of bodies in memory; one body more while its job is handed out */
+	unsigned site_connections;     /* a site's window begins with this many connections ... */
 	unsigned site_connections_max; /* ... and never exceeds this */
 	unsigned jobs_per_connection; /* jobs under way for each connection of a window, so that it never idles; >= 1 */
 	unsigned job_rcpts_max;       /* recipients in one job (transaction) */
@@ -101,8 +101,8 @@ void queue_engine_courier_down(struct queue_engine *e, uint32_t courier);
 
 struct queue_outcome {
 	msg_id id;
-	uint32_t n;     /* recipient of the message */
-	uint64_t job;   /* the job it belonged to, 0 if the courier had it from a former life of the queue */
+	uint32_t n;   /* recipient of the message */
+	uint64_t job; /* the job it belonged to, 0 if the courier had it from a former life of the queue */
 	struct smtp_outcome outcome;
 	struct slice remote;
 	span_ms took;
@@ -110,18 +110,18 @@ struct queue_outcome {
 	bool site_failed;
 };
 /* One for each recipient of a job. What a courier says of a recipient that it was not given, or was given by a former
- * life of the queue, is a fact as well: it is settled if the recipient still waits, and noted if another attempt is under
- * way or it is settled already. */
+ * life of the queue, is a fact as well: it is settled if the recipient still waits, and noted if another attempt is
+ * under way or it is settled already. */
 void queue_engine_outcome(struct queue_engine *e, uint32_t courier, const struct queue_outcome *outcome);
 /* All outcomes of the job were given: its place in the window is free. Recipients without an outcome are deferred. */
 void queue_engine_job_done(struct queue_engine *e, uint32_t courier, uint64_t job);
-/* The courier is stopping and did not begin the job: its recipients wait again, due at once, with no attempt counted. */
+/* The courier is stopping and did not begin the job: its recipients wait again, due at once, no attempt counted. */
 void queue_engine_job_returned(struct queue_engine *e, uint32_t courier, uint64_t job);
 
-/* ---- operators ---------------------------------------------------------------------------------------------------- */
+/* ---- operators ----------------------------------------------------------------------------------------------- */
 
 enum queue_verb {
-	QUEUE_RETRY,   /* due now */
+	QUEUE_RETRY, /* due now */
 	QUEUE_HOLD,
 	QUEUE_RELEASE, /* what is held, due now */
 	QUEUE_REMOVE,  /* without a report */
@@ -143,22 +143,22 @@ enum store_result queue_engine_operate(struct queue_engine *e, enum queue_verb v
 /* What `queue list` shows of a recipient beyond the store's row. */
 queue_ms queue_engine_now(const struct queue_engine *e);
 
-/* ---- actions out --------------------------------------------------------------------------------------------------- */
+/* ---- actions out --------------------------------------------------------------------------------------------- */
 
 struct queue_job {
-	uint64_t job;                  /* never 0 */
+	uint64_t job; /* never 0 */
 	uint32_t courier;
 	msg_id id;
-	struct route route;            /* kind MAILBOX, LMTP or SMTP */
-	unsigned connections;          /* this courier's share of the site's window: the most connections it may have there */
+	struct route route;   /* kind MAILBOX, LMTP or SMTP */
+	unsigned connections; /* this courier's share of the site's window: the most connections it may have there */
 	struct mail_envelope envelope; /* rcpt: those of this job */
 	const uint32_t *n;             /* their numbers in the message, one for each */
 	const struct slice *mailboxes; /* MAILBOX: route.mailbox of each; else NULL */
 	uint64_t size;
 	unsigned content;
 	wall_ms arrived;
-	struct slice body;             /* or ... */
-	bool body_in_file;             /* ... open it with store_spool_open */
+	struct slice body; /* or ... */
+	bool body_in_file; /* ... open it with store_spool_open */
 };
 
 enum queue_action_type {
@@ -168,14 +168,14 @@ enum queue_action_type {
 };
 
 enum queue_event_type { /* what the role logs */
-	QUEUE_EVENT_DELIVERED,
-	QUEUE_EVENT_DEFERRED,
-	QUEUE_EVENT_FAILED,         /* also when given up: then outcome.verdict is still DEFERRED */
-	QUEUE_EVENT_REPORT,        /* report `about` for message `id` */
-	QUEUE_EVENT_DROPPED_BOUNCE, /* a failed report with no postmaster to go to */
-	QUEUE_EVENT_STORE_FAILED,  /* `result` */
-	QUEUE_EVENT_STORE_REOPENED,
-	QUEUE_EVENT_CORRUPT,       /* message `id` is damaged: held, or left alone where even that failed */
+			QUEUE_EVENT_DELIVERED,
+			QUEUE_EVENT_DEFERRED,
+			QUEUE_EVENT_FAILED,         /* also when given up: then outcome.verdict is still DEFERRED */
+			QUEUE_EVENT_REPORT,         /* report `about` for message `id` */
+			QUEUE_EVENT_DROPPED_BOUNCE, /* a failed report with no postmaster to go to */
+			QUEUE_EVENT_STORE_FAILED,   /* `result` */
+			QUEUE_EVENT_STORE_REOPENED,
+			QUEUE_EVENT_CORRUPT, /* message `id` is damaged: held, or left alone where even that failed */
 };
 struct queue_event {
 	enum queue_event_type type;
@@ -210,12 +210,13 @@ size_t queue_engine_under_way(const struct queue_engine *e);
 struct queue_site_view {
 	struct slice site;
 	unsigned window, under_way;
-	size_t waiting;        /* in memory, ready to go */
-	span_ms paused;        /* until the next connection is tried after failures; 0 = open */
+	size_t waiting; /* in memory, ready to go */
+	span_ms paused; /* until the next connection is tried after failures; 0 = open */
 };
 /* The hash of a site's name, as it stands in store_filter.site: the same in every process and after every restart. */
 uint64_t queue_site_hash(struct slice site);
 
-void queue_engine_sites(const struct queue_engine *e, bool (*each)(void *arg, const struct queue_site_view *v), void *arg);
+void queue_engine_sites(const struct queue_engine *e, bool (*each)(void *arg, const struct queue_site_view *v),
+			void *arg);
 
 #endif

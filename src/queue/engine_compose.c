@@ -9,14 +9,19 @@
 
 #define TOKEN_N 24
 
-/* The host in "mx.example.net [192.0.2.1]:25"; empty when no host answered. */
+/* The host in "mx.example.net [192.0.2.1]:25" or "[192.0.2.1]:25"; this one for a socket here; empty when no host
+ * answered. */
 static struct slice host_of(const struct report_line *line)
 {
-	size_t end = slice_find(line->remote, ' ');
+	struct slice remote = line->remote;
 
-	if (line->outcome.stage == SMTP_STAGE_MAILBOX || line->outcome.stage == SMTP_STAGE_ROUTE || end == line->remote.n)
+	if (line->outcome.stage == SMTP_STAGE_MAILBOX || line->outcome.stage == SMTP_STAGE_ROUTE)
 		return SLICE_NONE;
-	return slice_head(line->remote, end);
+	if (slice_starts(remote, SLICE("unix:")))
+		return SLICE("localhost");
+	if (slice_starts(remote, SLICE("[")))
+		return slice_head(remote, slice_find(remote, ']') + 1);
+	return slice_head(remote, slice_find(remote, ' '));
 }
 
 /* RFC 3464 2.3.6: the reply as it came, codes first. */
@@ -35,7 +40,10 @@ static void write_span(span_ms span, struct buf *out)
 	static const struct {
 		span_ms length;
 		const char *one, *many;
-	} units[] = {{DAY, "day", "days"}, {HOUR, "hour", "hours"}, {MINUTE, "minute", "minutes"}, {SECOND, "second", "seconds"}};
+	} units[] = {{DAY, "day", "days"},
+		     {HOUR, "hour", "hours"},
+		     {MINUTE, "minute", "minutes"},
+		     {SECOND, "second", "seconds"}};
 
 	for (size_t i = 0; i < sizeof units / sizeof *units; i++) {
 		/* "90 minutes" and "36 hours" say more than "1 hour" and "1 day". */
@@ -82,7 +90,8 @@ static void write_finding(const struct report_line *line, struct buf *out)
 		write_who(line, out);
 		buf_printf(out, " %s%s", refused[o->stage], o->verdict == SMTP_DEFERRED ? " for now" : "");
 	} else if (o->text.n > 0) {
-		buf_printf(out, "%s: ", o->stage == SMTP_STAGE_ROUTE ? "There is no way to the recipient" : "Delivery failed");
+		buf_printf(out, "%s: ",
+			   o->stage == SMTP_STAGE_ROUTE ? "There is no way to the recipient" : "Delivery failed");
 		buf_add(out, slice_trim(o->text));
 		if (o->stage != SMTP_STAGE_ROUTE && o->stage != SMTP_STAGE_MAILBOX)
 			buf_printf(out, " (at this step: %s)", smtp_stage_name(o->stage));
@@ -94,7 +103,8 @@ static void write_finding(const struct report_line *line, struct buf *out)
 		buf_add_lit(out, " The connection ended after the whole message had been sent: it may have arrived.");
 }
 
-static void write_failure(struct queue_engine *e, const struct report *r, const struct report_line *line, struct buf *out)
+static void write_failure(struct queue_engine *e, const struct report *r, const struct report_line *line,
+			  struct buf *out)
 {
 	if (r->double_bounce)
 		buf_add_lit(out, "This message has no sender to report to, so that the report comes to you. ");
@@ -128,7 +138,8 @@ static void write_delay(struct queue_engine *e, const struct report *r, const st
 	write_finding(line, out);
 }
 
-static void write_explanation(struct queue_engine *e, const struct report *r, const struct report_line *line, struct buf *out)
+static void write_explanation(struct queue_engine *e, const struct report *r, const struct report_line *line,
+			      struct buf *out)
 {
 	if (r->kind == REPORT_FAILED)
 		write_failure(e, r, line, out);
@@ -192,8 +203,7 @@ static bool fill(struct queue_engine *e, const struct report *r, const struct re
 		.last_attempt = line->attempted ? line->at : 0,
 	};
 	if (r->kind == REPORT_DELAYED)
-		ret->will_retry_until =
-			e->times.wall + (r->about->arrived_queue + e->config.retry.lifetime - e->now);
+		ret->will_retry_until = e->times.wall + (r->about->arrived_queue + e->config.retry.lifetime - e->now);
 	write_explanation(e, r, line, scratch);
 	ret->explanation = text_of(e, scratch);
 	if (line->outcome.code > 0)
@@ -253,7 +263,7 @@ bool report_compose(struct queue_engine *e, const struct report *r, struct buf *
 		.token = slice_of(token, TOKEN_N),
 		.rcpt = rcpt,
 		.rcpt_count = r->count,
-		.wanted = r->original.whole.n	  ? MAIL_REPORT_RETURN_FULL
+		.wanted = r->original.whole.n    ? MAIL_REPORT_RETURN_FULL
 			  : r->original.header.n ? MAIL_REPORT_RETURN_HEADER
 						 : MAIL_REPORT_RETURN_NONE,
 		.header = r->original.header,

@@ -159,14 +159,15 @@ static bool describe(struct queue_engine *e, struct job *job, struct queue_job *
 		.content = m->content,
 		.arrived = m->arrived,
 		.body_in_file = m->body_in_file,
-		.envelope = {
-			.sender = m->sender,
-			.envid = m->envid,
-			.body = m->body_type,
-			.ret = m->ret,
-			.utf8 = m->utf8,
-			.declared = m->size,
-		},
+		.envelope =
+			{
+				.sender = m->sender,
+				.envid = m->envid,
+				.body = m->body_type,
+				.ret = m->ret,
+				.utf8 = m->utf8,
+				.declared = m->size,
+			},
 	};
 	if (!lend_rcpts(e, job, ret)) {
 		each_item(e, job, put_back_later);
@@ -481,13 +482,16 @@ static void note_duplicate(struct queue_engine *e, const struct stray *s)
 
 	buf_init(&text, STORE_TEXT_MAX);
 	buf_printf(&text, "a former attempt ended late: %s, %u, ",
-		   s->found.outcome.verdict == SMTP_DELIVERED	? "delivered"
+		   s->found.outcome.verdict == SMTP_DELIVERED  ? "delivered"
 		   : s->found.outcome.verdict == SMTP_DEFERRED ? "deferred"
 							       : "failed",
 		   s->found.outcome.code);
 	buf_add(&text, s->found.outcome.text);
-	struct store_history line = {
-		.event = STORE_EVENT_NOTE, .at = s->found.at, .n = s->n, .remote = s->found.remote, .text = buf_slice(&text)};
+	struct store_history line = {.event = STORE_EVENT_NOTE,
+				     .at = s->found.at,
+				     .n = s->n,
+				     .remote = s->found.remote,
+				     .text = buf_slice(&text)};
 	enum store_result r = e->store->ops->note(e->store, s->id, &line);
 	if (r != STORE_NOT_FOUND)
 		engine_did(e, r);

@@ -257,7 +257,8 @@ void engine_tell(struct queue_engine *e, const struct queue_event *event)
 {
 	if (e->told_count >= ENGINE_EVENTS_MAX)
 		return;
-	struct told *t = heap_alloc(sizeof *t + event->rcpt.n + event->sender.n + event->remote.n + event->outcome.text.n);
+	struct told *t =
+		heap_alloc(sizeof *t + event->rcpt.n + event->sender.n + event->remote.n + event->outcome.text.n);
 	if (!t)
 		return;
 	char *at = t->texts;

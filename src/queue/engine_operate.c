@@ -36,11 +36,11 @@ static const struct verb {
 	int from; /* the state that it is for, -1 = any that is not final */
 	struct slice note;
 } verbs[] = {
-	[QUEUE_RETRY] = {STORE_WAITING, STORE_WAITING, {"to be tried now, by operator", 28}},
-	[QUEUE_HOLD] = {STORE_HELD, -1, {"held by operator", 16}},
-	[QUEUE_RELEASE] = {STORE_WAITING, STORE_HELD, {"released by operator", 20}},
-	[QUEUE_REMOVE] = {STORE_REMOVED, -1, {"removed by operator", 19}},
-	[QUEUE_BOUNCE] = {STORE_FAILED, -1, {"failed by operator", 18}},
+	[QUEUE_RETRY] = {STORE_WAITING, STORE_WAITING, ENGINE_TEXT("to be tried now, by operator")},
+	[QUEUE_HOLD] = {STORE_HELD, -1, ENGINE_TEXT("held by operator")},
+	[QUEUE_RELEASE] = {STORE_WAITING, STORE_HELD, ENGINE_TEXT("released by operator")},
+	[QUEUE_REMOVE] = {STORE_REMOVED, -1, ENGINE_TEXT("removed by operator")},
+	[QUEUE_BOUNCE] = {STORE_FAILED, -1, ENGINE_TEXT("failed by operator")},
 };
 
 /* The state asked for and the state that the verb is for; false when they exclude each other. */
@@ -87,8 +87,10 @@ static bool change(struct queue_engine *e, enum queue_verb verb, const struct ro
 
 static bool bounce(struct queue_engine *e, const struct row *row, struct item *i)
 {
-	static const struct smtp_outcome by_operator = {
-		.verdict = SMTP_FAILED, .stage = SMTP_STAGE_ROUTE, .status = {5, 7, 0}, .text = {"removed by operator", 19}};
+	static const struct smtp_outcome by_operator = {.verdict = SMTP_FAILED,
+							.stage = SMTP_STAGE_ROUTE,
+							.status = {5, 7, 0},
+							.text = ENGINE_TEXT("removed by operator")};
 	struct store_rcpt rcpt;
 	enum store_result r;
 

@@ -33,11 +33,16 @@
 #define ENGINE_PURGE_BATCH    1000
 #define ENGINE_CORRUPT_AFTER  3 /* reopenings in a row before a damaged message is left alone */
 
-#define ENGINE_RETURN_MAX     ((size_t)10 << 20) /* octets of an original that a report returns */
+#define ENGINE_RETURN_MAX     ((size_t)10 << 20)  /* octets of an original that a report returns */
 #define ENGINE_HEADER_MAX     ((size_t)256 << 10) /* the same of a header section */
-#define ENGINE_REPORT_RCPTS   500 /* recipients in one report; more make another one */
+#define ENGINE_REPORT_RCPTS   500                 /* recipients in one report; more make another one */
 
-#define ENGINE_KINDS (QUEUE_COURIER_MAILBOX + 1)
+#define ENGINE_KINDS          (QUEUE_COURIER_MAILBOX + 1)
+
+/* A slice of a literal, where only constants may stand. */
+/* clang-format off */
+#define ENGINE_TEXT(literal) {(literal), sizeof(literal) - 1}
+/* clang-format on */
 
 enum item_state {
 	ITEM_NEW,       /* its transaction is not committed */
@@ -68,8 +73,8 @@ struct report_line {
 	struct mail_rcpt rcpt;
 	struct smtp_outcome outcome;
 	struct slice remote;
-	wall_ms at;       /* of the last attempt; 0 = none */
-	bool attempted;   /* `outcome` is what an attempt found */
+	wall_ms at;     /* of the last attempt; 0 = none */
+	bool attempted; /* `outcome` is what an attempt found */
 	bool given_up;
 	bool local;
 	bool by_operator;
@@ -103,10 +108,10 @@ struct msg {
 	enum mail_ret ret;
 	bool utf8, body_in_file;
 	uint32_t rcpt_count;
-	char *body;      /* the message, while it is kept */
+	char *body; /* the message, while it is kept */
 	size_t body_n;
-	uint32_t items;  /* in memory */
-	uint32_t unsent; /* NEW or READY: who still needs the body */
+	uint32_t items;        /* in memory */
+	uint32_t unsent;       /* NEW or READY: who still needs the body */
 	struct link reports;   /* items of this turn that a report is about */
 	struct link reporting; /* in e->reporting while there are any */
 	char texts[];
@@ -127,23 +132,23 @@ struct item {
 	struct link report; /* in msg->reports */
 	bool is_fresh;      /* counted in site->fresh */
 	struct msg *msg;
-	struct job *job; /* READY to HELD_BACK */
+	struct job *job;   /* READY to HELD_BACK */
 	struct site *site; /* counted there; NULL = not routed to one */
 	struct route route;
 	uint64_t site_hash;
 	uint32_t n;
-	uint32_t attempts; /* before this one */
+	uint32_t attempts;     /* before this one */
 	struct mail_rcpt rcpt; /* in texts */
 	enum item_state state;
 	enum settle_kind settle;
 	bool warned;
-	bool was_held;   /* held by an operator while a courier still had it */
-	bool soon;       /* the failure was ours: try again soon */
-	bool expires;    /* put back for its site's sake: the retry rule is asked whether its time is over */
-	bool local;      /* delivered into a mailbox of ours */
-	bool in_tx;      /* settled in the open transaction */
-	bool gone;       /* the store has nothing to settle: it was settled before, or never was */
-	queue_ms due;    /* SETTLE_PUT_BACK */
+	bool was_held; /* held by an operator while a courier still had it */
+	bool soon;     /* the failure was ours: try again soon */
+	bool expires;  /* put back for its site's sake: the retry rule is asked whether its time is over */
+	bool local;    /* delivered into a mailbox of ours */
+	bool in_tx;    /* settled in the open transaction */
+	bool gone;     /* the store has nothing to settle: it was settled before, or never was */
+	queue_ms due;  /* SETTLE_PUT_BACK */
 	struct finding found;
 	/* Decided when settled: */
 	enum store_state next;
@@ -163,7 +168,7 @@ struct job {
 	struct flow *flow;       /* until handed out */
 	struct courier *courier; /* once handed out */
 	uint64_t id;
-	unsigned count; /* items */
+	unsigned count;      /* items */
 	uint32_t generation; /* of the site's window when handed out */
 };
 
@@ -181,14 +186,14 @@ struct site {
 	struct link idle;       /* in e->idle when nothing of it is in memory */
 	struct link flows;
 	enum queue_courier_kind kind;
-	bool maildir;           /* no connections: only the courier's own limit counts */
+	bool maildir; /* no connections: only the courier's own limit counts */
 	struct window window;
-	size_t items;           /* in memory, in any state */
-	size_t ready;           /* items */
-	size_t fresh;           /* items of new messages that are not committed */
-	unsigned under_way;     /* jobs */
-	unsigned put_backs;     /* since it was paused or grew too long */
-	struct finding last;    /* why it failed last */
+	size_t items;        /* in memory, in any state */
+	size_t ready;        /* items */
+	size_t fresh;        /* items of new messages that are not committed */
+	unsigned under_way;  /* jobs */
+	unsigned put_backs;  /* since it was paused or grew too long */
+	struct finding last; /* why it failed last */
 	uint64_t hash;
 	size_t name_n;
 	char name[];
@@ -244,9 +249,10 @@ struct queue_engine {
 	size_t under_way; /* jobs */
 
 	struct answer *answers;
-	size_t answer_first, answer_open, answer_end, answer_cap; /* told | decided: first..open | in the transaction: open..end */
+	/* Decided and to be told: first to open; waiting for the transaction: open to end. */
+	size_t answer_first, answer_open, answer_end, answer_cap;
 
-	struct link fresh;     /* items NEW */
+	struct link fresh; /* items NEW */
 	struct link settling;
 	struct link reporting; /* messages */
 	struct link done;
@@ -256,27 +262,27 @@ struct queue_engine {
 	struct link telling; /* events of the open transaction */
 	size_t told_count;
 
-	bool changed;                /* the open transaction holds something */
-	enum store_result tx_error;  /* its first failure */
-	bool down;                   /* the store wants a reopen */
+	bool changed;               /* the open transaction holds something */
+	enum store_result tx_error; /* its first failure */
+	bool down;                  /* the store wants a reopen */
 	enum store_result down_why;
-	unsigned failures;           /* transactions in a row that failed for the store's sake */
+	unsigned failures; /* transactions in a row that failed for the store's sake */
 	bool failure_told;
-	mono_ms retry_at;            /* reopen, or settle again, not before */
+	mono_ms retry_at; /* reopen, or settle again, not before */
 
-	queue_ms next_due;           /* the earliest that waits in the store; NEVER */
-	mono_ms claim_after;         /* not before */
+	queue_ms next_due;   /* the earliest that waits in the store; NEVER */
+	mono_ms claim_after; /* not before */
 	mono_ms clock_saved, purge_at;
 	bool draining;
 
 	msg_id report_next, report_end; /* ids for reports: next up to end */
 
-	struct arena scratch; /* for one call */
-	struct arena loading; /* what the store gives */
-	struct arena reports; /* lines of a report */
+	struct arena scratch;          /* for one call */
+	struct arena loading;          /* what the store gives */
+	struct arena reports;          /* lines of a report */
 	struct buf original, composed; /* of a report */
-	struct arena lent;    /* of the action handed out last */
-	struct buf body;      /* the same, a body read from the store */
+	struct arena lent;             /* of the action handed out last */
+	struct buf body;               /* the same, a body read from the store */
 	struct item *lent_item;
 	struct told *lent_told;
 	char *lent_body;

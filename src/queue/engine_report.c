@@ -1,11 +1,12 @@
 /*
  * Reports: who is told what (RFC 3461, by the rules of mail/report.h), and when nobody is.
  *
- * A message with the null reverse-path causes no report; when it fails, the postmaster is told, and when that fails, too,
- * nobody is. The report goes into the transaction that settles what it is about: none is lost, none comes twice.
+ * A message with the null reverse-path causes no report; when it fails, the postmaster is told, and when that fails,
+ * too, nobody is. The report goes into the transaction that settles what it is about: none is lost, none comes twice.
  *
- * What is returned of the original (RFC 3461 4.3, 6.2): with a failure, the whole message if RET=FULL asked for it, or if
- * RET was not given and it is small; never one above ENGINE_RETURN_MAX, which 6.2 leaves to us. Else its header section.
+ * What is returned of the original (RFC 3461 4.3, 6.2): with a failure, the whole message if RET=FULL asked for it, or
+ * if RET was not given and it is small; never one above ENGINE_RETURN_MAX, which 6.2 leaves to us. Else its header
+ * section.
  */
 #include "queue/engine_private.h"
 
@@ -21,7 +22,7 @@ static bool success_due(const struct queue_engine *e, const struct item *i)
 {
 	enum mail_report_action action;
 	enum mail_report_hop hop = i->found.outcome.dsn_relayed ? MAIL_REPORT_HOP_DSN
-				   : i->local			? MAIL_REPORT_HOP_MAILBOX
+				   : i->local                   ? MAIL_REPORT_HOP_MAILBOX
 								: MAIL_REPORT_HOP_PLAIN;
 
 	return e->config.report_success && mail_report_success_due(i->rcpt.notify, i->msg->sender.n == 0, hop, &action);
@@ -88,8 +89,8 @@ static struct slice header_of(struct slice message)
 }
 
 /*
- * The original and its header section; both empty when it cannot be read, which must not keep the report back. Read before
- * anything is settled, because a message loses its body with its last open recipient.
+ * The original and its header section; both empty when it cannot be read, which must not keep the report back. Read
+ * before anything is settled, because a message loses its body with its last open recipient.
  */
 static struct original read_original(struct queue_engine *e, const struct msg *m, bool failed)
 {

@@ -19,9 +19,9 @@ static const struct hash_key site_key = {UINT64_C(0x706f737472696465), UINT64_C(
 #define LONG_LEAST   64 /* and at least so many, */
 #define LONG_CROWDED 8  /* or so few when it is crowded */
 
-#define SPREAD_LEAST  (10 * SECOND)
-#define SPREAD_EACH   100 /* ms: those put back come back at about ten in a second */
-#define SPREAD_LONG   (10 * MINUTE)
+#define SPREAD_LEAST (10 * SECOND)
+#define SPREAD_EACH  100 /* ms: those put back come back at about ten in a second */
+#define SPREAD_LONG  (10 * MINUTE)
 
 uint64_t site_hash(struct slice name)
 {
@@ -213,18 +213,16 @@ void item_conclude(struct queue_engine *e, struct item *i, const struct smtp_out
 	settle(e, i, SETTLE_OUTCOME);
 }
 
-#define TEXT(literal) {(literal), sizeof(literal) - 1}
 static const struct smtp_outcome no_way[] = {
 	[ROUTE_UNKNOWN_MAILBOX] = {.verdict = SMTP_FAILED,
 				   .stage = SMTP_STAGE_ROUTE,
 				   .status = {5, 1, 1},
-				   .text = TEXT("there is no such mailbox here")},
+				   .text = ENGINE_TEXT("there is no such mailbox here")},
 	[ROUTE_NONE] = {.verdict = SMTP_FAILED,
 			.stage = SMTP_STAGE_ROUTE,
 			.status = {5, 4, 4},
-			.text = TEXT("no route leads to this domain")},
+			.text = ENGINE_TEXT("no route leads to this domain")},
 };
-#undef TEXT
 
 /* Those put back come back one by one: the more there are, the wider they are spread. */
 static queue_ms due_after(struct queue_engine *e, struct site *s, span_ms wait, span_ms widest)
@@ -435,7 +433,8 @@ void site_open(struct queue_engine *e, struct site *s)
 	site_update(e, s);
 }
 
-void queue_engine_sites(const struct queue_engine *e, bool (*each)(void *arg, const struct queue_site_view *v), void *arg)
+void queue_engine_sites(const struct queue_engine *e, bool (*each)(void *arg, const struct queue_site_view *v),
+			void *arg)
 {
 	for (struct table_node *node = table_each(&e->sites, NULL); node; node = table_each(&e->sites, node)) {
 		const struct site *s = CONTAINER(node, struct site, node);

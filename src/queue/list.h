@@ -1,8 +1,8 @@
 /*
  * list: a ring of links inside the objects that it lists.
  *
- * Adding and removing cost nothing and cannot fail. An object that is in no list is linked to itself, so that removing it
- * again does no harm.
+ * Adding and removing cost nothing and cannot fail. An object that is in no list is linked to itself, so that removing
+ * it again does no harm.
  */
 #ifndef QUEUE_LIST_H
 #define QUEUE_LIST_H
@@ -15,7 +15,7 @@ struct link {
 };
 
 /* The object around a member. */
-#define CONTAINER(pointer, type, member) ((type *)(void *)((char *)(pointer) - offsetof(type, member)))
+#define CONTAINER(pointer, type, member) ((type *)(void *)((char *)(pointer)-offsetof(type, member)))
 
 static inline void list_init(struct link *l)
 {

@@ -9,8 +9,9 @@ static span_ms shorter(span_ms a, span_ms b)
 
 bool retry_policy_valid(const struct retry_policy *p)
 {
-	return p->first > 0 && p->longest >= p->first && p->warn >= 0 && p->lifetime > p->warn && p->growth_percent >= 100 &&
-	       p->growth_percent <= 400 && p->longest <= 365 * DAY && p->lifetime <= 365 * DAY;
+	return p->first > 0 && p->longest >= p->first && p->warn >= 0 && p->lifetime > p->warn &&
+	       p->growth_percent >= 100 && p->growth_percent <= 400 && p->longest <= 365 * DAY &&
+	       p->lifetime <= 365 * DAY;
 }
 
 enum retry_pace retry_pace_of(const struct smtp_outcome *outcome)

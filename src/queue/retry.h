@@ -42,7 +42,7 @@ struct retry_attempt {
 	bool warned;       /* the sender has been told already */
 	enum retry_pace pace;
 	uint32_t random; /* 32 uniform bits: they spread the delay over +-12.5 %, so that recipients deferred together
-	                    by one dead server do not come back together */
+			    by one dead server do not come back together */
 };
 
 struct retry_decision {

@@ -1,8 +1,9 @@
 /*
  * The store on SQLite: opening, transactions, and what is kept in memory beside the tables.
  *
- * The write-ahead log is ours alone (exclusive locking mode, no shared memory), so a second server finds the file locked.
- * A log is copied into the database, and a failed one removed, only by checkpoint() below; docs/store.md says why.
+ * The write-ahead log is ours alone (exclusive locking mode, no shared memory), so a second server finds the file
+ * locked. A log is copied into the database, and a failed one removed, only by checkpoint() below; docs/store.md says
+ * why.
  */
 #include "queue/store_sqlite.h"
 
@@ -11,10 +12,10 @@
 
 #include <assert.h>
 
-#define BLOCKS_RESERVED  (2 * (uint64_t)STORE_ID_BLOCKS)
-#define BLOCKS_MAX       ((uint64_t)1 << (MSG_ID_BITS - MSG_ID_BLOCK_BITS))
-#define LOG_PAGES        4000 /* of 4 KiB */
-#define COPY_SIZE        4096
+#define BLOCKS_RESERVED (2 * (uint64_t)STORE_ID_BLOCKS)
+#define BLOCKS_MAX      ((uint64_t)1 << (MSG_ID_BITS - MSG_ID_BLOCK_BITS))
+#define LOG_PAGES       4000 /* of 4 KiB */
+#define COPY_SIZE       4096
 
 /* clang-format off */
 /* Locking comes first: it must be exclusive before the first look at the log. */
@@ -87,7 +88,8 @@ int64_t sqlite_digest(const struct sqlite_store *s, msg_id id, struct slice body
 	return crc32c_add(&s->crc, crc32c_add(&s->crc, 0, slice_of(octets, sizeof octets)), body);
 }
 
-/* ---- the state row ------------------------------------------------------------------------------------------------- */
+/* ---- the state row -------------------------------------------------------------------------------------------------
+ */
 
 static enum store_result state_load(struct sqlite_store *s)
 {
@@ -125,7 +127,8 @@ static enum store_result state_save(struct sqlite_store *s)
 	return row_run(s, &r);
 }
 
-/* ---- transactions -------------------------------------------------------------------------------------------------- */
+/* ---- transactions --------------------------------------------------------------------------------------------------
+ */
 
 /* Copies the log into the database. TRUNCATE also empties the log, and with it whatever a failed commit left there. */
 static enum store_result checkpoint(struct sqlite_store *s, int mode)
@@ -153,11 +156,47 @@ static void checkpoint_if_long(struct sqlite_store *s)
 		s->failed = true;
 }
 
-static void discard_files(struct sqlite_store *s, struct sqlite_ids *ids)
+static enum store_result file_is_named(void *arg, msg_id id, bool *ret)
 {
-	for (size_t i = 0; i < ids->n; i++)
-		store_spool_discard(s->config.fs, ids->p[i]);
-	ids->n = 0;
+	struct sqlite_store *s = arg;
+	struct row r = row_bind(s, STORE_SQL_FILE_NAMED);
+
+	bind_hash(&r, id);
+	enum store_result result = row_step(s, &r, ret);
+	row_done(&r);
+	return result;
+}
+
+/* For files of messages that were not taken. What cannot be looked up stays in the list; what the list forgets goes
+ * when the store is opened next. */
+static void discard_unnamed(struct sqlite_store *s, struct sqlite_ids *ids)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < ids->n; i++) {
+		bool named = true;
+		if (file_is_named(s, ids->p[i], &named) != STORE_OK) {
+			ids->p[kept++] = ids->p[i];
+		} else if (!named) {
+			store_spool_discard(s->config.fs, ids->p[i]);
+		}
+	}
+	ids->n = kept;
+}
+
+void sqlite_refuse_file(struct sqlite_store *s, msg_id id)
+{
+	bool named = true;
+
+	/* Put before, by a transaction whose commit failed: reopen decides. */
+	for (size_t i = 0; i < s->files_new.n; i++)
+		if (s->files_new.p[i] == id)
+			return;
+	if (file_is_named(s, id, &named) != STORE_OK) {
+		(void)sqlite_ids_add(&s->files_new, id);
+	} else if (!named) {
+		store_spool_discard(s->config.fs, id);
+	}
 }
 
 static void roll_back(struct sqlite_store *s, enum store_result why)
@@ -172,7 +211,7 @@ static void roll_back(struct sqlite_store *s, enum store_result why)
 	s->files_gone.n = 0;
 	/* After a failed commit a power cut might still bring the rows back: their files wait for reopen. */
 	if (!s->failed)
-		discard_files(s, &s->files_new);
+		discard_unnamed(s, &s->files_new);
 }
 
 static void committed(struct sqlite_store *s)
@@ -182,7 +221,9 @@ static void committed(struct sqlite_store *s)
 	s->recovered |= s->recovered_in_transaction;
 	s->recovered_in_transaction = false;
 	s->files_new.n = 0;
-	discard_files(s, &s->files_gone);
+	for (size_t i = 0; i < s->files_gone.n; i++)
+		store_spool_discard(s->config.fs, s->files_gone.p[i]);
+	s->files_gone.n = 0;
 	checkpoint_if_long(s);
 }
 
@@ -290,7 +331,8 @@ enum store_result sqlite_was_read(struct sqlite_store *s, enum store_result resu
 	return result;
 }
 
-/* ---- opening ------------------------------------------------------------------------------------------------------- */
+/* ---- opening -------------------------------------------------------------------------------------------------------
+ */
 
 static void add_why(struct buf *why, const char *path, const char *text)
 {
@@ -328,8 +370,8 @@ static enum store_result schema_create(struct sqlite_store *s)
 	char numbers[100];
 	enum store_result result = sqlite_exec(s, "BEGIN IMMEDIATE");
 
-	sqlite3_snprintf(sizeof numbers, numbers, "PRAGMA application_id = %d; PRAGMA user_version = %d;", STORE_APPLICATION_ID,
-			 STORE_SCHEMA_VERSION);
+	sqlite3_snprintf(sizeof numbers, numbers, "PRAGMA application_id = %d; PRAGMA user_version = %d;",
+			 STORE_APPLICATION_ID, STORE_SCHEMA_VERSION);
 	if (!result)
 		result = sqlite_exec(s, store_sqlite_schema);
 	if (!result)
@@ -340,19 +382,20 @@ static enum store_result schema_create(struct sqlite_store *s)
 static enum store_result use_log(struct sqlite_store *s)
 {
 	sqlite3_stmt *stmt = NULL;
+	bool log = false;
 	int rc = sqlite3_prepare_v2(s->db, "PRAGMA journal_mode = WAL", -1, &stmt, NULL);
 
 	if (rc == SQLITE_OK)
 		rc = sqlite3_step(stmt);
-	enum store_result result = sqlite_result(s, rc);
 	if (rc == SQLITE_ROW) {
 		const char *mode = (const char *)sqlite3_column_text(stmt, 0);
-		if (!mode || sqlite3_stricmp(mode, "wal") != 0)
-			result = STORE_IO;
+		log = mode && sqlite3_stricmp(mode, "wal") == 0;
+		rc = sqlite3_step(stmt); /* the mode is told before it is written */
 	}
 	sqlite3_finalize(stmt);
 	sqlite3_wal_hook(s->db, log_grew, s);
-	return result;
+	enum store_result result = sqlite_result(s, rc);
+	return result || log ? result : STORE_IO;
 }
 
 /*
@@ -386,8 +429,8 @@ static enum store_result log_rewrite(struct sqlite_store *s)
 static enum store_result prepare_all(struct sqlite_store *s)
 {
 	for (int i = 0; i < STORE_SQL_COUNT; i++) {
-		int rc = sqlite3_prepare_v3(s->db, store_sqlite_text((enum store_statement)i), -1, SQLITE_PREPARE_PERSISTENT,
-					    &s->statements[i], NULL);
+		int rc = sqlite3_prepare_v3(s->db, store_sqlite_text((enum store_statement)i), -1,
+					    SQLITE_PREPARE_PERSISTENT, &s->statements[i], NULL);
 		if (rc == SQLITE_ERROR) /* a table or a column is missing */
 			return STORE_CORRUPT;
 		if (rc != SQLITE_OK)
@@ -438,21 +481,11 @@ static enum store_result connect(struct sqlite_store *s, struct buf *why)
 	if (result) {
 		if (why && buf_len(why) == 0) {
 			const char *detail = s->db && result != STORE_LOCKED ? sqlite3_errmsg(s->db) : "";
-			buf_printf(why, "%s: %s%s%s", s->config.path, store_result_text(result), detail[0] ? ": " : "", detail);
+			buf_printf(why, "%s: %s%s%s", s->config.path, store_result_text(result), detail[0] ? ": " : "",
+				   detail);
 		}
 		disconnect(s);
 	}
-	return result;
-}
-
-static enum store_result file_is_named(void *arg, msg_id id, bool *ret)
-{
-	struct sqlite_store *s = arg;
-	struct row r = row_bind(s, STORE_SQL_FILE_NAMED);
-
-	bind_hash(&r, id);
-	enum store_result result = row_step(s, &r, ret);
-	row_done(&r);
 	return result;
 }
 
@@ -464,8 +497,8 @@ static enum store_result sqlite_reopen(struct store *st)
 	s->poison = STORE_OK;
 	if (s->db) {
 		roll_back(s, STORE_IO);
-		/* This connection knows what was committed; the log may hold more. Its end is cut off here, and only here: a
-		 * connection that reads the log anew would take the failed transaction for a committed one. */
+		/* This connection knows what was committed; the log may hold more. Its end is cut off here, and only
+		 * here: a connection that reads the log anew would take the failed transaction for a committed one. */
 		enum store_result result = checkpoint(s, SQLITE_CHECKPOINT_TRUNCATE);
 		if (result)
 			return result;
@@ -479,19 +512,17 @@ static enum store_result sqlite_reopen(struct store *st)
 		return STORE_LOCKED; /* another server had it in between, and recovered what we had claimed */
 	}
 	/* A commit with a sync: from here on the failed transaction cannot come back. */
+	struct sqlite_ids doubtful = s->files_new;
+	s->files_new = (struct sqlite_ids){0};
 	s->failed = false;
 	result = reserve_blocks(s);
 	if (result) {
 		s->failed = true;
+		s->files_new = doubtful;
 		return result;
 	}
-	for (size_t i = 0; i < s->files_new.n && !result; i++) {
-		bool named;
-		result = file_is_named(s, s->files_new.p[i], &named);
-		if (!result && !named)
-			store_spool_discard(s->config.fs, s->files_new.p[i]);
-	}
-	s->files_new.n = 0;
+	discard_unnamed(s, &doubtful);
+	heap_free(doubtful.p);
 	return STORE_OK;
 }
 
@@ -508,7 +539,8 @@ static void sqlite_close(struct store *st)
 	heap_free(s);
 }
 
-/* ---- ids, counts, clock -------------------------------------------------------------------------------------------- */
+/* ---- ids, counts, clock --------------------------------------------------------------------------------------------
+ */
 
 static enum store_result sqlite_id_block(struct store *st, uint64_t *ret)
 {
@@ -610,7 +642,8 @@ enum store_result store_sqlite_open(const struct store_sqlite_config *config, st
 
 	assert(config->path);
 	assert(config->fs);
-	/* No threads, and nobody asks how much memory SQLite has: no locks are needed. Without effect once SQLite runs. */
+	/* No threads, and nobody asks how much memory SQLite has: no locks are needed. Without effect once SQLite runs.
+	 */
 	sqlite3_config(SQLITE_CONFIG_SINGLETHREAD);
 	sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
 	assert(config->recovery_grace >= 0);

@@ -87,18 +87,18 @@ struct sqlite_store {
 	sqlite3 *db;
 	sqlite3_stmt *statements[STORE_SQL_COUNT];
 	struct crc32c crc;
-	uint64_t owner;            /* we; another one in the database after reopen has taken it over */
+	uint64_t owner; /* we; another one in the database after reopen has taken it over */
 
-	bool open;                 /* a transaction is */
-	enum store_result poison;  /* why the transaction must roll back; STORE_OK = it need not */
-	bool failed;               /* nothing is written before reopen */
-	bool low_space;            /* below the reserve when the transaction began */
-	bool recovered;            /* nothing is left that a former owner claimed ... */
+	bool open;                     /* a transaction is */
+	enum store_result poison;      /* why the transaction must roll back; STORE_OK = it need not */
+	bool failed;                   /* nothing is written before reopen */
+	bool low_space;                /* below the reserve when the transaction began */
+	bool recovered;                /* nothing is left that a former owner claimed ... */
 	bool recovered_in_transaction; /* ... once this transaction is committed */
-	int wal_pages;             /* in the write-ahead log, as of the last commit */
+	int wal_pages;                 /* in the write-ahead log, as of the last commit */
 
-	struct sqlite_state state; /* as the transaction sees it */
-	struct sqlite_state saved; /* as committed */
+	struct sqlite_state state;      /* as the transaction sees it */
+	struct sqlite_state saved;      /* as committed */
 	uint64_t block_next, block_end; /* ids reserved durably, to be given */
 
 	struct sqlite_ids files_new;  /* put in this transaction with their body in a file */
@@ -152,6 +152,8 @@ enum store_result sqlite_changed(struct sqlite_store *s, enum store_result resul
 /* After a read: SQLite may have given up the transaction over it. Returns `result`. */
 enum store_result sqlite_was_read(struct sqlite_store *s, enum store_result result);
 void sqlite_saw_time(struct sqlite_store *s, queue_ms now);
+/* The body's file of a message that was not taken goes, unless it is another message's. */
+void sqlite_refuse_file(struct sqlite_store *s, msg_id id);
 bool sqlite_ids_add(struct sqlite_ids *ids, msg_id id);
 
 /* ---- history */

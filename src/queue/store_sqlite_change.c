@@ -7,7 +7,8 @@
 
 #define PURGE_STEP 64 /* ids held on the stack */
 
-/* ---- history ------------------------------------------------------------------------------------------------------- */
+/* ---- history -------------------------------------------------------------------------------------------------------
+ */
 
 static int64_t pack_status(struct smtpcodes_status status)
 {
@@ -46,7 +47,8 @@ enum store_result sqlite_history_add(struct sqlite_store *s, msg_id id, const st
 	return row_run(s, &r);
 }
 
-/* ---- put ----------------------------------------------------------------------------------------------------------- */
+/* ---- put -----------------------------------------------------------------------------------------------------------
+ */
 
 static void check_new(const struct store_new *m)
 {
@@ -170,8 +172,10 @@ static enum store_result put_file(struct sqlite_store *s, const struct store_new
 	bool taken;
 	enum store_result result = exists(s, m->id, &taken);
 
-	if (result)
+	if (result) {
+		sqlite_refuse_file(s, m->id);
 		return sqlite_changed(s, result);
+	}
 	if (taken) /* the file is the other message's */
 		return STORE_EXISTS;
 	result = put_refused(s, m) ? STORE_FULL : store_spool_sync(s->config.fs, m->id, m->size);
@@ -188,6 +192,8 @@ enum store_result sqlite_put(struct store *st, const struct store_new *m)
 
 	check_new(m);
 	enum store_result result = sqlite_begin(s);
+	if (result && m->body_in_file)
+		sqlite_refuse_file(s, m->id);
 	if (result)
 		return result;
 	sqlite_saw_time(s, m->now);
@@ -202,7 +208,8 @@ enum store_result sqlite_put(struct store *st, const struct store_new *m)
 	return result == STORE_EXISTS ? result : sqlite_changed(s, result);
 }
 
-/* ---- settle -------------------------------------------------------------------------------------------------------- */
+/* ---- settle --------------------------------------------------------------------------------------------------------
+ */
 
 /* What settling needs to know of the recipient and its message. */
 struct settled {
@@ -262,7 +269,8 @@ static enum store_result settle_history(struct sqlite_store *s, const struct sto
 	return sqlite_history_add(s, settle->id, &line, &was->last);
 }
 
-static enum store_result settle_rcpt(struct sqlite_store *s, const struct store_settle *settle, const struct settled *was)
+static enum store_result settle_rcpt(struct sqlite_store *s, const struct store_settle *settle,
+				     const struct settled *was)
 {
 	struct row r = row_bind(s, STORE_SQL_SETTLE);
 
@@ -329,7 +337,8 @@ enum store_result sqlite_settle(struct store *st, const struct store_settle *set
 	return sqlite_changed(s, result);
 }
 
-/* ---- note and purge ------------------------------------------------------------------------------------------------ */
+/* ---- note and purge ------------------------------------------------------------------------------------------------
+ */
 
 enum store_result sqlite_note(struct store *st, msg_id id, const struct store_history *line)
 {
@@ -394,7 +403,8 @@ static enum store_result uncount(struct sqlite_store *s, msg_id id)
 
 static enum store_result forget(struct sqlite_store *s, msg_id id)
 {
-	static const enum store_statement steps[] = {STORE_SQL_HISTORY_DROP, STORE_SQL_RCPT_DROP, STORE_SQL_MESSAGE_DROP};
+	static const enum store_statement steps[] = {STORE_SQL_HISTORY_DROP, STORE_SQL_RCPT_DROP,
+						     STORE_SQL_MESSAGE_DROP};
 	enum store_result result = uncount(s, id);
 
 	for (size_t i = 0; i < sizeof steps / sizeof *steps && !result; i++) {

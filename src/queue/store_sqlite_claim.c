@@ -89,7 +89,8 @@ static enum store_result first_lane(struct sqlite_store *s, uint64_t site, uint6
 	return first_visit(s, &r, ret_flow, ret_visit);
 }
 
-/* ---- claiming ------------------------------------------------------------------------------------------------------ */
+/* ---- claiming ------------------------------------------------------------------------------------------------------
+ */
 
 struct claim {
 	struct sqlite_store *s;
@@ -129,8 +130,10 @@ static enum store_result read_due(struct claim *c, uint64_t site, uint64_t flow,
 	enum store_result result = row_step(c->s, &r, &row);
 	while (row && !result) {
 		struct row in = row_read(r.stmt);
-		struct store_due due = {.id = read_id(&in, false), .n = (uint32_t)read_int(&in, 0, STORE_RCPT_MAX - 1),
-					.site = site, .flow = flow};
+		struct store_due due = {.id = read_id(&in, false),
+					.n = (uint32_t)read_int(&in, 0, STORE_RCPT_MAX - 1),
+					.site = site,
+					.flow = flow};
 		queue_ms at = read_int(&in, INT64_MIN, INT64_MAX);
 		due.attempts = (uint32_t)read_int(&in, 0, UINT32_MAX);
 		if (in.bad) {
@@ -179,7 +182,8 @@ static enum store_result serve_site(struct claim *c, uint64_t site)
 	return set_visit(c->s, false, site, 0, visit <= c->now ? c->now + 1 : visit);
 }
 
-/* ---- recovery ------------------------------------------------------------------------------------------------------ */
+/* ---- recovery ------------------------------------------------------------------------------------------------------
+ */
 
 static enum store_result read_abandoned(struct sqlite_store *s, struct store_due out[RECOVER_STEP], size_t *ret)
 {

@@ -3,7 +3,8 @@
 
 #include <assert.h>
 
-/* ---- rows ---------------------------------------------------------------------------------------------------------- */
+/* ---- rows ----------------------------------------------------------------------------------------------------------
+ */
 
 /* The columns MESSAGE of the schema file. Texts are lent from the statement. */
 static enum store_result read_message(sqlite3_stmt *stmt, struct store_message *m)
@@ -89,7 +90,8 @@ static enum store_result read_history(sqlite3_stmt *stmt, struct store_history *
 	return r.bad ? STORE_CORRUPT : STORE_OK;
 }
 
-/* ---- load ---------------------------------------------------------------------------------------------------------- */
+/* ---- load ----------------------------------------------------------------------------------------------------------
+ */
 
 static bool keep(struct arena *arena, struct slice *texts[], size_t n)
 {
@@ -171,7 +173,8 @@ enum store_result sqlite_body(struct store *st, msg_id id, struct buf *out)
 	return result;
 }
 
-/* ---- list ---------------------------------------------------------------------------------------------------------- */
+/* ---- list ----------------------------------------------------------------------------------------------------------
+ */
 
 struct list {
 	struct sqlite_store *s;
@@ -180,8 +183,8 @@ struct list {
 	struct store_cursor *cursor;
 	bool (*each)(void *arg, const struct store_message *m, const struct store_rcpt *r);
 	void *arg;
-	size_t steps;  /* that may still be made */
-	bool stopped;  /* the cursor says where */
+	size_t steps; /* that may still be made */
+	bool stopped; /* the cursor says where */
 };
 
 /* Empty, a whole address, or "@domain". */
@@ -208,7 +211,8 @@ static bool message_matches(const struct list *l, const struct store_message *m)
 {
 	const struct store_filter *f = l->filter;
 
-	return address_matches(f->sender, m->sender) && l->now - m->arrived_queue >= f->older_than;
+	return address_matches(f->sender, m->sender) &&
+	       (f->older_than <= 0 || m->arrived_queue <= l->now - f->older_than);
 }
 
 static bool rcpt_matches(const struct store_filter *f, const struct store_rcpt *r)
@@ -295,11 +299,13 @@ enum store_result sqlite_list(struct store *st, const struct store_filter *filte
 	return sqlite_was_read(s, result);
 }
 
-/* ---- history ------------------------------------------------------------------------------------------------------- */
+/* ---- history -------------------------------------------------------------------------------------------------------
+ */
 
 /* The first line is the message's own row. *ret_more: `each` wants the rest. */
 static enum store_result history_accepted(struct sqlite_store *s, msg_id id,
-					  bool (*each)(void *arg, const struct store_history *line), void *arg, bool *ret_more)
+					  bool (*each)(void *arg, const struct store_history *line), void *arg,
+					  bool *ret_more)
 {
 	struct row r = row_bind(s, STORE_SQL_ACCEPTED);
 	struct store_history line = {.event = STORE_EVENT_ACCEPTED, .n = UINT32_MAX};

@@ -1,6 +1,6 @@
 /*
- * Binding values, and reading them back with suspicion: a row may come from a damaged or doctored file, so each value is
- * checked for type and bounds before anybody uses it. The first bad one sticks; a reader asks once, at the end.
+ * Binding values, and reading them back with suspicion: a row may come from a damaged or doctored file, so each value
+ * is checked for type and bounds before anybody uses it. The first bad one sticks; a reader asks once, at the end.
  */
 #include "queue/store_sqlite.h"
 
@@ -103,6 +103,25 @@ struct slice read_text(struct row *r, size_t max)
 	return value;
 }
 
+static bool failed_over_quota(sqlite3_file *file)
+{
+	int error = 0;
+
+	if (!file || !file->pMethods)
+		return false;
+	return file->pMethods->xFileControl(file, SQLITE_FCNTL_LAST_ERRNO, &error) == SQLITE_OK && error == EDQUOT;
+}
+
+/* SQLite takes ENOSPC for a full disk, but EDQUOT for a broken one. */
+static bool quota_is_full(struct sqlite_store *s)
+{
+	sqlite3_file *database = NULL, *log = NULL;
+
+	sqlite3_file_control(s->db, "main", SQLITE_FCNTL_FILE_POINTER, (void *)&database);
+	sqlite3_file_control(s->db, "main", SQLITE_FCNTL_JOURNAL_POINTER, (void *)&log);
+	return failed_over_quota(database) || failed_over_quota(log);
+}
+
 enum store_result sqlite_result(struct sqlite_store *s, int rc)
 {
 	if (rc == SQLITE_IOERR_NOMEM)
@@ -115,8 +134,8 @@ enum store_result sqlite_result(struct sqlite_store *s, int rc)
 	case SQLITE_FULL:
 	case SQLITE_TOOBIG:
 		return STORE_FULL;
-	case SQLITE_IOERR: /* SQLite knows ENOSPC, but not that a quota is full */
-		return rc == SQLITE_IOERR_WRITE && s->db && sqlite3_system_errno(s->db) == EDQUOT ? STORE_FULL : STORE_IO;
+	case SQLITE_IOERR:
+		return rc == SQLITE_IOERR_WRITE && quota_is_full(s) ? STORE_FULL : STORE_IO;
 	case SQLITE_CORRUPT:
 	case SQLITE_NOTADB:
 	case SQLITE_CONSTRAINT:
@@ -137,7 +156,8 @@ enum store_result row_step(struct sqlite_store *s, struct row *r, bool *ret_row)
 	*ret_row = false;
 	if (!r->stmt)
 		return STORE_IO;
-	if (r->bad) { /* binding fails for lack of memory only: the lengths are checked by SQLite at SQLITE_MAX_LENGTH */
+	if (r->bad) { /* binding fails for lack of memory only: the lengths are checked by SQLite at SQLITE_MAX_LENGTH
+		       */
 		sqlite3_reset(r->stmt);
 		return STORE_NO_MEMORY;
 	}

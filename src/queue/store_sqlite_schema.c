@@ -5,10 +5,9 @@
  *   message.open counts its recipients in states 0 to 2; message.finished is NULL while it is > 0
  *   a row of body exists exactly while message.open > 0, so that body lists the open messages; data is NULL when the
  *     body is in a file
- *   a recipient that waits has a lane (site, flow), and the lane's site has a turn; with first = the earliest due time of
- *     the lane: lane.visit <= first, or the lane had its share at lane.visit - 1; turn.visit <= every lane.visit of
- *     its site, or the site had its share at turn.visit - 1
- *   state holds the number of recipients in each state
+ *   a recipient that waits has a lane (site, flow), and the lane's site has a turn; with first = the earliest due time
+ * of the lane: lane.visit <= first, or the lane had its share at lane.visit - 1; turn.visit <= every lane.visit of its
+ * site, or the site had its share at turn.visit - 1 state holds the number of recipients in each state
  */
 #include "queue/store_sqlite.h"
 

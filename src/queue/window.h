@@ -8,8 +8,8 @@
  *
  * "Failed" means the site, not a recipient: no connection, no greeting, or it broke. One trouble fails many jobs at
  * once; a failure counts only when its job was handed out after the window last shrank, which the generation tells.
- * After a pause the window starts at one connection, and with one job until the site has spoken to us, so that a site that comes
- * back is not run over.
+ * After a pause the window starts at one connection, and with one job until the site has spoken to us, so that a site
+ * that comes back is not run over.
  *
  * Pure: time and randomness are arguments.
  */

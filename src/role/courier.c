@@ -763,6 +763,7 @@ static void take_job(struct courier *c, struct courier_job *job)
 		return;
 	}
 	site->allowed = job->queue.connections > 0 ? job->queue.connections : 1;
+	job->started = loop_mono(c->loop); /* anew when a session takes it */
 	TAILQ_INSERT_TAIL(&site->waiting, job, link);
 	serve_site(site);
 }

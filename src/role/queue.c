@@ -62,7 +62,9 @@ struct pending_put {
 
 static struct queue_times times_of(struct queue_role *q)
 {
-	return (struct queue_times){loop_mono(q->loop), loop_wall(q->loop), loop_random(q->loop)};
+	mono_ms now = loop_mono(q->loop); /* the loop's clock is the kernel's boot clock */
+
+	return (struct queue_times){.mono = now, .wall = loop_wall(q->loop), .random = loop_random(q->loop), .boot = now};
 }
 
 /* Before anything is fed in a turn. */

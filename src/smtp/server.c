@@ -85,7 +85,7 @@ void server_move(struct smtp_server *s, enum server_state to)
 static const uint8_t success[] = {
 	[SMTP_EV_CONNECT] = 2, [SMTP_EV_HELO] = 2, [SMTP_EV_MAIL] = 2,  [SMTP_EV_RCPT] = 2,
 	[SMTP_EV_DATA] = 3,    [SMTP_EV_BODY] = 0, [SMTP_EV_END] = 2,   [SMTP_EV_RESET] = 0,
-	[SMTP_EV_VRFY] = 2,    [SMTP_EV_EXPN] = 2, [SMTP_EV_CLOSE] = 0,
+	[SMTP_EV_VRFY] = 2,    [SMTP_EV_EXPN] = 2, [SMTP_EV_STATUS] = 2, [SMTP_EV_CLOSE] = 0,
 };
 
 void server_raise(struct smtp_server *s, enum smtp_event_type type)
@@ -205,10 +205,10 @@ static void settle(struct smtp_server *s)
 	if (s->broken) {
 		s->broken = s->out.failed = false;
 		server_leave(s, REPLY_INTERNAL); /* as far as there is room for it */
+	} else if (s->quit) {
+		server_close(s); /* whatever stands behind QUIT */
 	} else if (s->early) {
 		server_leave(s, REPLY_EARLY_TALKER);
-	} else if (s->quit) {
-		server_close(s);
 	} else if (s->stopping) {
 		server_leave(s, REPLY_SHUTDOWN);
 	} else if (s->line.n == 0 && s->line.held.cap > SMTP_IDLE_LINE) {
@@ -484,7 +484,7 @@ void smtp_server_reply_lines(struct smtp_server *s, struct reply reply, const st
 	assert(s->owed > 0);
 	assert(s->events == 0);
 	assert(good || code / 100 == 4 || code / 100 == 5);
-	assert(count == 0 || s->asked == SMTP_EV_VRFY || s->asked == SMTP_EV_EXPN);
+	assert(count == 0 || s->asked == SMTP_EV_VRFY || s->asked == SMTP_EV_EXPN || s->asked == SMTP_EV_STATUS);
 	if ((s->asked == SMTP_EV_CONNECT || code == 421) && reply.arg[0].n == 0)
 		reply.arg[0] = s->config->name;
 	s->since = s->now;

@@ -46,6 +46,10 @@ struct smtp_server_config {
 	span_ms message_timeout; /* for the whole of a message's data, so that one octet a minute ends */
 
 	bool offer_chunking, offer_binarymime, offer_smtputf8, offer_dsn, offer_pipelining, offer_8bitmime;
+	bool asks_status; /* HELP STATUS is a question to the owner */
+	/* Parameters that are offered but cannot be honoured for the time being: 455. In upper case. */
+	const struct slice *suspended;
+	size_t suspended_count;
 	bool offer_vrfy, offer_expn, offer_help; /* listed in EHLO; the commands themselves are always answered */
 };
 
@@ -64,6 +68,7 @@ enum smtp_event_type {
 	                    left of its octets is skipped. No answer */
 	SMTP_EV_VRFY,    /* `text`: the argument, `smtputf8` parameter cut off. Answer */
 	SMTP_EV_EXPN,    /* the same */
+	SMTP_EV_STATUS,  /* HELP STATUS, where the configuration asks for it. Answer 211 with lines, or a refusal */
 	SMTP_EV_CLOSE,   /* send what is left of the output, then close. Nothing follows */
 };
 
@@ -90,7 +95,7 @@ bool smtp_server_next(struct smtp_server *s, struct smtp_event *ev);
 /* Answers the event that waits. Asserts that one does and that the reply's first digit can answer it; after the end, or
  * when the client was lost, an answer is ignored. When it comes late, call smtp_server_tick with the time. */
 void smtp_server_reply(struct smtp_server *s, struct reply reply);
-/* Answers with lines behind the first (EXPN, 211). */
+/* Answers with lines behind the first (EXPN, VRFY, 211). */
 void smtp_server_reply_lines(struct smtp_server *s, struct reply reply, const struct slice *lines, size_t count);
 /* The client closed its side or the connection broke. Gives RESET if a transaction was open, then CLOSE. */
 void smtp_server_lost(struct smtp_server *s);

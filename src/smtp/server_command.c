@@ -515,6 +515,10 @@ static void help(struct smtp_server *s, const struct command *self, struct slice
 	const struct command *topic = find_command(arg);
 
 	(void)self;
+	if (s->config->asks_status && slice_ieq(arg, SLICE("STATUS"))) {
+		server_ask(s, SMTP_EV_STATUS, 1);
+		return;
+	}
 	if (arg.n > 0 && (!topic || !is_shown(s, topic))) {
 		say(s, REPLY_HELP_UNKNOWN, arg, SLICE_NONE);
 		return;

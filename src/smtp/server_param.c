@@ -207,6 +207,14 @@ static bool malformed(struct reply *ret, struct slice keyword, const char *why)
 	return false;
 }
 
+static bool is_suspended(const struct smtp_server_config *config, struct slice keyword)
+{
+	for (size_t i = 0; i < config->suspended_count; i++)
+		if (slice_eq(config->suspended[i], keyword))
+			return true;
+	return false;
+}
+
 static bool apply_param(struct smtp_server *s, const struct param *param, struct slice text, struct reply *ret)
 {
 	size_t equals = slice_find(text, '=');
@@ -239,6 +247,10 @@ static bool read_param(struct smtp_server *s, const struct param *table, size_t 
 	}
 	if (*seen & 1u << i) {
 		*ret = (struct reply){REPLY_PARAM_TWICE, {table[i].keyword}};
+		return false;
+	}
+	if (is_suspended(s->config, table[i].keyword)) {
+		*ret = (struct reply){REPLY_PARAM_SUSPENDED, {table[i].keyword}};
 		return false;
 	}
 	*seen |= 1u << i;

@@ -37,7 +37,7 @@ struct mem_store {
 	struct garbage {
 		struct garbage *next;
 		char text[];
-	} *garbage;
+	} * garbage;
 };
 
 static struct mem_store *of(struct store *st)
@@ -477,7 +477,8 @@ static enum store_result load(struct store *store, msg_id id, struct arena *aren
 	return to_arena(arena, &ret->sender) && to_arena(arena, &ret->envid) ? STORE_OK : STORE_NO_MEMORY;
 }
 
-static enum store_result load_rcpt(struct store *store, msg_id id, uint32_t n, struct arena *arena, struct store_rcpt *ret)
+static enum store_result load_rcpt(struct store *store, msg_id id, uint32_t n, struct arena *arena,
+				   struct store_rcpt *ret)
 {
 	struct mem_store *st = of(store);
 	enum store_result r = fault(st, MEM_LOAD_RCPT);
@@ -515,7 +516,8 @@ static bool address_matches(struct slice filter, struct slice address)
 	return filter.p[0] == '@' ? slice_iends(address, filter) : slice_ieq(address, filter);
 }
 
-static bool matches(const struct store_filter *f, queue_ms now, const struct store_message *m, const struct store_rcpt *r)
+static bool matches(const struct store_filter *f, queue_ms now, const struct store_message *m,
+		    const struct store_rcpt *r)
 {
 	bool state = f->state == -2 || (f->state == -1 ? !store_state_is_final(r->state) : (int)r->state == f->state);
 
@@ -539,7 +541,8 @@ static struct mem_message *next_down(struct mem_store *st, msg_id from)
 
 static enum store_result list(struct store *store, const struct store_filter *filter, queue_ms now,
 			      struct store_cursor *cursor,
-			      bool (*each)(void *arg, const struct store_message *m, const struct store_rcpt *r), void *arg)
+			      bool (*each)(void *arg, const struct store_message *m, const struct store_rcpt *r),
+			      void *arg)
 {
 	struct mem_store *st = of(store);
 	enum store_result r = fault(st, MEM_LIST);
@@ -566,8 +569,8 @@ static enum store_result list(struct store *store, const struct store_filter *fi
 	return STORE_OK;
 }
 
-static enum store_result history(struct store *store, msg_id id, bool (*each)(void *arg, const struct store_history *line),
-				 void *arg)
+static enum store_result history(struct store *store, msg_id id,
+				 bool (*each)(void *arg, const struct store_history *line), void *arg)
 {
 	struct mem_message *m = mem_store_message(of(store), id);
 

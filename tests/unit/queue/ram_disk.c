@@ -525,7 +525,7 @@ static int vfs_open(sqlite3_vfs *vfs, const char *name, sqlite3_file *f, int fla
 		e->now = h->inode;
 		memcpy(h->path, e->path, PATH_SIZE);
 	}
-	h->sync_name = made && flags & (SQLITE_OPEN_WAL | SQLITE_OPEN_MAIN_JOURNAL);
+	h->sync_name = flags & SQLITE_OPEN_CREATE && flags & (SQLITE_OPEN_WAL | SQLITE_OPEN_MAIN_JOURNAL);
 	h->next = d->handles;
 	d->handles = h;
 	h->base.pMethods = &io_methods;
@@ -718,6 +718,7 @@ size_t ram_disk_files_below(struct ram_disk *d, const char *directory)
 	size_t n = strlen(directory), count = 0;
 
 	for (size_t i = 0; i < d->entry_count; i++)
-		count += d->entries[i].now && !d->entries[i].directory && strncmp(d->entries[i].path, directory, n) == 0;
+		count +=
+			d->entries[i].now && !d->entries[i].directory && strncmp(d->entries[i].path, directory, n) == 0;
 	return count;
 }

@@ -1,8 +1,8 @@
 /*
  * ram_disk: a disk in memory that can fail and lose power, with two faces: base/fs.h, and a VFS for SQLite.
  *
- * A write is durable after a sync of its file; a name (new, removed, renamed) after a sync of its directory. A sync that
- * fails forgets what it should have written, as Linux does: the next sync of the file succeeds without it.
+ * A write is durable after a sync of its file; a name (new, removed, renamed) after a sync of its directory. A sync
+ * that fails forgets what it should have written, as Linux does: the next sync of the file succeeds without it.
  */
 #ifndef RAM_DISK_H
 #define RAM_DISK_H
@@ -22,10 +22,10 @@ enum ram_op {
 #define RAM_CHANGES (RAM_WRITE | RAM_SYNC | RAM_SYNC_DIR | RAM_TRUNCATE | RAM_CREATE | RAM_UNLINK | RAM_MKDIR)
 
 struct ram_fault {
-	unsigned ops;  /* which operations count, ram_op */
-	int after;     /* so many still succeed ... */
-	int times;     /* ... then so many fail; -1 = all from then on */
-	int error;     /* errno value */
+	unsigned ops; /* which operations count, ram_op */
+	int after;    /* so many still succeed ... */
+	int times;    /* ... then so many fail; -1 = all from then on */
+	int error;    /* errno value */
 };
 
 enum ram_crash {

@@ -33,7 +33,8 @@ struct new_message {
 	char addresses[RCPTS_MAX][40];
 };
 /* A message with `rcpts` recipients "rN@SITE.example" of one site, waiting since `now`; change it before put. */
-struct new_message *new_message(struct new_message *n, msg_id id, size_t rcpts, uint64_t site, uint64_t flow, queue_ms now);
+struct new_message *new_message(struct new_message *n, msg_id id, size_t rcpts, uint64_t site, uint64_t flow,
+				queue_ms now);
 /* An attempt with this end: WAITING (deferred, due at `due`), DELIVERED, FAILED. */
 struct store_settle attempt(msg_id id, uint32_t n, enum store_state next, queue_ms now, queue_ms due, uint64_t site);
 /* Everything that the store shows, as text, but for what a new owner does to claims. The caller frees it. */
@@ -41,8 +42,8 @@ char *store_dump(struct store *st);
 /* Writes a body into the spool. */
 void spool_write(struct fs *fs, msg_id id, struct slice body);
 
-#define ops_of(st) (st)->ops
-#define assert_ok(call) assert_string_equal(store_result_text(call), store_result_text(STORE_OK))
+#define ops_of(st)                    (st)->ops
+#define assert_ok(call)               assert_string_equal(store_result_text(call), store_result_text(STORE_OK))
 #define assert_result(call, expected) assert_string_equal(store_result_text(call), store_result_text(expected))
 
 #endif

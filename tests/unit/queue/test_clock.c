@@ -68,7 +68,8 @@ static void after_a_reboot_the_wall_clock_is_believed_up_to_an_hour(void **state
 	struct queue_clock_world before = {.mono = 1, .wall = WALL, .boot = 900000, .boot_id = BOOT_A};
 
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-		struct queue_clock_world after = {.mono = 5, .wall = WALL + MINUTE + rows[i].wall, .boot = 40000, .boot_id = BOOT_B};
+		struct queue_clock_world after = {
+			.mono = 5, .wall = WALL + MINUTE + rows[i].wall, .boot = 40000, .boot_id = BOOT_B};
 		assert_int_equal(gap(before, MINUTE, after), rows[i].gap);
 		after.boot_id = SLICE_NONE;
 		assert_int_equal(gap(before, MINUTE, after), rows[i].gap);

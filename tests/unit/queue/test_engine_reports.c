@@ -3,8 +3,8 @@
 #include "world.h"
 
 /*
- * Rules of RFC 3461 4.1 and 5.2: what became of a recipient, what NOTIFY asked for, and the Action of the report, if any.
- * Numbers are mail_notify: 0 not given, 1 NEVER, 2 SUCCESS, 4 FAILURE, 8 DELAY.
+ * Rules of RFC 3461 4.1 and 5.2: what became of a recipient, what NOTIFY asked for, and the Action of the report, if
+ * any. Numbers are mail_notify: 0 not given, 1 NEVER, 2 SUCCESS, 4 FAILURE, 8 DELAY.
  */
 static const struct rule {
 	const char *rcpt, *words;
@@ -154,9 +154,12 @@ static void what_is_returned_of_the_original(void **state)
 		const char *words;
 		bool body;
 	} rows[] = {
-		{MAIL_RET_NONE, 500, "550 5.1.1 no", true},   {MAIL_RET_NONE, 2000, "550 5.1.1 no", false},
-		{MAIL_RET_HDRS, 500, "550 5.1.1 no", false},  {MAIL_RET_FULL, 500, "550 5.1.1 no", true},
-		{MAIL_RET_FULL, 20000, "550 5.1.1 no", true}, {MAIL_RET_FULL, 500, "250 2.0.0 ok", false},
+		{MAIL_RET_NONE, 500, "550 5.1.1 no", true},
+		{MAIL_RET_NONE, 2000, "550 5.1.1 no", false},
+		{MAIL_RET_HDRS, 500, "550 5.1.1 no", false},
+		{MAIL_RET_FULL, 500, "550 5.1.1 no", true},
+		{MAIL_RET_FULL, 20000, "550 5.1.1 no", true},
+		{MAIL_RET_FULL, 500, "250 2.0.0 ok", false},
 		{MAIL_RET_FULL, (10 << 20) + 1, "550 5.1.1 no", false},
 	};
 

@@ -209,7 +209,8 @@ static void on_job(struct world *w, struct world_job *job)
 static void answer_all(struct world *w, const struct dead *d)
 {
 	for (struct world_job *job; (job = world_open_job(w)) != NULL;)
-		world_finish(w, job, d->alive || strcmp(job->site, "dead.test") != 0 ? "250 2.0.0 ok" : "!4.4.1 refused");
+		world_finish(w, job,
+			     d->alive || strcmp(job->site, "dead.test") != 0 ? "250 2.0.0 ok" : "!4.4.1 refused");
 }
 
 static bool find_dead(void *arg, const struct queue_site_view *v)

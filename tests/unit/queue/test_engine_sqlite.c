@@ -122,7 +122,8 @@ static void a_body_in_a_file_comes_back_with_the_report(void **state)
 	struct ram_disk *d = ram_disk_new();
 	struct world *w = make(d);
 	struct mail_rcpt rcpt = {.address = SLICE("x@one.test")};
-	struct mail_envelope envelope = {.sender = SLICE("a@back.test"), .ret = MAIL_RET_FULL, .rcpt = &rcpt, .rcpt_count = 1};
+	struct mail_envelope envelope = {
+		.sender = SLICE("a@back.test"), .ret = MAIL_RET_FULL, .rcpt = &rcpt, .rcpt_count = 1};
 	struct slice body = SLICE("Subject: large\r\n\r\nThe words in the file.\r\n");
 	struct queue_put put = {.id = 7, .envelope = &envelope, .size = body.n, .body_in_file = true};
 	struct file *f;

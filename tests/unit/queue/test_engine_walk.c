@@ -1,6 +1,6 @@
 /*
- * Random walks: messages, outcomes, deaths, disk errors, missing memory, operators and jumping clocks in any order, against
- * what must always hold:
+ * Random walks: messages, outcomes, deaths, disk errors, missing memory, operators and jumping clocks in any order,
+ * against what must always hold:
  *
  *   no answer OK before the commit that holds the message, and no job for what is not committed
  *   no recipient in two jobs at once
@@ -155,7 +155,8 @@ static void pass(struct walk *k, span_ms span)
 
 static void put(struct walk *k)
 {
-	static const char *const domains[] = {"one.test", "two.test", "dead.test", "local.test", "lmtp.test", "x.none.test"};
+	static const char *const domains[] = {"one.test",   "two.test",  "dead.test",
+					      "local.test", "lmtp.test", "x.none.test"};
 	char rcpts[400] = "";
 	struct message *m = &k->m[k->next];
 
@@ -167,8 +168,8 @@ static void put(struct walk *k)
 		m->notify[n] = (uint8_t)(below(k, 3) ? 0 : below(k, 15));
 		if (m->notify[n] & MAIL_NOTIFY_NEVER)
 			m->notify[n] = MAIL_NOTIFY_NEVER;
-		at += (uint32_t)sprintf(rcpts + at, "%sr%u-%u@%s/%u", n ? " " : "", (unsigned)k->next, n, domains[below(k, 6)],
-					m->notify[n]);
+		at += (uint32_t)sprintf(rcpts + at, "%sr%u-%u@%s/%u", n ? " " : "", (unsigned)k->next, n,
+					domains[below(k, 6)], m->notify[n]);
 	}
 	heap_odds = k->troubled && below(k, 4) == 0 ? 20 : 0;
 	if (!world_try_put(k->w, k->next, m->null_sender ? "" : "a@back.test", rcpts))
@@ -179,9 +180,9 @@ static void put(struct walk *k)
 
 static const char *outcome_for(struct walk *k, const struct world_job *job)
 {
-	static const char *const words[] = {"250 2.0.0 ok",	  "250 2.0.0 ok",     "250 2.0.0 ok",	"+250 2.0.0 ok",
-					    "451 4.3.0 later", "450 4.2.2 full",   "550 5.1.1 nobody", "554 5.7.1 no",
-					    "?4.4.2 lost",	  "!4.4.1 no route"};
+	static const char *const words[] = {"250 2.0.0 ok",    "250 2.0.0 ok",   "250 2.0.0 ok",     "+250 2.0.0 ok",
+					    "451 4.3.0 later", "450 4.2.2 full", "550 5.1.1 nobody", "554 5.7.1 no",
+					    "?4.4.2 lost",     "!4.4.1 no route"};
 
 	if (k->troubled && strcmp(job->site, "dead.test") == 0)
 		return "!4.4.1 dead";
@@ -263,7 +264,8 @@ static void operator_acts(struct walk *k)
 
 static void trouble(struct walk *k)
 {
-	static const enum mem_op ops[] = {MEM_PUT, MEM_SETTLE, MEM_NOTE, MEM_COMMIT, MEM_CLAIM, MEM_LOAD, MEM_LOAD_RCPT, MEM_BODY, MEM_ID_BLOCK, MEM_REOPEN};
+	static const enum mem_op ops[] = {MEM_PUT,  MEM_SETTLE,    MEM_NOTE, MEM_COMMIT,   MEM_CLAIM,
+					  MEM_LOAD, MEM_LOAD_RCPT, MEM_BODY, MEM_ID_BLOCK, MEM_REOPEN};
 	static const enum store_result results[] = {STORE_IO, STORE_FULL, STORE_NO_MEMORY};
 
 	mem_store_fail(k->w->mem, ops[below(k, 10)], results[below(k, 3)], below(k, 5), 1 + below(k, 3));
@@ -355,7 +357,8 @@ static void release_all(struct walk *k)
 	size_t count, busy;
 
 	while (!cursor.end)
-		assert_int_equal(queue_engine_operate(k->w->e, QUEUE_RELEASE, &all, &cursor, 1000, &count, &busy), STORE_OK);
+		assert_int_equal(queue_engine_operate(k->w->e, QUEUE_RELEASE, &all, &cursor, 1000, &count, &busy),
+				 STORE_OK);
 }
 
 static void finish(struct walk *k)

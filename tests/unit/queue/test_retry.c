@@ -26,11 +26,8 @@ static void delays_double_up_to_the_longest(void **state)
 		uint32_t attempts;
 		span_ms low, high;
 	} rows[] = {
-		{1, 5 * MINUTE, 5 * MINUTE},
-		{2, 10 * MINUTE, 10 * MINUTE + 10},
-		{3, 20 * MINUTE, 20 * MINUTE + 10},
-		{7, 4 * HOUR, 4 * HOUR},
-		{4000000000u, 4 * HOUR, 4 * HOUR},
+		{1, 5 * MINUTE, 5 * MINUTE}, {2, 10 * MINUTE, 10 * MINUTE + 10}, {3, 20 * MINUTE, 20 * MINUTE + 10},
+		{7, 4 * HOUR, 4 * HOUR},     {4000000000u, 4 * HOUR, 4 * HOUR},
 	};
 
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
@@ -71,7 +68,8 @@ static void our_own_trouble_is_tried_again_soon_but_not_for_ever(void **state)
 	};
 
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
-		assert_in_range(decide(rows[i].attempts, 0, true, RETRY_PACE_SOON, MIDDLE).delay, rows[i].low, rows[i].high);
+		assert_in_range(decide(rows[i].attempts, 0, true, RETRY_PACE_SOON, MIDDLE).delay, rows[i].low,
+				rows[i].high);
 }
 
 static void a_full_mailbox_gets_time(void **state)
@@ -129,8 +127,8 @@ static void a_policy_out_of_bounds_is_refused(void **state)
 static void a_wave_of_failures_does_not_come_back_as_a_wave(void **state)
 {
 	(void)state;
-	/* 1,000 recipients deferred together at their third attempt: no second of the 5 minutes' spread gets three times
-	 * the mean of 3.3. */
+	/* 1,000 recipients deferred together at their third attempt: no second of the 5 minutes' spread gets three
+	 * times the mean of 3.3. */
 	unsigned seconds[400] = {0};
 	for (uint32_t i = 0; i < 1000; i++) {
 		struct retry_decision d = decide(3, 0, true, RETRY_PACE_NORMAL, i * 2654435761u);

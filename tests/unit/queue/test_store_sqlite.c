@@ -69,7 +69,8 @@ static void doctor(const char *sql)
 {
 	sqlite3 *db;
 
-	assert_int_equal(sqlite3_open_v2(PATH, &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, ram_disk_vfs()), SQLITE_OK);
+	assert_int_equal(sqlite3_open_v2(PATH, &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, ram_disk_vfs()),
+			 SQLITE_OK);
 	assert_int_equal(sqlite3_exec(db, "PRAGMA locking_mode = EXCLUSIVE", NULL, NULL, NULL), SQLITE_OK);
 	int rc = sqlite3_exec(db, sql, NULL, NULL, NULL);
 	if (rc != SQLITE_OK)
@@ -224,12 +225,9 @@ static bool read_all(struct store *st, msg_id id)
 	arena_init(&arena, 100000);
 	buf_init(&body, 100000);
 	const enum store_result results[] = {
-		ops_of(st)->load(st, id, &arena, &m),
-		ops_of(st)->load_rcpt(st, id, 0, &arena, &r),
-		ops_of(st)->load_rcpt(st, id, 1, &arena, &r),
-		ops_of(st)->list(st, &all, 0, &cursor, nod, NULL),
-		ops_of(st)->history(st, id, nod_line, NULL),
-		ops_of(st)->body(st, id, &body),
+		ops_of(st)->load(st, id, &arena, &m),         ops_of(st)->load_rcpt(st, id, 0, &arena, &r),
+		ops_of(st)->load_rcpt(st, id, 1, &arena, &r), ops_of(st)->list(st, &all, 0, &cursor, nod, NULL),
+		ops_of(st)->history(st, id, nod_line, NULL),  ops_of(st)->body(st, id, &body),
 	};
 	for (size_t i = 0; i < sizeof results / sizeof *results; i++) {
 		assert_true(tolerable(results[i]));
@@ -431,7 +429,8 @@ static void each_result_has_its_text(void **state)
 	(void)state;
 	for (int i = 0; i <= STORE_RESULT_MAX; i++)
 		for (int k = 0; k < i; k++)
-			assert_string_not_equal(store_result_text((enum store_result)i), store_result_text((enum store_result)k));
+			assert_string_not_equal(store_result_text((enum store_result)i),
+						store_result_text((enum store_result)k));
 }
 
 #define DISK_TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
@@ -452,5 +451,6 @@ int main(void)
 		cmocka_unit_test(each_result_has_its_text),
 	};
 
-	return store_suite_run("store on SQLite", &ram_place) + cmocka_run_group_tests_name("SQLite", tests, NULL, NULL);
+	return store_suite_run("store on SQLite", &ram_place) +
+	       cmocka_run_group_tests_name("SQLite", tests, NULL, NULL);
 }

@@ -54,7 +54,7 @@ static void one_trouble_of_many_jobs_counts_once(void **state)
 static void pauses_grow_and_end_at_the_longest(void **state)
 {
 	(void)state;
-	static const span_ms lengths[] = {30 * SECOND, MINUTE,	    2 * MINUTE,	 4 * MINUTE, 8 * MINUTE,
+	static const span_ms lengths[] = {30 * SECOND, MINUTE,      2 * MINUTE,  4 * MINUTE, 8 * MINUTE,
 					  16 * MINUTE, 30 * MINUTE, 30 * MINUTE, 30 * MINUTE};
 	struct window w;
 	mono_ms now = 0;

@@ -12,7 +12,7 @@ static struct slice intern(struct slice s)
 		struct text *next;
 		size_t n;
 		char p[];
-	} *texts;
+	} * texts;
 
 	for (struct text *t = texts; t; t = t->next)
 		if (slice_eq(s, slice_of(t->p, t->n)))
@@ -45,7 +45,11 @@ static void route(const void *arg, struct slice address, struct route *ret)
 }
 
 static const struct queue_config standard = {
-	.retry = {.first = 5 * MINUTE, .longest = 4 * HOUR, .warn = 4 * HOUR, .lifetime = 5 * DAY, .growth_percent = 200},
+	.retry = {.first = 5 * MINUTE,
+		  .longest = 4 * HOUR,
+		  .warn = 4 * HOUR,
+		  .lifetime = 5 * DAY,
+		  .growth_percent = 200},
 	.router = {.route = route},
 	.name = {"mx.local.test", 13},
 	.postmaster = {"postmaster@local.test", 21},
@@ -136,7 +140,8 @@ mono_ms world_now(const struct world *w)
 
 /* ---- messages in ---------------------------------------------------------------------------------------------- */
 
-static bool try_put(struct world *w, msg_id id, const char *sender, const char *rcpts, enum mail_ret ret, const char *body)
+static bool try_put(struct world *w, msg_id id, const char *sender, const char *rcpts, enum mail_ret ret,
+		    const char *body)
 {
 	struct mail_rcpt *rcpt = calloc(strlen(rcpts) + 1, sizeof *rcpt);
 	struct mail_envelope envelope = {.sender = slice_from_cstr(sender), .ret = ret, .rcpt = rcpt};
@@ -164,7 +169,8 @@ static bool try_put(struct world *w, msg_id id, const char *sender, const char *
 	return taken;
 }
 
-void world_put_as(struct world *w, msg_id id, const char *sender, const char *rcpts, enum mail_ret ret, const char *body)
+void world_put_as(struct world *w, msg_id id, const char *sender, const char *rcpts, enum mail_ret ret,
+		  const char *body)
 {
 	assert(try_put(w, id, sender, rcpts, ret, body));
 }
@@ -186,13 +192,13 @@ static void copy(char *to, size_t cap, struct slice s)
 	snprintf(to, cap, "%.*s", SLICE_ARGS(s));
 }
 
-#define GROW(array, n, cap)                                                                                            \
-	do {                                                                                                           \
-		if ((n) == (cap)) {                                                                                    \
-			(cap) = (cap) ? (cap) * 2 : 16;                                                                \
-			(array) = realloc((array), (cap) * sizeof *(array));                                           \
-			assert(array);                                                                                 \
-		}                                                                                                      \
+#define GROW(array, n, cap)                                                  \
+	do {                                                                 \
+		if ((n) == (cap)) {                                          \
+			(cap) = (cap) ? (cap)*2 : 16;                        \
+			(array) = realloc((array), (cap) * sizeof *(array)); \
+			assert(array);                                       \
+		}                                                            \
 	} while (0)
 
 static void on_job(struct world *w, const struct queue_job *from)
@@ -298,15 +304,20 @@ static void parse(const char *words, struct queue_outcome *o)
 	assert(sscanf(words, "%u.%u.%u %n", &klass, &subject, &detail, &n) == 3);
 	o->outcome.code = code;
 	o->outcome.verdict = verdicts[klass];
-	o->outcome.stage = o->site_failed ? SMTP_STAGE_CONNECT : o->outcome.ambiguous ? SMTP_STAGE_END : SMTP_STAGE_RCPT;
+	o->outcome.stage = o->site_failed         ? SMTP_STAGE_CONNECT
+			   : o->outcome.ambiguous ? SMTP_STAGE_END
+						  : SMTP_STAGE_RCPT;
 	o->outcome.status = (struct smtpcodes_status){(uint8_t)klass, (uint16_t)subject, (uint16_t)detail};
 	o->outcome.text = slice_from_cstr(words + n);
 }
 
 void world_outcome(struct world *w, const struct world_job *job, size_t index, const char *words)
 {
-	struct queue_outcome o = {
-		.id = job->id, .n = job->n[index], .job = job->job, .remote = SLICE("mx.example.net [192.0.2.25]:25"), .took = 10};
+	struct queue_outcome o = {.id = job->id,
+				  .n = job->n[index],
+				  .job = job->job,
+				  .remote = SLICE("mx.example.net [192.0.2.25]:25"),
+				  .took = 10};
 
 	parse(words, &o);
 	queue_engine_wake(w->e, w->times);

@@ -1,8 +1,8 @@
 /*
  * world: an engine in a made-up world: virtual time, a store in memory, couriers that do as they are told.
  *
- * Routes: NAME@local.test is a Maildir here, but nobody@local.test is unknown; NAME@lmtp.test goes by LMTP; none.test and
- * all below it leads nowhere; every other domain is a site of its own.
+ * Routes: NAME@local.test is a Maildir here, but nobody@local.test is unknown; NAME@lmtp.test goes by LMTP; none.test
+ * and all below it leads nowhere; every other domain is a site of its own.
  */
 #ifndef WORLD_H
 #define WORLD_H
@@ -69,7 +69,8 @@ void world_crash(struct world *w);
 
 /* rcpts: addresses separated by blanks, each may end in "/NOTIFY" as a number. The tag is the id. */
 void world_put(struct world *w, msg_id id, const char *sender, const char *rcpts);
-void world_put_as(struct world *w, msg_id id, const char *sender, const char *rcpts, enum mail_ret ret, const char *body);
+void world_put_as(struct world *w, msg_id id, const char *sender, const char *rcpts, enum mail_ret ret,
+		  const char *body);
 /* False when the engine could not even remember to answer. */
 bool world_try_put(struct world *w, msg_id id, const char *sender, const char *rcpts);
 void world_turn(struct world *w);

@@ -193,6 +193,9 @@ static inline void desk_answer_one(struct desk *d)
 	if (ev.type == SMTP_EV_EXPN && slice_ieq(ev.text, SLICE("list"))) {
 		const struct slice members[] = {SLICE("<a@example.com>"), SLICE("<b@example.com>")};
 		smtp_server_reply_lines(d->s, (struct reply){REPLY_EXPN_OK, {ev.text}}, members, 2);
+	} else if (ev.type == SMTP_EV_STATUS) {
+		const struct slice facts[] = {SLICE("Sessions: 1"), SLICE("Messages: 0")};
+		smtp_server_reply_lines(d->s, (struct reply){REPLY_STATUS, {SLICE("mx.example.com")}}, facts, 2);
 	} else {
 		smtp_server_reply(d->s, reply);
 	}
@@ -289,6 +292,9 @@ static inline void desk_event(struct desk *d, const struct smtp_event *ev)
 		break;
 	case SMTP_EV_EXPN:
 		desk_note(d, "EXPN ", ev->text);
+		break;
+	case SMTP_EV_STATUS:
+		desk_note(d, "STATUS", SLICE_NONE);
 		break;
 	case SMTP_EV_CLOSE:
 		assert(!d->open);

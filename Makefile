@@ -1,0 +1,44 @@
+# Meson does the work; these are the names people type. `make run` and `make test` need nothing before them.
+
+BUILD ?= build
+PREFIX ?= /usr/local
+DESTDIR ?=
+# Seconds for each fuzz target of `make fuzz`.
+SECONDS ?= 60
+
+export SMTP_PORT DATA_DIR
+
+all: $(BUILD)/build.ninja
+	@ninja -C $(BUILD) --quiet
+
+$(BUILD)/build.ninja:
+	@scripts/install-deps
+	@meson setup $(BUILD) >/dev/null
+
+# Starts the server on its embedded default, shows the journey of a first message, keeps serving until Ctrl-C.
+run:
+	@scripts/install-deps
+	@$(MAKE) --no-print-directory all
+	@scripts/run $(BUILD)
+
+# Every test. The last line is "N passed, N failed".
+test:
+	@scripts/install-deps --test
+	@scripts/test
+
+fuzz:
+	@scripts/install-deps --test
+	@tests/fuzz/run --seconds $(SECONDS)
+
+check-style:
+	@scripts/check-style
+
+install: all
+	@meson configure $(BUILD) -Dprefix=$(PREFIX)
+	@DESTDIR=$(DESTDIR) meson install -C $(BUILD) --quiet
+
+# Leaves build/peers, which was downloaded.
+clean:
+	@find $(BUILD) -mindepth 1 -maxdepth 1 ! -name peers -exec rm -rf {} +
+
+.PHONY: all run test fuzz check-style install clean

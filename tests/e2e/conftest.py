@@ -1,0 +1,73 @@
+"""Fixtures of the end-to-end tests; what they are made of stands in harness.py."""
+import itertools
+import sys
+
+import pytest
+
+sys.dont_write_bytecode = True
+
+from harness import Dovecot, Peer, Postrider, RawPeer, Recorder, Sink # noqa: E402
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "timeout: seconds after which a test is stopped")
+
+
+def pytest_collection_modifyitems(items):
+    # A hanging test must not hang the run; slow ones name their own limit.
+    for item in items:
+        if not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(120))
+
+
+@pytest.fixture
+def make_server(tmp_path):
+    """Makes servers, each in its own folder; all are stopped and looked at when the test ends."""
+    made, numbers = [], itertools.count(1)
+
+    def make(**configuration):
+        server = Postrider(tmp_path / f"p{next(numbers)}")
+        made.append(server)
+        return server.configure(**configuration)
+
+    yield make
+    faults = []
+    for server in made:
+        try:
+            server.finish()
+        except AssertionError as fault:
+            faults.append(str(fault))
+    assert not faults, "\n".join(faults)
+
+
+@pytest.fixture
+def server(make_server):
+    """A running server with the plain configuration."""
+    return make_server().start()
+
+
+def stopping(kind):
+    @pytest.fixture
+    def make():
+        made = []
+
+        def one(*args, **kw):
+            made.append(kind(*args, **kw))
+            return made[-1]
+        yield one
+        for peer in made:
+            peer.stop()
+    return make
+
+
+make_peer = stopping(Peer)
+make_raw_peer = stopping(RawPeer)
+make_sink = stopping(Sink)
+make_recorder = stopping(Recorder)
+
+
+@pytest.fixture
+def dovecot():
+    made = Dovecot()
+    yield made
+    made.stop()

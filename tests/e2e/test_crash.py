@@ -1,0 +1,201 @@
+"""kill -9 of any role, and of all, at any moment under load: what got its 250 is delivered or queued afterwards.
+
+Duplicates are allowed here and nowhere else: a delivery whose outcome was lost with its process is done again.
+"""
+import collections
+import os
+import random
+import re
+import signal
+import subprocess
+import threading
+import time
+
+import pytest
+
+from harness import Closed, Dialog, postfix_env, route, smtp_source, wait_for
+
+LARGE = b"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcd\r\n" * 5000 # beyond what the database holds
+
+
+class Load:
+    """Clients that send as fast as they can, come back when they are cut off, and know what got its 250."""
+
+    def __init__(self, port, sessions=4):
+        self.port = port
+        self.source = subprocess.Popen(smtp_source(port, 100000, 4, to="carol@example.com"), env=postfix_env(),
+                                       stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self.promised = {} # subject -> id
+        self.stopping = threading.Event()
+        self.threads = [threading.Thread(target=self._client, args=(n,), daemon=True) for n in range(sessions)]
+        for thread in self.threads:
+            thread.start()
+
+    def _client(self, n):
+        number = 0
+        while not self.stopping.is_set():
+            try:
+                with Dialog(self.port, timeout=20) as d:
+                    d.hello()
+                    while not self.stopping.is_set():
+                        number += 1
+                        self._send(d, f"s{n}-{number}", number)
+            except (OSError, Closed, AssertionError):
+                # Cut off, or refused for the moment: a client tries again.
+                self.stopping.wait(0.05)
+
+    def _send(self, d, subject, number):
+        to = ["alice@example.com", "dest@example.net", "bob@example.com"][number % 3]
+        d.envelope(f"{subject}@example.org", to)
+        body = LARGE if number % 20 == 0 else b"body of %s\r\n" % subject.encode()
+        reply = d.data(f"From: load@example.org\r\nSubject: {subject}\r\n\r\n".encode() + body)
+        assert reply.code == 250, reply
+        self.promised[subject] = re.search(r"\b([0-9A-Z]{12})\b", reply.text).group(1)
+
+    def stop(self):
+        self.stopping.set()
+        self.source.kill()
+        self.source.wait()
+        for thread in self.threads:
+            thread.join(30)
+            assert not thread.is_alive()
+
+
+def subjects(octets):
+    return re.findall(rb"(?m)^Subject: (s\d+-\d+)\r?$", octets)
+
+
+def arrived(server, peer):
+    """How often each subject arrived: in the Maildirs and at the smart host."""
+    found = collections.Counter()
+    for mailbox in ("alice", "bob"):
+        folder = server.maildir(mailbox) / "new"
+        for path in folder.iterdir() if folder.exists() else []:
+            with open(path, "rb") as file:
+                found.update(s.decode() for s in subjects(file.read(4096)))
+    for _, _, body in list(peer.messages):
+        found.update(s.decode() for s in subjects(body[:4096]))
+    return found
+
+
+def nothing_is_lost(server, peer, load):
+    assert len(load.promised) > 20, "there was no load to speak of"
+
+    def missing():
+        found = arrived(server, peer)
+        return [s for s in load.promised if s not in found]
+    wait_for(lambda: not missing(),
+             lambda: f"{len(missing())} of {len(load.promised)} messages that got their 250, such as "
+                     f"{[(s, load.promised[s]) for s in missing()[:5]]}; log:\n{server.log()[-3000:]}",
+             timeout=90, every=0.5)
+    wait_for(lambda: not server.queued(), "an empty queue", timeout=60, every=0.5)
+    # A file is whole or not there at all.
+    for mailbox in ("alice", "bob"):
+        for mail in server.mail(mailbox):
+            subject = subjects(mail.raw[:4096])
+            if subject:
+                end = LARGE if int(subject[0].decode().split("-")[1]) % 20 == 0 else b"body of %s\r\n" % subject[0]
+                assert mail.wire.endswith(end), mail
+
+
+@pytest.fixture
+def loaded(make_server, make_peer):
+    peer = make_peer()
+    server = make_server(extra=route(peer.port), listen="  messages_max = 100000\n").start()
+    load = Load(server.port)
+    yield server, peer, load
+    load.stop()
+
+
+def under_load(load, least):
+    """Waits until so many more messages were promised: the middle of things."""
+    before = len(load.promised)
+    wait_for(lambda: len(load.promised) >= before + least, "the load to go on", timeout=60)
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("role", ["receiver", "queue", "sender", "mailbox", "admin"])
+def test_a_killed_role_is_started_again_and_nothing_is_lost(loaded, role):
+    server, peer, load = loaded
+    chance = random.Random(role)
+    for _ in range(4):
+        under_load(load, 30)
+        time.sleep(chance.random() / 20) # any moment will do
+        victims = wait_for(lambda: server.role_pids(role), lambda: f"a {role}: {server.processes()}")
+        os.kill(chance.choice(victims), signal.SIGKILL)
+        count = len(victims)
+        wait_for(lambda: len(server.role_pids(role)) == count and set(server.role_pids(role)) != set(victims),
+                 lambda: f"a new {role}: {server.processes()}")
+    under_load(load, 30)
+    load.stop()
+    nothing_is_lost(server, peer, load)
+    assert server.process.poll() is None
+    assert "role-died" in server.log()
+
+
+@pytest.mark.timeout(300)
+def test_all_killed_at_once_and_nothing_is_lost(loaded):
+    server, peer, load = loaded
+    for _ in range(4):
+        under_load(load, 40)
+        server.kill_all()
+        server.start()
+    under_load(load, 20)
+    load.stop()
+    nothing_is_lost(server, peer, load)
+
+
+@pytest.mark.timeout(300)
+def test_every_role_but_the_supervisor_killed_at_once(loaded):
+    server, peer, load = loaded
+    for _ in range(3):
+        under_load(load, 30)
+        for pid in server.processes():
+            if pid != server.process.pid:
+                os.kill(pid, signal.SIGKILL)
+        wait_for(server.serves, "service")
+    under_load(load, 20)
+    load.stop()
+    nothing_is_lost(server, peer, load)
+
+
+@pytest.mark.timeout(300)
+def test_a_killed_supervisor_takes_its_roles_along_and_a_new_one_starts(loaded):
+    server, peer, load = loaded
+    under_load(load, 40)
+    server.process.kill()
+    server.killed = True
+    server.process.wait()
+    wait_for(lambda: not server.processes(), lambda: f"the roles to end: {server.processes()}")
+    server.start()
+    under_load(load, 20)
+    load.stop()
+    nothing_is_lost(server, peer, load)
+
+
+def test_orphans_of_an_unfinished_upload_are_cleaned_up(make_server):
+    """A large message that never ended leaves no file behind after the next start."""
+    server = make_server().start()
+    d = server.dialog()
+    d.hello()
+    d.envelope()
+    d.expect(354, "DATA")
+    d.send(b"Subject: unfinished\r\n\r\n" + LARGE)
+    spool = server.data / "spool"
+    wait_for(lambda: [p for p in spool.rglob("*") if p.is_file()], "a file in the spool")
+    server.kill_all()
+    server.start()
+    wait_for(lambda: not [p for p in spool.rglob("*") if p.is_file()], "an empty spool")
+    assert not server.queued()
+    assert not server.mail("alice")
+
+
+def test_a_second_server_on_the_same_data_is_refused(make_server):
+    first = make_server().start()
+    second = make_server()
+    second.data = first.data
+    second.configure().spawn()
+    assert second.process.wait(30) != 0
+    assert "another server" in second.log()
+    first.submit()
+    first.wait_mail()

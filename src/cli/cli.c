@@ -384,13 +384,15 @@ void cli_explain_outcome(FILE *to, const char *indent, const struct smtp_outcome
 json_t *cli_json_outcome(const struct smtp_outcome *o, struct slice remote)
 {
 	struct smtpcodes_finding finding;
+	bool explain = o->verdict != SMTP_DELIVERED;
 
 	smtpcodes_classify(o->code, o->status, o->text.n ? o->text.p : "", o->text.n, NULL, &finding);
-	return json_pack("{s:s, s:s, s:o, s:o, s:o, s:o, s:b, s:s, s:s}", "verdict", verdict_names[o->verdict], "stage",
+	return json_pack("{s:s, s:s, s:o, s:o, s:o, s:o, s:b, s:o, s:o}", "verdict", verdict_names[o->verdict], "stage",
 			 smtp_stage_name(o->stage), "code", o->code ? json_integer(o->code) : json_null(), "status",
 			 cli_json_status(o->status), "text", cli_json_text(o->text), "remote",
 			 cli_json_text_or_null(remote), "ambiguous", o->ambiguous, "class",
-			 smtpcodes_class(finding.klass)->name, "advice", finding.advice ? finding.advice : "");
+			 explain ? json_string(smtpcodes_class(finding.klass)->name) : json_null(), "advice",
+			 explain && finding.advice ? json_string(finding.advice) : json_null());
 }
 
 static const char *const state_names[] = {"waiting", "underway", "held", "delivered", "failed", "removed"};

@@ -82,6 +82,8 @@ static void check_rcpts(struct slice in)
 	compose_rcpts_free(&r);
 }
 
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct slice in = slice_of(data, size);

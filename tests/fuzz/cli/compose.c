@@ -59,6 +59,8 @@ static void check_head(struct slice fields, struct slice text, bool drop_bcc)
 	buf_free(&head);
 }
 
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	if (size < 2)

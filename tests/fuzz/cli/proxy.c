@@ -39,6 +39,8 @@ static void run(struct slice program, struct slice server, size_t program_piece,
 	assert(passed == program.n || s.state == PROXY_REPLY);
 }
 
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	if (size < 3)

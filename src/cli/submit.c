@@ -1,0 +1,554 @@
+#include "cli/submit.h"
+
+#include "base/heap.h"
+#include "cli/cli.h"
+#include "conf/conf.h"
+#include "mail/address.h"
+#include "mail/scan.h"
+#include "net/host.h"
+#include "net/socket.h"
+#include "policy/route_table.h"
+#include "smtp/limits.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <netdb.h>
+#include <poll.h>
+#include <string.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#define PIECE        ((size_t)64 * 1024) /* of the message at a time */
+#define INPUT        ((size_t)16 * 1024)
+#define MEMORY_MAX   ((size_t)64 << 20)  /* of outcomes */
+#define SERVER_MAX   300                 /* octets of a host name with its NUL, with room */
+
+/* ---- connecting ----------------------------------------------------------------------------------------------------- */
+
+bool submit_server_parse(const char *text, struct submit_server *ret, const char **why)
+{
+	struct route_host host;
+
+	if (!route_host_parse(slice_from_cstr(text), ROUTE_PORT_SMTP, &host, why))
+		return false;
+	if (host.kind == ROUTE_HOST_UNIX)
+		*ret = (struct submit_server){.path = host.name.p, .patience = ret->patience};
+	else
+		*ret = (struct submit_server){.host = host.name, .port = host.port, .patience = ret->patience};
+	return true;
+}
+
+bool submit_server_of_conf(const struct conf *conf, struct submit_server *ret, bool *ret_lmtp)
+{
+	for (size_t i = 0; i < conf->listener_count; i++) {
+		const struct conf_listener *l = &conf->listeners[i];
+		bool any6 = slice_eq(l->address, SLICE("::"));
+		bool any4 = slice_eq(l->address, SLICE("*")) || slice_eq(l->address, SLICE("0.0.0.0"));
+
+		if (l->port == 0)
+			continue;
+		*ret = (struct submit_server){.host = any4   ? SLICE("127.0.0.1")
+						      : any6 ? SLICE("::1")
+							     : l->address,
+					      .port = l->port,
+					      .patience = conf->connect_timeout};
+		*ret_lmtp = l->server.lmtp;
+		return true;
+	}
+	return false;
+}
+
+/* Connects within the time; -1 with errno. */
+static int connect_within(const struct addrinfo *a, span_ms patience)
+{
+	int fd = socket(a->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	int error = 0;
+	socklen_t size = sizeof error;
+
+	if (fd < 0)
+		return -1;
+	if (connect(fd, a->ai_addr, a->ai_addrlen) < 0)
+		error = errno;
+	if (error == EINPROGRESS) {
+		struct pollfd p = {.fd = fd, .events = POLLOUT};
+		int ready = poll(&p, 1, patience > 3600000 ? 3600000 : (int)patience);
+		if (ready == 0)
+			error = ETIMEDOUT;
+		else if (ready < 0 || getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) < 0)
+			error = errno;
+	}
+	if (error == 0)
+		return fd;
+	close(fd);
+	errno = error;
+	return -1;
+}
+
+static int connect_host(const struct submit_server *server, struct buf *why, int *status)
+{
+	struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *list;
+	char host[SERVER_MAX], port[8];
+	int fd = -1;
+
+	snprintf(host, sizeof host, "%.*s", SLICE_ARGS(server->host));
+	snprintf(port, sizeof port, "%u", server->port);
+	int failed = getaddrinfo(host, port, &hints, &list);
+	if (failed) {
+		*status = failed == EAI_NONAME ? EX_NOHOST : EX_TEMPFAIL;
+		buf_printf(why, "%s: %s", host, gai_strerror(failed));
+		return -1;
+	}
+	for (struct addrinfo *a = list; a && fd < 0; a = a->ai_next)
+		fd = connect_within(a, server->patience);
+	if (fd < 0) {
+		*status = EX_TEMPFAIL;
+		buf_printf(why, "cannot connect to %s port %s: %s", host, port, strerror(errno));
+	}
+	freeaddrinfo(list);
+	return fd;
+}
+
+int submit_connect(const struct submit_server *server, struct buf *why, int *status)
+{
+	if (!server->path)
+		return connect_host(server, why, status);
+	int fd = socket_connect_unix(server->path);
+	if (fd < 0) {
+		*status = EX_TEMPFAIL;
+		buf_printf(why, "cannot connect to %s: %s%s", server->path, strerror(errno),
+			   errno == ENOENT || errno == ECONNREFUSED ? ": the server is not running" : "");
+	}
+	return fd;
+}
+
+/* ---- the dialogue, shown ---------------------------------------------------------------------------------------------- */
+
+/* Whose line is open. */
+struct talk {
+	FILE *to;
+	char open; /* '<', '>', or 0 */
+};
+
+static void show(struct talk *t, char who, struct slice octets)
+{
+	if (!t->to)
+		return;
+	while (octets.n) {
+		size_t end = slice_find(octets, '\n');
+		struct slice line = slice_head(octets, end);
+
+		if (t->open && t->open != who)
+			fputc('\n', t->to);
+		if (t->open != who)
+			fprintf(t->to, "%c ", who);
+		if (line.n && end < octets.n && line.p[line.n - 1] == '\r')
+			line.n--;
+		cli_print(t->to, line);
+		t->open = end < octets.n ? 0 : who;
+		if (end < octets.n)
+			fputc('\n', t->to);
+		octets = slice_skip(octets, end + 1);
+	}
+}
+
+/* ---- one session ------------------------------------------------------------------------------------------------------ */
+
+struct session {
+	const struct submit_message *message;
+	struct submit_result *result;
+	const struct mail_envelope *envelope; /* of this transaction */
+	const size_t *place;                  /* of its recipients among those of the message */
+	struct smtp_client *client;
+	struct talk talk;
+	int fd;
+	uint64_t offset; /* of the next octet of the message */
+	size_t shown;    /* octets at the front of the output */
+	size_t told;     /* recipients with an outcome */
+	bool offered, deaf, over;
+};
+
+static uint64_t message_size(const struct submit_message *m)
+{
+	return (uint64_t)m->head.n + m->body.n;
+}
+
+static void keep_outcome(struct session *s, size_t rcpt, const struct smtp_outcome *outcome)
+{
+	struct smtp_outcome *kept = &s->result->outcome[s->place[rcpt]];
+
+	*kept = *outcome;
+	kept->text = arena_copy(&s->result->memory, outcome->text);
+	s->told++;
+}
+
+static void give_job(struct session *s)
+{
+	const struct submit_message *m = s->message;
+	struct mail_scan scan;
+
+	if (s->offered)
+		return;
+	s->offered = true;
+	mail_scan_init(&scan, SLICE_NONE);
+	mail_scan_feed(&scan, m->head);
+	mail_scan_feed(&scan, m->body);
+	mail_scan_end(&scan);
+	struct smtp_client_job job = {
+		.envelope = s->envelope,
+		.size = message_size(m),
+		.eight_bit = scan.flags & MAIL_SCAN_8BIT_BODY,
+		.needs_utf8 = scan.flags & MAIL_SCAN_8BIT_HEADER,
+		.has_bare = scan.flags & (MAIL_SCAN_BARE_CR | MAIL_SCAN_BARE_LF | MAIL_SCAN_NUL_HEADER | MAIL_SCAN_NUL_BODY),
+	};
+	smtp_client_send(s->client, &job, host_mono());
+}
+
+/* What was added to the output since the last time. */
+static void show_commands(struct session *s)
+{
+	struct slice out = smtp_client_output(s->client);
+
+	show(&s->talk, '>', slice_skip(out, s->shown));
+	s->shown = out.n;
+}
+
+/* The same after a piece of the message: its octets are counted rather than shown. */
+static void show_body(struct session *s, size_t piece)
+{
+	struct slice out = smtp_client_output(s->client), added = slice_skip(out, s->shown);
+
+	if (s->talk.to && added.n) {
+		if (slice_starts(added, SLICE("BDAT ")))
+			show(&s->talk, '>', slice_head(added, slice_find(added, '\n') + 1));
+		fprintf(s->talk.to, "> [%zu octets of the message]\n", piece);
+		if (slice_ends(added, SLICE("\r\n.\r\n")) && s->offset == message_size(s->message))
+			show(&s->talk, '>', SLICE(".\r\n"));
+	}
+	s->shown = out.n;
+}
+
+static void give_body(struct session *s)
+{
+	const struct submit_message *m = s->message;
+	static char piece[PIECE];
+	size_t n = s->message->config->output_max < PIECE ? s->message->config->output_max : PIECE;
+	size_t from_head = 0, from_body;
+
+	if (s->offset < m->head.n) {
+		struct slice part = slice_head(slice_skip(m->head, (size_t)s->offset), n);
+		from_head = part.n;
+		memcpy(piece, part.p, part.n);
+	}
+	struct slice rest = slice_skip(m->body, (size_t)(s->offset + from_head - m->head.n));
+	from_body = from_head < n ? slice_head(rest, n - from_head).n : 0;
+	if (from_body)
+		memcpy(piece + from_head, rest.p, from_body);
+	s->offset += from_head + from_body;
+	show_commands(s);
+	smtp_client_body(s->client, slice_of(piece, from_head + from_body), s->offset == message_size(m), host_mono());
+	show_body(s, from_head + from_body);
+}
+
+/* The session ended before the message was offered: what ended it is every recipient's outcome. */
+static void end_session(struct session *s, const struct smtp_outcome *why)
+{
+	s->over = true;
+	if (s->offered)
+		return;
+	struct smtp_outcome outcome = *why;
+	if (outcome.verdict == SMTP_DELIVERED) {
+		outcome.verdict = SMTP_DEFERRED;
+		outcome.status = (struct smtpcodes_status){4, 3, 0};
+	}
+	for (size_t i = 0; i < s->envelope->rcpt_count; i++)
+		keep_outcome(s, i, &outcome);
+}
+
+static void pull_events(struct session *s)
+{
+	struct smtp_client_event ev;
+
+	while (!s->over && smtp_client_next(s->client, &ev)) {
+		switch (ev.type) {
+		case SMTP_CLIENT_READY:
+			give_job(s);
+			break;
+		case SMTP_CLIENT_BODY:
+			give_body(s);
+			break;
+		case SMTP_CLIENT_OUTCOME:
+			keep_outcome(s, ev.rcpt, &ev.outcome);
+			break;
+		case SMTP_CLIENT_DONE:
+			smtp_client_quit(s->client, host_mono());
+			break;
+		case SMTP_CLIENT_CLOSED:
+			end_session(s, &ev.outcome);
+			break;
+		}
+	}
+	show_commands(s);
+}
+
+/* Hands over what the connection takes now; whether it took anything. */
+static bool write_some(struct session *s)
+{
+	struct slice out = smtp_client_output(s->client);
+
+	if (s->deaf || out.n == 0)
+		return false;
+	ssize_t n = send(s->fd, out.p, out.n, MSG_NOSIGNAL | MSG_DONTWAIT);
+	if (n < 0) {
+		/* What it said before it hung up may still be read. */
+		s->deaf = errno != EAGAIN && errno != EINTR;
+		return false;
+	}
+	smtp_client_sent(s->client, (size_t)n);
+	s->shown -= (size_t)n;
+	return true;
+}
+
+static void feed(struct session *s, struct slice in)
+{
+	show(&s->talk, '<', in);
+	while (in.n && !s->over) {
+		size_t n = smtp_client_feed(s->client, in, host_mono());
+		in = slice_skip(in, n);
+		pull_events(s);
+		if (n == 0)
+			break;
+	}
+}
+
+static void read_some(struct session *s)
+{
+	char in[INPUT];
+	ssize_t n = recv(s->fd, in, sizeof in, MSG_DONTWAIT);
+
+	if (n > 0)
+		feed(s, slice_of(in, (size_t)n));
+	else if (n == 0)
+		smtp_client_lost(s->client, SLICE("the connection was closed by the other side"));
+	else if (errno != EAGAIN && errno != EINTR)
+		smtp_client_lost(s->client, slice_from_cstr(strerror(errno)));
+}
+
+static void wait_for_peer(struct session *s)
+{
+	mono_ms now = host_mono(), deadline = smtp_client_deadline(s->client);
+	bool writes = !s->deaf && smtp_client_output(s->client).n > 0;
+	struct pollfd p = {.fd = s->fd, .events = (short)(writes ? POLLIN | POLLOUT : POLLIN)};
+	span_ms left = deadline <= now ? 0 : deadline - now;
+
+	if (poll(&p, 1, left > 3600000 ? 3600000 : (int)left) > 0 && p.revents & ~POLLOUT)
+		read_some(s);
+	smtp_client_tick(s->client, host_mono());
+}
+
+static void run_session(struct session *s)
+{
+	smtp_client_start(s->client, host_mono());
+	for (;;) {
+		pull_events(s);
+		if (s->over)
+			break;
+		if (!write_some(s))
+			wait_for_peer(s);
+	}
+	write_some(s);
+	if (s->talk.open && s->talk.to)
+		fputc('\n', s->talk.to);
+}
+
+/* ---- transactions ----------------------------------------------------------------------------------------------------- */
+
+/* One connection for the recipients at these places. False without memory. */
+static bool run_once(int fd, const struct submit_message *m, const size_t *place, size_t count,
+		     struct submit_result *ret)
+{
+	struct mail_rcpt *rcpt = heap_array(count, sizeof *rcpt);
+	struct mail_envelope envelope = *m->envelope;
+	struct session s = {.message = m, .result = ret, .envelope = &envelope, .place = place, .fd = fd};
+
+	s.client = rcpt ? smtp_client_new(m->config) : NULL;
+	s.talk.to = m->show;
+	if (s.client) {
+		for (size_t i = 0; i < count; i++)
+			rcpt[i] = m->envelope->rcpt[place[i]];
+		envelope.rcpt = rcpt;
+		envelope.rcpt_count = count;
+		run_session(&s);
+		assert(s.told == count);
+		ret->server = arena_copy(&ret->memory, smtp_client_peer(s.client)->name);
+	}
+	close(fd);
+	bool ran = s.client != NULL;
+	smtp_client_free(s.client);
+	heap_free(rcpt);
+	return ran;
+}
+
+/* Whether the server has had enough recipients for one transaction (RFC 5321 4.5.3.1.10). */
+static bool had_enough(const struct smtp_outcome *o)
+{
+	return o->verdict == SMTP_DEFERRED && o->stage == SMTP_STAGE_RCPT && (o->code == 452 || o->code == 552) &&
+	       (o->status.subject == 0 || (o->status.subject == 5 && o->status.detail == 3));
+}
+
+/* Those of the recipients who were left for another transaction, moved to the front; 0 when none went through in this
+ * one: another would not do better. */
+static size_t left_over(const struct submit_result *r, size_t *place, size_t count)
+{
+	size_t left = 0;
+	bool progress = false;
+
+	for (size_t i = 0; i < count; i++) {
+		const struct smtp_outcome *o = &r->outcome[place[i]];
+		if (had_enough(o))
+			place[left++] = place[i];
+		progress = progress || o->verdict == SMTP_DELIVERED;
+	}
+	return progress ? left : 0;
+}
+
+static bool run_all(const struct submit_server *server, int fd, const struct submit_message *m, size_t *place,
+		    struct submit_result *ret)
+{
+	size_t count = ret->count;
+	struct buf why;
+	int status;
+
+	for (size_t i = 0; i < count; i++)
+		place[i] = i;
+	buf_init(&why, 1024);
+	while (count > 0 && fd >= 0) {
+		if (!run_once(fd, m, place, count, ret)) {
+			buf_free(&why);
+			return false;
+		}
+		count = left_over(ret, place, count);
+		fd = count > 0 ? submit_connect(server, &why, &status) : -1;
+	}
+	buf_free(&why);
+	return true;
+}
+
+bool submit(const struct submit_server *server, int fd, const struct submit_message *m, struct submit_result *ret)
+{
+	size_t count = m->envelope->rcpt_count;
+
+	assert(count > 0);
+	*ret = (struct submit_result){.count = count};
+	arena_init(&ret->memory, MEMORY_MAX);
+	ret->outcome = heap_array(count, sizeof *ret->outcome);
+	size_t *place = heap_array(count, sizeof *place);
+	if (!ret->outcome || !place) {
+		heap_free(place);
+		close(fd);
+		return false;
+	}
+	bool ran = run_all(server, fd, m, place, ret);
+	heap_free(place);
+	return ran;
+}
+
+void submit_result_free(struct submit_result *r)
+{
+	heap_free(r->outcome);
+	arena_free(&r->memory);
+	*r = (struct submit_result){0};
+}
+
+/* ---- what it came to ---------------------------------------------------------------------------------------------------- */
+
+int submit_outcome_status(const struct smtp_outcome *o)
+{
+	struct smtpcodes_finding finding;
+
+	if (o->verdict == SMTP_DELIVERED)
+		return EX_OK;
+	if (o->verdict == SMTP_DEFERRED)
+		return EX_TEMPFAIL;
+	smtpcodes_classify(o->code, o->status, o->text.n ? o->text.p : "", o->text.n, NULL, &finding);
+	switch (finding.klass) {
+	case SMTPCODES_BAD_MAILBOX:
+	case SMTPCODES_INACTIVE_MAILBOX:
+	case SMTPCODES_MOVED:
+		return EX_NOUSER;
+	case SMTPCODES_BAD_DOMAIN:
+		return EX_NOHOST;
+	default:
+		return EX_UNAVAILABLE;
+	}
+}
+
+int submit_status(const struct submit_result *r)
+{
+	int status = EX_OK;
+
+	for (size_t i = 0; i < r->count; i++) {
+		int one = submit_outcome_status(&r->outcome[i]);
+		if (status == EX_OK || (status == EX_TEMPFAIL && one != EX_OK))
+			status = one;
+	}
+	return status;
+}
+
+void submit_print_refused(FILE *to, const struct mail_rcpt *rcpt, const struct submit_result *r)
+{
+	for (size_t i = 0; i < r->count; i++) {
+		if (r->outcome[i].verdict == SMTP_DELIVERED)
+			continue;
+		fprintf(to, "<");
+		cli_print(to, rcpt[i].address);
+		fprintf(to, ">:\n");
+		cli_explain_outcome(to, "  ", &r->outcome[i], r->server);
+	}
+}
+
+/* ---- words for DSN -------------------------------------------------------------------------------------------------------- */
+
+bool submit_parse_notify(const char *text, uint8_t *ret)
+{
+	static const struct {
+		struct slice word;
+		uint8_t bit;
+	} words[] = {
+		{{"never", 5}, MAIL_NOTIFY_NEVER},
+		{{"success", 7}, MAIL_NOTIFY_SUCCESS},
+		{{"failure", 7}, MAIL_NOTIFY_FAILURE},
+		{{"delay", 5}, MAIL_NOTIFY_DELAY},
+	};
+
+	*ret = 0;
+	for (struct slice rest = slice_from_cstr(text); rest.p;) {
+		struct slice word = slice_split(&rest, ',');
+		uint8_t bit = 0;
+		for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+			if (slice_ieq(word, words[i].word))
+				bit = words[i].bit;
+		if (!bit)
+			return false;
+		*ret |= bit;
+	}
+	/* "never" stands alone (RFC 3461 4.1). */
+	return *ret == MAIL_NOTIFY_NEVER || (*ret && !(*ret & MAIL_NOTIFY_NEVER));
+}
+
+bool submit_parse_ret(const char *text, enum mail_ret *ret)
+{
+	struct slice word = slice_from_cstr(text);
+
+	*ret = slice_ieq(word, SLICE("full")) ? MAIL_RET_FULL : slice_ieq(word, SLICE("hdrs")) ? MAIL_RET_HDRS : MAIL_RET_NONE;
+	return *ret != MAIL_RET_NONE;
+}
+
+bool submit_parse_envid(const char *text, struct buf *out)
+{
+	struct slice s = slice_from_cstr(text);
+
+	for (size_t i = 0; i < s.n; i++)
+		if (!ascii_is_print(s.p[i]))
+			return false;
+	return s.n > 0 && mail_xtext_encode(s, out) && buf_len(out) <= SMTP_ENVID_MAX;
+}

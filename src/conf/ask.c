@@ -1,5 +1,7 @@
 #include "conf/conf.h"
 
+#include "policy/pattern.h"
+
 #include <assert.h>
 
 #define POSTMASTER SLICE("postmaster")
@@ -19,7 +21,7 @@ static const struct route_rule *find_rule(const struct conf *c, const struct mai
 static void route_of_entry(const struct directory_entry *entry, struct route *ret)
 {
 	*ret = (struct route){.kind = ROUTE_UNKNOWN_MAILBOX};
-	if (entry->result != DIRECTORY_FOUND)
+	if (entry->result != DIRECTORY_FOUND && entry->result != DIRECTORY_SUSPENDED)
 		return;
 	if (entry->delivery == DIRECTORY_LMTP)
 		*ret = (struct route){.kind = ROUTE_LMTP, .site = entry->site, .hosts = entry->site};
@@ -69,12 +71,40 @@ void conf_recipient(const struct conf *c, const struct relay_client *client, con
 	*ret = (struct conf_recipient){0};
 	route_of_address(c, address, &ret->entry, &ret->route, &from_anybody);
 	ret->decision = relay_decide(client, c->relay_networks, ret->route.kind, from_anybody);
+	if (ret->entry.result == DIRECTORY_FORWARDED || ret->entry.result == DIRECTORY_LIST)
+		ret->decision = RELAY_OURS;
+}
+
+bool conf_may_post(const struct conf *c, const struct relay_client *client, const struct directory_entry *list,
+		   const struct mail_address *sender)
+{
+	assert(list->result == DIRECTORY_LIST);
+	if (list->post == DIRECTORY_POST_EVERYBODY)
+		return true;
+	if (list->post == DIRECTORY_POST_RELAY && relay_client_may_relay(client, c->relay_networks))
+		return true;
+	if (list->post == DIRECTORY_POST_MEMBERS && directory_list_has(list, sender))
+		return true;
+	return pattern_any_matches(list->senders.list, list->senders.count, sender);
+}
+
+bool conf_is_own_name(const struct conf *c, struct slice name)
+{
+	char room[MAIL_DOMAIN_MAX + 1];
+	struct buf domain = {.p = room, .cap = sizeof room, .max = sizeof room};
+	struct directory_entry entry;
+
+	if (!mail_domain_canonical(name, &domain))
+		return false;
+	directory_find_plain(c->directory, buf_slice(&domain), POSTMASTER, &entry);
+	return entry.result != DIRECTORY_NOT_OURS;
 }
 
 bool conf_discloses(const struct conf *c, enum conf_disclose to, const struct relay_client *client)
 {
 	switch (to) {
 	case CONF_DISCLOSE_NOBODY:
+	case CONF_DISCLOSE_OFF:
 		return false;
 	case CONF_DISCLOSE_RELAY:
 		return relay_client_may_relay(client, c->relay_networks);

@@ -22,12 +22,28 @@ static void check_listener(struct build *b, const struct conf_raw_section *raw, 
 	}
 }
 
+static struct networks build_networks(struct build *b, const struct conf_texts *texts)
+{
+	struct network *list = build_take(b, texts->count, sizeof *list);
+	const char *why;
+
+	if (!list)
+		return (struct networks){0};
+	for (size_t i = 0; i < texts->count; i++)
+		network_parse(texts->list[i], &list[i], &why); /* was checked when the key was read */
+	return (struct networks){list, texts->count};
+}
+
 static void finish_server(struct build *b, struct conf_listener *l)
 {
 	l->server.name = b->c->hostname;
 	l->server.offer_binarymime = l->server.offer_binarymime && l->server.offer_chunking;
-	l->server.offer_vrfy = b->c->vrfy != CONF_DISCLOSE_NOBODY;
+	l->server.offer_vrfy = b->c->vrfy != CONF_DISCLOSE_NOBODY && b->c->vrfy != CONF_DISCLOSE_OFF;
 	l->server.offer_expn = b->c->expn != CONF_DISCLOSE_NOBODY;
+	l->server.asks_status = b->c->status != CONF_DISCLOSE_NOBODY;
+	l->server.suspended = l->suspend_parameters.list;
+	l->server.suspended_count = l->suspend_parameters.count;
+	l->clients = build_networks(b, &l->client_texts);
 }
 
 /* "address port" or the path: no two may be at one place. */
@@ -95,19 +111,6 @@ static void build_listeners(struct build *b)
 }
 
 /* ---- the rest ------------------------------------------------------------------------------------------------ */
-
-static void build_networks(struct build *b)
-{
-	const struct conf_texts *texts = &b->c->relay_texts;
-	struct network *list = build_take(b, texts->count, sizeof *list);
-	const char *why;
-
-	if (!list)
-		return;
-	for (size_t i = 0; i < texts->count; i++)
-		network_parse(texts->list[i], &list[i], &why); /* was checked when the key was read */
-	b->c->relay_networks = (struct networks){list, texts->count};
-}
 
 static void conf_router(const void *arg, struct slice address, struct route *ret)
 {
@@ -193,7 +196,7 @@ static void build_all(struct build *b)
 		build_section(b, once[i], build_only_section(b, once[i]), c);
 	build_queue(b);
 	c->delimiter = c->delimiter_text.n ? c->delimiter_text.p[0] : 0;
-	build_networks(b);
+	c->relay_networks = build_networks(b, &c->relay_texts);
 	build_listeners(b);
 	build_domains(b);
 	build_routes(b);

@@ -30,19 +30,62 @@ static void build_moved(struct build *b, const struct conf_raw_section *s, struc
 		conf_wrong(b->err, build_key_place(s, "to"), "to must be a mail address");
 }
 
+/* The next child of this kind, from `from` on; newest first. */
+static const struct conf_raw_section *next_child(const struct conf_raw_section *from, enum conf_section_id id)
+{
+	while (from && from->section->id != id)
+		from = from->sibling;
+	return from;
+}
+
+static size_t count_children(const struct conf_raw_section *s, enum conf_section_id id)
+{
+	size_t count = 0;
+
+	for (const struct conf_raw_section *m = next_child(s->children, id); m; m = next_child(m->sibling, id))
+		count++;
+	return count;
+}
+
 static void build_all_moved(struct build *b, const struct conf_raw_section *s, struct conf_domain *d)
 {
-	size_t count = 0, n = 0;
-
-	for (const struct conf_raw_section *m = s->children; m; m = m->sibling)
-		count++;
+	size_t count = count_children(s, SECTION_MOVED), n = 0;
 	struct conf_moved *moved = build_take(b, count, sizeof *moved);
+
 	if (!moved)
 		return;
-	for (const struct conf_raw_section *m = s->children; m; m = m->sibling)
+	for (const struct conf_raw_section *m = next_child(s->children, SECTION_MOVED); m;
+	     m = next_child(m->sibling, SECTION_MOVED))
 		build_moved(b, m, &moved[count - ++n]); /* newest first: turn them round */
 	d->moved = moved;
 	d->moved_count = count;
+}
+
+static void build_list(struct build *b, const struct conf_raw_section *s, struct conf_list *list)
+{
+	const char *why;
+
+	list->name = build_keep(b, s->title);
+	if (!directory_name_valid(s->title, &why))
+		conf_wrong(b->err, s->at, "list \"%.*s\": %s", SLICE_ARGS(slice_head(s->title, 200)), why);
+	build_section(b, SECTION_LIST, s, list);
+	if (list->members.count == 0 && build_key_given(s, "members"))
+		conf_wrong(b->err, build_key_place(s, "members"), "list \"%.*s\" has no members",
+			   SLICE_ARGS(slice_head(s->title, 200)));
+}
+
+static void build_lists(struct build *b, const struct conf_raw_section *s, struct conf_domain *d)
+{
+	size_t count = count_children(s, SECTION_LIST), n = 0;
+	struct conf_list *lists = build_take(b, count, sizeof *lists);
+
+	if (!lists)
+		return;
+	for (const struct conf_raw_section *m = next_child(s->children, SECTION_LIST); m;
+	     m = next_child(m->sibling, SECTION_LIST))
+		build_list(b, m, &lists[count - ++n]);
+	d->lists = lists;
+	d->list_count = count;
 }
 
 static void check_delivery(struct build *b, const struct conf_raw_section *s, const struct conf_domain *d)
@@ -57,6 +100,8 @@ static void check_delivery(struct build *b, const struct conf_raw_section *s, co
 		conf_wrong(b->err, build_key_place(s, "mailboxes"), "{\"*\"} is only for domains with deliver = lmtp");
 	if (d->mailboxes.count > 1 && has_name(&d->mailboxes, SLICE("*")))
 		conf_wrong(b->err, build_key_place(s, "mailboxes"), "\"*\" stands alone");
+	if (has_name(&d->suspended, SLICE("*")))
+		conf_wrong(b->err, build_key_place(s, "suspended"), "\"*\" is no mailbox");
 	if (has_name(&d->disabled, SLICE("*")))
 		conf_wrong(b->err, build_key_place(s, "disabled"), "\"*\" is no mailbox");
 	if (d->catch_all.n && !has_name(&d->mailboxes, d->catch_all))
@@ -68,7 +113,7 @@ static void check_delivery(struct build *b, const struct conf_raw_section *s, co
 static void check_postmaster(struct build *b, const struct named *name, bool active)
 {
 	if (!active && slice_ieq(name->name, SLICE("postmaster")))
-		conf_wrong(b->err, name->at, "postmaster must not be disabled or moved");
+		conf_wrong(b->err, name->at, "postmaster must not be suspended, disabled, moved or a list");
 }
 
 static size_t add_names(struct named *names, const struct conf_raw_section *s, const char *key_name,
@@ -84,17 +129,17 @@ static size_t add_names(struct named *names, const struct conf_raw_section *s, c
 
 static void check_mailboxes(struct build *b, const struct conf_raw_section *s, const struct conf_domain *d)
 {
-	size_t most = d->mailboxes.count + d->disabled.count + d->moved_count;
+	size_t most = d->mailboxes.count + d->suspended.count + d->disabled.count + d->moved_count + d->list_count;
 	struct named *names = build_take(b, most, sizeof *names);
 	size_t n, active;
 
 	if (!names)
 		return;
 	n = active = add_names(names, s, "mailboxes", &d->mailboxes);
+	n += add_names(names + n, s, "suspended", &d->suspended);
 	n += add_names(names + n, s, "disabled", &d->disabled);
-	size_t first_moved = n;
-	for (const struct conf_raw_section *m = s->children; m; m = m->sibling, n++)
-		names[n] = (struct named){d->moved[d->moved_count - 1 - (n - first_moved)].name, m->at};
+	for (const struct conf_raw_section *m = s->children; m; m = m->sibling)
+		names[n++] = (struct named){m->title, m->at};
 	assert(n == most);
 	for (size_t i = 0; i < n; i++)
 		check_postmaster(b, &names[i], i < active);
@@ -116,6 +161,7 @@ void build_domains(struct build *b)
 		d->name = build_title(b, s);
 		build_section(b, SECTION_DOMAIN, s, d);
 		build_all_moved(b, s, d);
+		build_lists(b, s, d);
 		check_delivery(b, s, d);
 		check_mailboxes(b, s, d);
 		names[n++] = (struct named){d->name, s->at};
@@ -129,7 +175,8 @@ void build_domains(struct build *b)
 
 static bool directory_domain(struct build *b, const struct conf_domain *d, struct directory_domain_config *ret)
 {
-	size_t most = d->mailboxes.count + d->disabled.count + d->moved_count, n = 0;
+	size_t most = d->mailboxes.count + d->suspended.count + d->disabled.count + d->moved_count + d->list_count,
+	       n = 0;
 	struct directory_mailbox_config *list = build_take(b, most, sizeof *list);
 	bool any = is_any(&d->mailboxes);
 
@@ -137,6 +184,8 @@ static bool directory_domain(struct build *b, const struct conf_domain *d, struc
 		return false;
 	for (size_t i = 0; i < d->mailboxes.count && !any; i++)
 		list[n++] = (struct directory_mailbox_config){.name = d->mailboxes.list[i]};
+	for (size_t i = 0; i < d->suspended.count; i++)
+		list[n++] = (struct directory_mailbox_config){.name = d->suspended.list[i], .state = DIRECTORY_PAUSED};
 	for (size_t i = 0; i < d->disabled.count; i++)
 		list[n++] =
 			(struct directory_mailbox_config){.name = d->disabled.list[i], .state = DIRECTORY_SWITCHED_OFF};
@@ -144,7 +193,17 @@ static bool directory_domain(struct build *b, const struct conf_domain *d, struc
 		list[n++] = (struct directory_mailbox_config){.name = d->moved[i].name,
 							      .state = DIRECTORY_GONE,
 							      .moved_to = d->moved[i].to,
+							      .forward = d->moved[i].forward,
 							      .disclose = d->moved[i].disclose};
+	for (size_t i = 0; i < d->list_count; i++)
+		list[n++] = (struct directory_mailbox_config){
+			.name = d->lists[i].name,
+			.state = DIRECTORY_GROUP,
+			.disclose = d->lists[i].disclose,
+			.members = {d->lists[i].members.list, d->lists[i].members.count},
+			.senders = {d->lists[i].senders.list, d->lists[i].senders.count},
+			.post = d->lists[i].post,
+		};
 	*ret = (struct directory_domain_config){
 		.name = d->name,
 		.delivery = d->deliver,
@@ -175,6 +234,37 @@ static size_t collect_literals(const struct conf *c, struct ip_address *list)
 	return n;
 }
 
+/* What others stand for has to lead somewhere: a mistake is better told here than to each sender. */
+static void check_targets(struct build *b, struct slice name, const struct conf_domain *d, struct conf_place at)
+{
+	struct directory_entry entry;
+
+	directory_find_plain(b->c->directory, d->name, name, &entry);
+	for (size_t i = 0; i < entry.targets.count; i++) {
+		struct slice target = entry.targets.list[i];
+		struct route route;
+
+		conf_route(b->c, target, &route);
+		if (route.kind == ROUTE_UNKNOWN_MAILBOX)
+			conf_wrong(b->err, at, "\"%.*s\" stands for %.*s, which takes no mail here", SLICE_ARGS(name),
+				   SLICE_ARGS(target));
+		else if (route.kind == ROUTE_NONE)
+			conf_wrong(b->err, at, "\"%.*s\" stands for %.*s, and no route leads there", SLICE_ARGS(name),
+				   SLICE_ARGS(target));
+	}
+}
+
+static void check_all_targets(struct build *b)
+{
+	const struct conf_raw_section *s = b->raw->first;
+
+	for (size_t i = 0; i < b->c->domain_count; i++, s = s->next) {
+		s = build_next_section(s, SECTION_DOMAIN);
+		for (const struct conf_raw_section *m = s->children; m; m = m->sibling)
+			check_targets(b, m->title, &b->c->domains[i], m->at);
+	}
+}
+
 void build_directory(struct build *b)
 {
 	struct conf *c = b->c;
@@ -198,6 +288,8 @@ void build_directory(struct build *b)
 		.literal_count = collect_literals(c, literals),
 	};
 	c->directory = directory_new(&config, &c->arena, &why);
-	if (!c->directory)
+	if (c->directory)
+		check_all_targets(b);
+	else
 		conf_wrong(b->err, build_key_place(b->raw->first, "postmaster"), "%s", why);
 }

@@ -45,6 +45,11 @@ struct conf_error {
 	char text[CONF_ERROR_TEXT_MAX];
 };
 
+struct conf_texts {
+	const struct slice *list;
+	size_t count;
+};
+
 struct conf_listener {
 	struct slice name;    /* "smtp", "submission"; "submit" for submit_socket */
 	struct slice address; /* "127.0.0.1", "::", "*" = every address of both families; empty for a unix socket */
@@ -53,16 +58,29 @@ struct conf_listener {
 	struct smtp_server_config server; /* whole: name and lmtp too */
 	size_t sessions_max;              /* in one receiver */
 	size_t sessions_per_client_max;   /* from one client address, in one receiver; not for unix sockets */
-};
-
-struct conf_texts {
-	const struct slice *list;
-	size_t count;
+	bool takes_mail;                  /* no: 521 */
+	struct conf_texts client_texts;
+	struct networks clients; /* who may come; empty: everybody */
+	span_ms greeting_delay;  /* 0: none */
+	uint32_t connections_per_minute, messages_per_minute, recipients_per_minute; /* of one network; 0: no limit */
+	bool refuse_own_name;
+	struct conf_texts refuse_senders, sender_domains; /* patterns, see policy/pattern.h */
+	bool bounce_single_recipient;
+	bool require_from;
+	struct conf_texts suspend_parameters; /* also in .server */
 };
 
 struct conf_moved {
 	struct slice name;
 	struct slice to;
+	bool disclose, forward;
+};
+
+struct conf_list {
+	struct slice name;
+	struct conf_texts members;
+	enum directory_post post;
+	struct conf_texts senders; /* patterns */
 	bool disclose;
 };
 
@@ -71,10 +89,12 @@ struct conf_domain {
 	struct slice name; /* canonical */
 	enum directory_delivery deliver;
 	struct slice lmtp; /* "unix:/path" or "inet:host:port"; empty for Maildir */
-	struct conf_texts mailboxes, disabled;
+	struct conf_texts mailboxes, suspended, disabled;
 	struct slice catch_all; /* empty = none */
 	const struct conf_moved *moved;
 	size_t moved_count;
+	const struct conf_list *lists;
+	size_t list_count;
 };
 
 /* A route as it was configured; questions go to conf_route. */
@@ -87,7 +107,8 @@ struct conf_route_keys {
 enum conf_newlines { CONF_NEWLINES_CRLF, CONF_NEWLINES_LF };
 enum conf_log_format { CONF_LOG_LOGFMT, CONF_LOG_JSON };
 enum conf_log_level { CONF_LOG_ERROR, CONF_LOG_WARNING, CONF_LOG_INFO, CONF_LOG_DEBUG };
-enum conf_disclose { CONF_DISCLOSE_NOBODY, CONF_DISCLOSE_RELAY, CONF_DISCLOSE_EVERYBODY };
+enum conf_disclose { CONF_DISCLOSE_NOBODY, CONF_DISCLOSE_RELAY, CONF_DISCLOSE_EVERYBODY, CONF_DISCLOSE_OFF };
+enum conf_null_mx { CONF_NULL_MX_IGNORED, CONF_NULL_MX_CHECKED, CONF_NULL_MX_STRICT };
 
 struct conf {
 	struct slice hostname;
@@ -97,6 +118,10 @@ struct conf {
 	struct slice postmaster;       /* as configured; empty = the Maildir "postmaster" */
 	unsigned receivers, senders;   /* processes, at least 1 */
 	enum conf_disclose vrfy, expn; /* who is told about mailboxes */
+	enum conf_disclose status;     /* who is told by HELP STATUS how the server does */
+	struct slice resolver;         /* "192.0.2.53@53"; empty: those of the system */
+	span_ms resolver_timeout;
+	enum conf_null_mx check_null_mx;
 
 	const struct conf_listener *listeners;
 	size_t listener_count;
@@ -173,7 +198,7 @@ bool conf_needs_restart(const struct conf *from, const struct conf *to, const ch
 
 /*
  * Where mail for `address` goes: local@domain as in an envelope, or "postmaster". What is no address is ROUTE_NONE.
- * Disabled and moved mailboxes are ROUTE_UNKNOWN_MAILBOX. Texts are lent from the configuration.
+ * Disabled and moved mailboxes, and lists, are ROUTE_UNKNOWN_MAILBOX. Texts are lent from the configuration.
  */
 void conf_route(const struct conf *c, struct slice address, struct route *ret);
 
@@ -183,11 +208,19 @@ const struct route_group *conf_hosts(const struct conf *c, struct slice group);
 /* All there is to know for the answer to RCPT. */
 struct conf_recipient {
 	enum relay_decision decision;
-	struct directory_entry entry; /* .result DISABLED or MOVED refine RELAY_UNKNOWN_MAILBOX */
+	/* .result DISABLED or MOVED refine RELAY_UNKNOWN_MAILBOX; FORWARDED, LIST and SUSPENDED are RELAY_OURS */
+	struct directory_entry entry;
 	struct route route;
 };
 void conf_recipient(const struct conf *c, const struct relay_client *client, const struct mail_address *address,
 		    struct conf_recipient *ret);
+
+/* Whether the address may send to a list: by who may relay, by the members or by the list's senders. */
+bool conf_may_post(const struct conf *c, const struct relay_client *client, const struct directory_entry *list,
+		   const struct mail_address *sender);
+
+/* Whether a name given in EHLO is one of ours: our host name, a domain or an address. */
+bool conf_is_own_name(const struct conf *c, struct slice name);
 
 /* Whether this client is told about mailboxes by VRFY or EXPN. */
 bool conf_discloses(const struct conf *c, enum conf_disclose to, const struct relay_client *client);

@@ -100,6 +100,11 @@ static void write_domain(const struct conf_domain *d, struct buf *out)
 		write_keys(SECTION_MOVED, &d->moved[i], "\t\t", out);
 		buf_add_lit(out, "\t}\n");
 	}
+	for (size_t i = 0; i < d->list_count; i++) {
+		open_section(SECTION_LIST, d->lists[i].name, "\t", out);
+		write_keys(SECTION_LIST, &d->lists[i], "\t\t", out);
+		buf_add_lit(out, "\t}\n");
+	}
 	buf_add_lit(out, "}\n");
 }
 

@@ -19,6 +19,7 @@
 #define OF_LISTEN          struct conf_listener
 #define OF_DOMAIN          struct conf_domain
 #define OF_MOVED           struct conf_moved
+#define OF_LIST            struct conf_list
 #define OF_ROUTE           struct conf_route_keys
 #define OF_QUEUE           struct conf
 #define OF_CLIENT          struct conf

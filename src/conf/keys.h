@@ -12,6 +12,7 @@ enum conf_section_id {
 	SECTION_LISTEN,
 	SECTION_DOMAIN,
 	SECTION_MOVED,
+	SECTION_LIST,
 	SECTION_ROUTE,
 	SECTION_QUEUE,
 	SECTION_CLIENT,
@@ -29,7 +30,8 @@ enum conf_type {
 	TYPE_OCTETS,
 	TYPE_SPAN,
 	TYPE_SPAN_OR_NEVER, /* "never" is stored as 0 */
-	TYPE_NUMBER_LAST = TYPE_SPAN_OR_NEVER,
+	TYPE_COUNT_OR_NONE, /* "none" is stored as 0 */
+	TYPE_NUMBER_LAST = TYPE_COUNT_OR_NONE,
 
 	TYPE_HOSTNAME, /* "auto" is replaced */
 	TYPE_PATH,
@@ -39,14 +41,19 @@ enum conf_type {
 	TYPE_LMTP_HOST,
 	TYPE_MAILBOX,
 	TYPE_DELIMITER,
-	TYPE_TEXT_LAST = TYPE_DELIMITER,
+	TYPE_RESOLVER, /* "192.0.2.53@53"; "none" is the system's */
+	TYPE_TEXT_LAST = TYPE_RESOLVER,
 
 	TYPE_NETWORKS,
 	TYPE_ADDRESSES,
 	TYPE_MAILBOXES,
 	TYPE_HOSTS,
+	TYPE_MEMBERS,    /* mail addresses */
+	TYPE_PATTERNS,   /* mail addresses and domains, see policy/pattern.h */
+	TYPE_DOMAINS,    /* domains alone */
+	TYPE_PARAMETERS, /* of MAIL and RCPT */
 };
-#define TYPE_COUNT_OF (TYPE_HOSTS + 1)
+#define TYPE_COUNT_OF (TYPE_PARAMETERS + 1)
 
 struct conf_section {
 	enum conf_section_id id, parent;

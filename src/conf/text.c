@@ -1,5 +1,7 @@
 #include "conf/text.h"
 
+#include "policy/pattern.h"
+
 #include <assert.h>
 #include <string.h>
 
@@ -117,6 +119,43 @@ static bool read_host(struct slice text, const struct conf_text_context *context
 	return route_host_parse(text, ROUTE_PORT_SMTP, &host, why) && buf_add(out, text);
 }
 
+static bool read_pattern(struct slice text, const struct conf_text_context *context, struct buf *out, const char **why)
+{
+	(void)context;
+	return pattern_canonical(text, out, why);
+}
+
+static bool read_domain(struct slice text, const struct conf_text_context *context, struct buf *out, const char **why)
+{
+	(void)context;
+	return pattern_domain_canonical(text, out, why);
+}
+
+static bool read_parameter(struct slice text, const struct conf_text_context *context, struct buf *out,
+			   const char **why)
+{
+	static const struct slice names[] = {{"BODY", 4},  {"SMTPUTF8", 8}, {"RET", 3},
+					     {"ENVID", 5}, {"NOTIFY", 6},   {"ORCPT", 5}};
+
+	(void)context;
+	*why = "it is none of BODY, SMTPUTF8, RET, ENVID, NOTIFY and ORCPT";
+	for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+		if (slice_ieq(text, names[i]))
+			return buf_add(out, names[i]);
+	return false;
+}
+
+static bool read_resolver(struct slice text, const struct conf_text_context *context, struct buf *out, const char **why)
+{
+	struct slice port = text, address = slice_split(&port, '@');
+	uint64_t number = 53;
+
+	*why = "a name server is written 192.0.2.53, 192.0.2.53@5353 or 2001:db8::53";
+	if (!read_ip(address, context, out, why) || (port.p && !slice_u64(port, 65535, &number)) || number == 0)
+		return false;
+	return buf_add_char(out, '@') && buf_add_u64(out, number);
+}
+
 static const struct {
 	text_reader read;
 	bool none; /* "none" is the empty text */
@@ -133,6 +172,11 @@ static const struct {
 	[TYPE_ADDRESSES] = {read_ip, false},
 	[TYPE_MAILBOXES] = {read_mailboxes, false},
 	[TYPE_HOSTS] = {read_host, false},
+	[TYPE_RESOLVER] = {read_resolver, true},
+	[TYPE_MEMBERS] = {read_address, false},
+	[TYPE_PATTERNS] = {read_pattern, false},
+	[TYPE_DOMAINS] = {read_domain, false},
+	[TYPE_PARAMETERS] = {read_parameter, false},
 };
 
 bool conf_text_read(enum conf_type type, struct slice text, const struct conf_text_context *context, struct buf *out,

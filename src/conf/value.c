@@ -107,7 +107,7 @@ static bool read_form(const struct conf_key *key, struct slice s, uint64_t *ret)
 	case TYPE_SPAN_OR_NEVER:
 		return read_units(s, span_units, ret);
 	default:
-		assert(key->type == TYPE_COUNT || key->type == TYPE_PROCESSES);
+		assert(key->type == TYPE_COUNT || key->type == TYPE_PROCESSES || key->type == TYPE_COUNT_OR_NONE);
 		return slice_u64(s, UINT64_MAX, ret);
 	}
 }
@@ -116,6 +116,8 @@ enum conf_number_result conf_number_read(const struct conf_key *key, struct slic
 {
 	*ret = 0;
 	if (key->type == TYPE_SPAN_OR_NEVER && slice_eq(text, SLICE("never")))
+		return CONF_NUMBER_OK;
+	if (key->type == TYPE_COUNT_OR_NONE && slice_eq(text, SLICE("none")))
 		return CONF_NUMBER_OK;
 	if (key->type == TYPE_PROCESSES && slice_eq(text, SLICE("auto"))) {
 		*ret = cores < key->min ? key->min : cores > key->max ? key->max : cores;
@@ -172,6 +174,12 @@ bool conf_number_write(const struct conf_key *key, uint64_t value, struct buf *o
 	case TYPE_SPAN:
 		write_units(value, span_units, out);
 		break;
+	case TYPE_COUNT_OR_NONE:
+		if (value == 0)
+			buf_add_lit(out, "none");
+		else
+			buf_add_u64(out, value);
+		break;
 	default:
 		assert(key->type == TYPE_COUNT || key->type == TYPE_PROCESSES);
 		buf_add_u64(out, value);
@@ -200,6 +208,7 @@ static const char *const type_words[TYPE_COUNT_OF] = {
 	[TYPE_OCTETS] = "a size, such as 500, 64k, 10M or 2G,",
 	[TYPE_SPAN] = "a time, such as 500ms, 30s, 5m, 1h30m or 2d,",
 	[TYPE_SPAN_OR_NEVER] = "\"never\" or a time, such as 30s, 5m, 1h30m or 2d,",
+	[TYPE_COUNT_OR_NONE] = "\"none\" or a number",
 	[TYPE_HOSTNAME] = "\"auto\" or a host name",
 	[TYPE_PATH] = "a path",
 	[TYPE_SOCKET] = "\"none\" or the path of a unix socket, at most 107 octets",
@@ -208,10 +217,15 @@ static const char *const type_words[TYPE_COUNT_OF] = {
 	[TYPE_LMTP_HOST] = "\"none\", \"unix:/path\" or \"inet:host:port\"",
 	[TYPE_MAILBOX] = "\"none\" or the name of a mailbox",
 	[TYPE_DELIMITER] = "\"none\" or one of the characters + - _ = # . ~",
+	[TYPE_RESOLVER] = "\"none\", or an IP address with or without @port",
 	[TYPE_NETWORKS] = "a list of networks",
 	[TYPE_ADDRESSES] = "a list of IP addresses",
 	[TYPE_MAILBOXES] = "a list of names of mailboxes",
 	[TYPE_HOSTS] = "a list of hosts",
+	[TYPE_MEMBERS] = "a list of mail addresses",
+	[TYPE_PATTERNS] = "a list of mail addresses, domains (example.com) and parents of domains (.example.com)",
+	[TYPE_DOMAINS] = "a list of domains (example.com) and parents of domains (.example.com)",
+	[TYPE_PARAMETERS] = "a list of BODY, SMTPUTF8, RET, ENVID, NOTIFY and ORCPT",
 };
 
 void conf_type_describe(const struct conf_key *key, struct buf *out)
@@ -229,6 +243,8 @@ void conf_type_describe(const struct conf_key *key, struct buf *out)
 	struct conf_key number = *key;
 	if (number.type == TYPE_SPAN_OR_NEVER)
 		number.type = TYPE_SPAN;
+	if (number.type == TYPE_COUNT_OR_NONE)
+		number.type = TYPE_COUNT;
 	buf_add_lit(out, " from ");
 	conf_number_write(&number, key->min, out);
 	buf_add_lit(out, " to ");

@@ -1,5 +1,7 @@
 #include "directory/directory.h"
 
+#include "base/heap.h"
+
 #include <assert.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -16,7 +18,9 @@ struct mailbox {
 	enum directory_state state;
 	struct slice path; /* "example.com/alice" */
 	struct slice moved_to;
-	bool disclose;
+	bool forward, disclose;
+	struct directory_texts members, senders, targets, keys;
+	enum directory_post post;
 };
 
 struct domain {
@@ -201,6 +205,17 @@ static const struct domain *find_domain(const struct directory *d, struct slice 
 	return d->count ? bsearch(&key, d->domains, d->count, sizeof key, by_domain) : NULL;
 }
 
+static struct directory_texts keep_texts(struct making *m, const struct directory_texts *texts)
+{
+	struct slice *list = take(m, texts->count, sizeof *list);
+
+	if (!list)
+		return (struct directory_texts){0};
+	for (size_t i = 0; i < texts->count; i++)
+		list[i] = keep(m, texts->list[i]);
+	return (struct directory_texts){list, texts->count};
+}
+
 static void make_mailbox(struct making *m, struct mailbox *mailbox, struct slice domain,
 			 const struct directory_mailbox_config *config)
 {
@@ -215,7 +230,11 @@ static void make_mailbox(struct making *m, struct mailbox *mailbox, struct slice
 		.state = config->state,
 		.path = keep_path(m, domain, config->name),
 		.moved_to = keep(m, config->moved_to),
+		.forward = config->forward,
 		.disclose = config->disclose,
+		.members = keep_texts(m, &config->members),
+		.senders = keep_texts(m, &config->senders),
+		.post = config->post,
 	};
 }
 
@@ -264,19 +283,24 @@ static void make_domain(struct making *m, struct domain *domain, const struct di
 static void found(const struct domain *domain, const struct mailbox *mailbox, struct directory_entry *ret)
 {
 	static const enum directory_result results[] = {
-		[DIRECTORY_ACTIVE] = DIRECTORY_FOUND,
-		[DIRECTORY_SWITCHED_OFF] = DIRECTORY_DISABLED,
-		[DIRECTORY_GONE] = DIRECTORY_MOVED,
+		[DIRECTORY_ACTIVE] = DIRECTORY_FOUND, [DIRECTORY_PAUSED] = DIRECTORY_SUSPENDED,
+		[DIRECTORY_SWITCHED_OFF] = DIRECTORY_DISABLED, [DIRECTORY_GONE] = DIRECTORY_MOVED,
+		[DIRECTORY_GROUP] = DIRECTORY_LIST,
 	};
 
 	*ret = (struct directory_entry){
-		.result = results[mailbox->state],
+		.result = mailbox->forward ? DIRECTORY_FORWARDED : results[mailbox->state],
 		.delivery = domain->delivery,
 		.domain = domain->name,
 		.site = domain->site,
 		.mailbox = domain->delivery == DIRECTORY_MAILDIR ? mailbox->path : SLICE_NONE,
 		.moved_to = mailbox->moved_to,
 		.disclose = mailbox->disclose,
+		.members = mailbox->members,
+		.senders = mailbox->senders,
+		.post = mailbox->post,
+		.targets = mailbox->targets,
+		.keys = mailbox->keys,
 	};
 }
 
@@ -353,9 +377,154 @@ static void check_postmasters(struct making *m)
 		const struct mailbox *mailbox = find_mailbox(&m->d->domains[i], POSTMASTER);
 
 		if (mailbox && mailbox->state != DIRECTORY_ACTIVE)
-			wrong(m, "the mailbox postmaster of \"%.*s\" must not be disabled or moved",
+			wrong(m, "the mailbox postmaster of \"%.*s\" must not be suspended, disabled, moved or a list",
 			      SLICE_ARGS(m->d->domains[i].name));
 	}
+}
+
+/* ---- what an address stands for in the end --------------------------------------------------------------------------
+ */
+
+/* One expansion under way. */
+struct expansion {
+	struct making *m;
+	const struct mailbox *path[DIRECTORY_DEPTH_MAX]; /* from the first address down to the one at work */
+	struct slice *found; /* DIRECTORY_TARGETS_MAX places, sorted and without repetition only at the end */
+	size_t count;
+};
+
+static const struct mailbox *find_local(const struct directory *d, const struct domain *domain, struct slice lower);
+
+/* The mailbox of ours that has this address and stands for others; NULL when there is none. */
+static struct mailbox *find_expanding(const struct directory *d, struct slice address)
+{
+	char room[MAIL_DOMAIN_MAX + MAIL_PATH_MAX];
+	struct buf text = {.p = room, .cap = sizeof room, .max = sizeof room};
+	struct mail_address parsed;
+	const char *why;
+
+	if (mail_address_parse(address, &parsed, &why) != MAIL_ADDRESS_OK ||
+	    !mail_domain_canonical(parsed.domain, &text))
+		return NULL;
+	const struct domain *domain = find_domain(d, buf_slice(&text));
+	size_t n = buf_len(&text);
+	if (!domain || !mail_local_plain(parsed.local, &text))
+		return NULL;
+	for (size_t i = n; i < buf_len(&text); i++)
+		room[i] = ascii_lower(room[i]);
+	const struct mailbox *mailbox = find_local(d, domain, slice_skip(buf_slice(&text), n));
+	if (!mailbox || !(mailbox->forward || mailbox->state == DIRECTORY_GROUP))
+		return NULL;
+	return &domain->mailboxes[mailbox - domain->mailboxes];
+}
+
+static void add_target(struct expansion *x, struct slice address)
+{
+	if (x->count == DIRECTORY_TARGETS_MAX)
+		wrong(x->m, "\"%.*s\" stands for more than %d addresses", SLICE_ARGS(x->path[0]->path),
+		      DIRECTORY_TARGETS_MAX);
+	else
+		x->found[x->count++] = address;
+}
+
+/* Adds what `mailbox` stands for; `depth` counts those above it. */
+static void expand(struct expansion *x, const struct mailbox *mailbox, size_t depth)
+{
+	struct directory_texts one = {&mailbox->moved_to, 1};
+	const struct directory_texts *next = mailbox->forward ? &one : &mailbox->members;
+
+	for (size_t i = 0; i < depth; i++)
+		if (x->path[i] == mailbox) {
+			wrong(x->m, "\"%.*s\" comes back to itself, by way of others or at once", SLICE_ARGS(mailbox->path));
+			return;
+		}
+	if (depth == DIRECTORY_DEPTH_MAX) {
+		wrong(x->m, "\"%.*s\" stands for addresses that stand for others, more than %d times over",
+		      SLICE_ARGS(x->path[0]->path), DIRECTORY_DEPTH_MAX);
+		return;
+	}
+	x->path[depth] = mailbox;
+	for (size_t i = 0; !x->m->why && i < next->count; i++) {
+		const struct mailbox *deeper = find_expanding(x->m->d, next->list[i]);
+
+		if (deeper)
+			expand(x, deeper, depth + 1);
+		else
+			add_target(x, next->list[i]);
+	}
+}
+
+static int by_text(const void *a, const void *b)
+{
+	return slice_compare(*(const struct slice *)a, *(const struct slice *)b);
+}
+
+/* The form in which a list's addresses are compared with a sender. */
+static bool add_key(const struct mail_address *address, struct buf *out)
+{
+	size_t begin = buf_len(out);
+
+	if (address->kind == MAIL_DOMAIN_NONE || !mail_local_plain(address->local, out))
+		return false;
+	for (char *p = out->p + out->start + begin; p < out->p + out->start + buf_len(out); p++)
+		*p = ascii_lower(*p);
+	return buf_add_char(out, '@') && mail_domain_canonical(address->domain, out);
+}
+
+static void keep_keys(struct making *m, struct mailbox *mailbox)
+{
+	struct slice *list = take(m, mailbox->targets.count, sizeof *list);
+
+	for (size_t i = 0; list && !m->why && i < mailbox->targets.count; i++) {
+		struct mail_address address;
+		const char *why;
+
+		if (mail_address_parse(mailbox->targets.list[i], &address, &why) != MAIL_ADDRESS_OK ||
+		    !add_key(&address, &m->scratch))
+			wrong(m, "\"%.*s\" is no mail address", SLICE_ARGS(mailbox->targets.list[i]));
+		list[i] = keep_scratch(m);
+	}
+	if (m->why)
+		return;
+	if (mailbox->targets.count)
+		qsort(list, mailbox->targets.count, sizeof *list, by_text);
+	mailbox->keys = (struct directory_texts){list, mailbox->targets.count};
+}
+
+static void keep_targets(struct expansion *x, struct mailbox *mailbox)
+{
+	struct slice *list = take(x->m, x->count, sizeof *list);
+	size_t n = 0;
+
+	if (!list)
+		return;
+	if (x->count)
+		qsort(x->found, x->count, sizeof *x->found, by_text);
+	for (size_t i = 0; i < x->count; i++)
+		if (n == 0 || !slice_eq(list[n - 1], x->found[i]))
+			list[n++] = x->found[i];
+	mailbox->targets = (struct directory_texts){list, n};
+	keep_keys(x->m, mailbox);
+}
+
+static void make_targets(struct making *m)
+{
+	struct expansion x = {.m = m, .found = heap_alloc(DIRECTORY_TARGETS_MAX * sizeof *x.found)};
+
+	if (!x.found)
+		wrong(m, "there is no memory");
+	for (size_t i = 0; i < m->d->count; i++)
+		for (size_t j = 0; j < m->d->domains[i].count && !m->why; j++) {
+			struct mailbox *mailbox = &m->d->domains[i].mailboxes[j];
+
+			if (!mailbox->forward && mailbox->state != DIRECTORY_GROUP)
+				continue;
+			x.count = 0;
+			expand(&x, mailbox, 0);
+			if (!m->why)
+				keep_targets(&x, mailbox);
+		}
+	heap_free(x.found);
 }
 
 struct directory *directory_new(const struct directory_config *config, struct arena *a, const char **why)
@@ -375,6 +544,8 @@ struct directory *directory_new(const struct directory_config *config, struct ar
 		m.d->literal_count = config->literal_count;
 		make_domains(&m, config);
 		check_postmasters(&m);
+		if (!m.why)
+			make_targets(&m);
 		make_postmaster(&m, config);
 	}
 	buf_free(&m.scratch);
@@ -477,6 +648,35 @@ void directory_find(const struct directory *d, const struct mail_address *addres
 		return;
 	struct slice both = buf_slice(&text);
 	directory_find_plain(d, slice_head(both, domain_length), slice_skip(both, domain_length), ret);
+}
+
+bool directory_list_has(const struct directory_entry *entry, const struct mail_address *address)
+{
+	char room[MAIL_DOMAIN_MAX + MAIL_PATH_MAX];
+	struct buf text = {.p = room, .cap = sizeof room, .max = sizeof room};
+
+	if (!entry->keys.count || !add_key(address, &text))
+		return false;
+	struct slice key = buf_slice(&text);
+	return bsearch(&key, entry->keys.list, entry->keys.count, sizeof key, by_text) != NULL;
+}
+
+size_t directory_domains_with(const struct directory *d, struct slice local, struct slice *ret, size_t max)
+{
+	char lower[MAIL_LOCAL_MAX];
+	size_t n = 0;
+
+	if (local.n > sizeof lower)
+		return 0;
+	for (size_t i = 0; i < local.n; i++)
+		lower[i] = ascii_lower(local.p[i]);
+	for (size_t i = 0; i < d->count; i++)
+		if (find_mailbox(&d->domains[i], slice_of(lower, local.n))) {
+			if (n < max)
+				ret[n] = d->domains[i].name;
+			n++;
+		}
+	return n;
 }
 
 size_t directory_domain_count(const struct directory *d)

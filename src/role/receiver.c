@@ -219,7 +219,11 @@ static void *receiver_start(struct loop *l, const struct role_self *self)
 
 	if (!r)
 		return NULL;
-	*r = (struct receiver){.loop = l, .self = self};
+	*r = (struct receiver){.loop = l, .self = self, .since = loop_mono(l), .rates = heap_new(struct rate_table)};
+	if (!r->rates) {
+		heap_free(r);
+		return NULL;
+	}
 	buf_init(&r->frame, CHANNEL_FRAME_MAX);
 	buf_init(&r->busy, 512);
 	return r;
@@ -234,12 +238,33 @@ static void close_listeners(struct receiver *r)
 	r->listener_count = 0;
 }
 
+static void on_resolved(void *arg, uint64_t tag, enum resolver_mx mx)
+{
+	struct session *s = find_session(arg, tag);
+
+	if (s)
+		session_resolved(s, mx);
+}
+
+/* Made anew at each configuration: the name servers of the system may be others, too. */
+static void renew_resolver(struct receiver *r)
+{
+	resolver_free(r->resolver);
+	r->resolver = NULL;
+	if (r->conf->check_null_mx == CONF_NULL_MX_IGNORED)
+		return;
+	r->resolver = resolver_new(r->loop, r->conf->resolver, on_resolved, r);
+	if (!r->resolver)
+		log_event(LOG_NO_RESOLVER, LOG_TEXT("resolver", r->conf->resolver));
+}
+
 static bool receiver_configure(void *arg, struct conf *conf)
 {
 	struct receiver *r = arg;
 
 	conf_unref(r->conf);
 	r->conf = conf_ref(conf);
+	renew_resolver(r);
 	close_listeners(r);
 	buf_reset(&r->busy);
 	return reply_format(&r->busy, &(struct reply){REPLY_GREETING_BUSY, {conf->hostname}});
@@ -305,6 +330,7 @@ static void receiver_end(void *arg)
 	struct receiver *r = arg;
 
 	close_listeners(r);
+	resolver_free(r->resolver);
 	channel_free(r->queue);
 	conf_unref(r->conf);
 	for (size_t i = 0; i < CLIENT_BUCKETS; i++)
@@ -315,6 +341,7 @@ static void receiver_end(void *arg)
 		}
 	heap_free(r->slots);
 	heap_free(r->generations);
+	heap_free(r->rates);
 	buf_free(&r->frame);
 	buf_free(&r->busy);
 	heap_free(r);

@@ -6,6 +6,8 @@
 
 #include "net/channel.h"
 #include "net/conn.h"
+#include "net/resolver.h"
+#include "policy/rate.h"
 #include "role/role.h"
 
 struct session;
@@ -34,11 +36,16 @@ struct receiver {
 	uint32_t slot_count, free_hint;
 	size_t sessions;
 	struct client_count *clients[CLIENT_BUCKETS];
+	struct rate_table *rates;
 	uint64_t session_serial;
 
 	/* Ids: the block in use and the next one. 0: none. */
 	uint64_t next_id, end_id, spare_block;
 	bool ids_wanted;
+
+	struct resolver *resolver; /* NULL: the DNS is not asked */
+	mono_ms since;             /* when this process began */
+	uint64_t accepted;         /* messages since then */
 
 	enum store_result pressure; /* what the queue would answer to a message now */
 	bool stopping;
@@ -61,6 +68,8 @@ void session_open(struct receiver *r, const struct conf_listener *listener, int 
 void session_answer(struct session *s, enum store_result result);
 /* The file for a large body, or why there is none. Takes fd. */
 void session_spool(struct session *s, enum store_result result, int fd);
+/* The answer of the DNS that the session waits for. */
+void session_resolved(struct session *s, enum resolver_mx mx);
 /* The queue is gone: what waits for it gets 451. */
 void session_queue_lost(struct session *s);
 void session_shutdown(struct session *s);

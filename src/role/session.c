@@ -1,11 +1,12 @@
 /*
  * One session of a receiver: a connection, a protocol engine, and the message that comes in.
  *
- * The engine's events are answered here: names and addresses from the configuration, the message's fate from the queue.
+ * The engine's events are answered: commands in session_command.c from the configuration and the DNS, the message's fate
+ * here by the queue.
  * A body up to inline_body_max travels in the PUT frame; a larger one is written to a file that the queue opened and of
  * which this process can only write. While the file is awaited, the session reads nothing.
  */
-#include "role/receiver_private.h"
+#include "role/session_private.h"
 
 #include "base/heap.h"
 #include "mail/trace.h"
@@ -21,51 +22,8 @@
 #define LINGER       (2 * SECOND)
 #define FILE_PIECE   ((size_t)64 * 1024) /* gathered before it is written to the file */
 #define OUTPUT_HIGH  ((size_t)64 * 1024) /* replies that wait before no more commands are read */
-#define SESSION_NAME 32
-
-/* The message under way. */
-struct incoming {
-	msg_id id;       /* 0: none */
-	struct buf body; /* trace fields and octets not yet in the file */
-	struct file *file;
-	bool in_file;        /* the queue made a spool file for this id */
-	uint64_t size;       /* octets so far, trace fields included */
-	enum reply_id fault; /* why it cannot be stored; REPLY_OK: nothing is wrong */
-};
-
-struct session {
-	struct receiver *receiver;
-	struct conf *conf; /* the one in force when the session began */
-	const struct conf_listener *listener;
-	struct conn *conn;
-	struct smtp_server *engine;
-	struct loop_timer *timer;
-	uint64_t tag;
-	uint64_t client_hash;
-	bool client_counted;
-	struct relay_client client;
-	char client_text[NET_ADDRESS_TEXT];
-	char name[SESSION_NAME];
-	struct incoming in;
-	bool waits_spool;  /* no event is pulled until the file is here */
-	bool waits_answer; /* for the queue's word on the message */
-	bool ended;        /* the client sends no more; it may still read */
-	bool closing;
-	size_t handed; /* octets of the engine's output that the connection has and the client not yet */
-	unsigned messages;
-};
 
 static void session_run(struct session *s);
-
-static struct slice client_of(const struct session *s)
-{
-	return slice_from_cstr(s->client_text);
-}
-
-static void reply(struct session *s, enum reply_id id, struct slice a, struct slice b)
-{
-	smtp_server_reply(s->engine, (struct reply){id, {a, b}});
-}
 
 /* ---- the message ---------------------------------------------------------------------------------------------- */
 
@@ -92,7 +50,7 @@ static bool write_trace_fields(struct session *s)
 	struct msg_id_text id = msg_id_format(s->in.id);
 	struct mail_received received = {
 		.helo = smtp_server_peer_name(s->engine),
-		.peer = s->client.local_user ? SLICE_NONE : client_of(s),
+		.peer = s->client.local_user ? SLICE_NONE : session_client(s),
 		.by = s->conf->hostname,
 		.id = slice_from_cstr(id.text),
 		.rcpt = e->rcpt_count == 1 ? e->rcpt[0].address : SLICE_NONE,
@@ -111,17 +69,17 @@ static void begin_message(struct session *s)
 	s->in.id = receiver_take_id(s->receiver);
 	if (s->in.id == 0 || !s->receiver->queue) {
 		s->in.id = 0;
-		reply(s, REPLY_DATA_NO_QUEUE, SLICE_NONE, SLICE_NONE);
+		session_reply(s, REPLY_DATA_NO_QUEUE, SLICE_NONE, SLICE_NONE);
 		return;
 	}
 	buf_init(&s->in.body, s->conf->inline_body_max + FILE_PIECE + CONN_INPUT_MAX);
 	if (!write_trace_fields(s)) {
 		drop_message(s);
-		reply(s, REPLY_DATA_STORE, SLICE_NONE, SLICE_NONE);
+		session_reply(s, REPLY_DATA_STORE, SLICE_NONE, SLICE_NONE);
 		return;
 	}
 	s->in.size = buf_len(&s->in.body);
-	reply(s, REPLY_DATA_GO, SLICE_NONE, SLICE_NONE);
+	session_reply(s, REPLY_DATA_GO, SLICE_NONE, SLICE_NONE);
 }
 
 static void flush_to_file(struct session *s)
@@ -188,10 +146,18 @@ static const char *protocol_of(const struct session *s)
 static bool put_message(struct session *s)
 {
 	struct buf *frame = &s->receiver->frame;
+	struct mail_envelope envelope = *smtp_server_envelope(s->engine);
+	struct arena arena;
+
+	arena_init(&arena, EXPANSION_MAX);
+	if (s->targets > 0 && !session_expand(s, &arena, &envelope)) {
+		arena_free(&arena);
+		return false;
+	}
 	struct queue_put put = {
 		.id = s->in.id,
-		.envelope = smtp_server_envelope(s->engine),
-		.origin = {.client = client_of(s),
+		.envelope = &envelope,
+		.origin = {.client = session_client(s),
 			   .helo = smtp_server_peer_name(s->engine),
 			   .protocol = slice_from_cstr(protocol_of(s))},
 		.size = s->in.size,
@@ -205,7 +171,24 @@ static bool put_message(struct session *s)
 	bool ok = !frame->failed && receiver_send(s->receiver, WIRE_PUT, buf_slice(frame));
 	if (frame->cap > s->conf->inline_body_max * 4)
 		buf_free(frame);
+	arena_free(&arena);
 	return ok;
+}
+
+/* RFC 5322 3.6: every message has these. */
+static bool has_required_fields(const struct mail_scan *scan)
+{
+	unsigned wanted = MAIL_SCAN_HAS_FROM | MAIL_SCAN_HAS_DATE;
+
+	return (scan->flags & wanted) == wanted && !(scan->flags & MAIL_SCAN_HEADER_BROKEN);
+}
+
+/* What stands as %1 in a reply to a message. */
+static struct slice reply_argument(enum reply_id id, const struct msg_id_text *text)
+{
+	if (id == REPLY_DATA_POLICY)
+		return SLICE("its header section has to be well formed, with From and Date");
+	return slice_from_cstr(text->text);
 }
 
 /* One answer for SMTP, one for each recipient for LMTP. Ends the transaction. */
@@ -218,7 +201,7 @@ static void answer_message(struct session *s, enum reply_id id)
 
 	if (!accepted) {
 		const struct reply_row *row = reply_row(id);
-		log_event(LOG_REFUSED_MESSAGE, LOG_CSTR("session", s->name), LOG_TEXT("client", client_of(s)),
+		log_event(LOG_REFUSED_MESSAGE, LOG_CSTR("session", s->name), LOG_TEXT("client", session_client(s)),
 			  LOG_TEXT("from", e->sender), LOG_NUMBER("code", row->code), LOG_STATUS("status", row->status),
 			  LOG_CSTR("reply", row->text));
 	}
@@ -232,7 +215,7 @@ static void answer_message(struct session *s, enum reply_id id)
 	}
 	drop_message(s);
 	for (size_t i = 0; i < count; i++)
-		reply(s, id, slice_from_cstr(text.text),
+		session_reply(s, id, reply_argument(id, &text),
 		      id == REPLY_ACCEPTED_RCPT ? smtp_server_envelope(s->engine)->rcpt[i].address : SLICE_NONE);
 }
 
@@ -240,6 +223,8 @@ static void end_message(struct session *s)
 {
 	if (s->in.fault == REPLY_OK && s->in.file && buf_len(&s->in.body) > 0)
 		flush_to_file(s);
+	if (s->in.fault == REPLY_OK && s->listener->require_from && !has_required_fields(smtp_server_scan(s->engine)))
+		s->in.fault = REPLY_DATA_POLICY;
 	if (s->in.fault == REPLY_OK && !put_message(s))
 		s->in.fault = REPLY_DATA_NO_QUEUE;
 	if (s->in.fault != REPLY_OK) {
@@ -270,8 +255,9 @@ void session_answer(struct session *s, enum store_result result)
 	s->waits_answer = false;
 	if (result == STORE_OK) {
 		s->messages++;
+		s->receiver->accepted++;
 		log_event(LOG_ACCEPTED, LOG_ID("id", s->in.id), LOG_CSTR("session", s->name),
-			  LOG_TEXT("client", client_of(s)), LOG_TEXT("from", e->sender),
+			  LOG_TEXT("client", session_client(s)), LOG_TEXT("from", e->sender),
 			  LOG_NUMBER("rcpts", e->rcpt_count), LOG_NUMBER("size", s->in.size));
 	} else {
 		log_event(LOG_NOT_STORED, LOG_ID("id", s->in.id), LOG_CSTR("session", s->name),
@@ -318,133 +304,22 @@ void session_spool(struct session *s, enum store_result result, int fd)
 	session_run(s);
 }
 
-/* ---- commands ------------------------------------------------------------------------------------------------- */
-
-static void on_connect(struct session *s)
-{
-	const struct conf_listener *l = s->listener;
-
-	s->client_counted =
-		s->client.local_user || receiver_count_client(s->receiver, s->client_hash, l->sessions_per_client_max);
-	if (s->receiver->sessions > l->sessions_max || !s->client_counted)
-		reply(s, REPLY_GREETING_BUSY, s->conf->hostname, SLICE_NONE);
-	else
-		reply(s, l->server.lmtp ? REPLY_GREETING_LMTP : REPLY_GREETING, s->conf->hostname, SLICE_NONE);
-}
-
-static void on_mail(struct session *s)
-{
-	struct receiver *r = s->receiver;
-
-	if (!r->queue || (r->next_id == r->end_id && !r->spare_block))
-		reply(s, REPLY_DATA_NO_QUEUE, SLICE_NONE, SLICE_NONE);
-	else if (r->pressure == STORE_FULL)
-		reply(s, REPLY_MAIL_NO_SPACE, SLICE_NONE, SLICE_NONE);
-	else if (r->pressure != STORE_OK)
-		reply(s, REPLY_MAIL_TEMPORARY, slice_from_cstr(store_result_text(r->pressure)), SLICE_NONE);
-	else
-		reply(s, REPLY_MAIL_OK, SLICE_NONE, SLICE_NONE);
-}
-
-static enum reply_id refusal_of(const struct conf_recipient *found)
-{
-	switch (found->decision) {
-	case RELAY_DENIED:
-		return REPLY_RCPT_RELAY;
-	case RELAY_NO_ROUTE:
-		return REPLY_RCPT_NO_ROUTE;
-	case RELAY_UNKNOWN_MAILBOX:
-		if (found->entry.result == DIRECTORY_DISABLED)
-			return REPLY_RCPT_DISABLED;
-		if (found->entry.result == DIRECTORY_MOVED)
-			return found->entry.disclose ? REPLY_RCPT_MOVED : REPLY_RCPT_UNKNOWN;
-		return REPLY_RCPT_UNKNOWN;
-	case RELAY_OURS:
-	case RELAY_ALLOWED:
-		break;
-	}
-	return REPLY_RCPT_OK;
-}
-
-static void on_rcpt(struct session *s, const struct smtp_event *ev)
-{
-	struct conf_recipient found;
-
-	conf_recipient(s->conf, &s->client, &ev->address, &found);
-	enum reply_id id = refusal_of(&found);
-	struct slice argument = id == REPLY_RCPT_MOVED ? found.entry.moved_to : ev->rcpt.address;
-	if (id != REPLY_RCPT_OK) {
-		const struct reply_row *row = reply_row(id);
-		log_event(LOG_REFUSED_RCPT, LOG_CSTR("session", s->name), LOG_TEXT("client", client_of(s)),
-			  LOG_TEXT("from", smtp_server_envelope(s->engine)->sender), LOG_TEXT("to", ev->rcpt.address),
-			  LOG_NUMBER("code", row->code), LOG_STATUS("status", row->status));
-	}
-	reply(s, id, argument, SLICE_NONE);
-}
-
-/* VRFY takes a mailbox or a local part of the first domain (RFC 5321 3.5.1). */
-static void find_user(const struct session *s, struct slice argument, struct directory_entry *ret)
-{
-	const struct directory *d = s->conf->directory;
-	struct mail_address address;
-	const char *why;
-	size_t used;
-
-	*ret = (struct directory_entry){.result = DIRECTORY_NOT_OURS};
-	if (argument.n && argument.p[0] == '<') {
-		if (mail_path_parse(argument, false, true, &address, &used, &why) == MAIL_ADDRESS_OK &&
-		    used == argument.n)
-			directory_find(d, &address, ret);
-	} else if (slice_find(argument, '@') < argument.n) {
-		if (mail_address_parse(argument, &address, &why) == MAIL_ADDRESS_OK)
-			directory_find(d, &address, ret);
-	} else {
-		directory_find_plain(d, directory_first_domain(d), argument, ret);
-	}
-}
-
-static void on_vrfy(struct session *s, struct slice argument)
-{
-	struct directory_entry found;
-
-	if (!conf_discloses(s->conf, s->conf->vrfy, &s->client)) {
-		reply(s, REPLY_VRFY_MAYBE, SLICE_NONE, SLICE_NONE);
-		return;
-	}
-	find_user(s, argument, &found);
-	if (found.result == DIRECTORY_FOUND && found.mailbox.n)
-		reply(s, REPLY_VRFY_OK, argument, SLICE_NONE);
-	else if (found.result == DIRECTORY_NOT_OURS || found.result == DIRECTORY_FOUND)
-		reply(s, REPLY_VRFY_MAYBE, SLICE_NONE, SLICE_NONE);
-	else if (found.result == DIRECTORY_MOVED && found.disclose)
-		reply(s, REPLY_RCPT_MOVED, found.moved_to, SLICE_NONE);
-	else
-		reply(s, REPLY_VRFY_UNKNOWN, argument, SLICE_NONE);
-}
-
-/* There are no lists yet whose members could be told. */
-static void on_expn(struct session *s, struct slice argument)
-{
-	if (conf_discloses(s->conf, s->conf->expn, &s->client))
-		reply(s, REPLY_EXPN_UNKNOWN, argument, SLICE_NONE);
-	else
-		reply(s, REPLY_EXPN_OFF, SLICE_NONE, SLICE_NONE);
-}
+/* ---- events --------------------------------------------------------------------------------------------------- */
 
 static void on_event(struct session *s, const struct smtp_event *ev)
 {
 	switch (ev->type) {
 	case SMTP_EV_CONNECT:
-		on_connect(s);
+		session_on_connect(s);
 		break;
 	case SMTP_EV_HELO:
-		reply(s, ev->extended ? REPLY_EHLO : REPLY_HELO, SLICE_NONE, SLICE_NONE);
+		session_on_helo(s, ev);
 		break;
 	case SMTP_EV_MAIL:
-		on_mail(s);
+		session_on_mail(s, ev);
 		break;
 	case SMTP_EV_RCPT:
-		on_rcpt(s, ev);
+		session_on_rcpt(s, ev);
 		break;
 	case SMTP_EV_DATA:
 		begin_message(s);
@@ -457,12 +332,16 @@ static void on_event(struct session *s, const struct smtp_event *ev)
 		break;
 	case SMTP_EV_RESET:
 		drop_message(s);
+		s->targets = 0;
 		break;
 	case SMTP_EV_VRFY:
-		on_vrfy(s, ev->text);
+		session_on_vrfy(s, ev->text);
 		break;
 	case SMTP_EV_EXPN:
-		on_expn(s, ev->text);
+		session_on_expn(s, ev->text);
+		break;
+	case SMTP_EV_STATUS:
+		session_on_status(s);
 		break;
 	case SMTP_EV_CLOSE:
 		s->closing = true;
@@ -477,7 +356,7 @@ static void session_free(struct session *s)
 	if (!s)
 		return;
 	drop_message(s);
-	log_event(LOG_DISCONNECTED, LOG_CSTR("session", s->name), LOG_TEXT("client", client_of(s)),
+	log_event(LOG_DISCONNECTED, LOG_CSTR("session", s->name), LOG_TEXT("client", session_client(s)),
 		  LOG_NUMBER("messages", s->messages));
 	if (s->client_counted && !s->client.local_user)
 		receiver_uncount_client(s->receiver, s->client_hash);
@@ -489,12 +368,25 @@ static void session_free(struct session *s)
 	heap_free(s);
 }
 
+/* While something waits for the queue or the DNS, these keep the time. */
+static mono_ms next_deadline(const struct session *s)
+{
+	if (s->greets_at)
+		return s->greets_at;
+	return s->waits_answer || s->waits_dns ? NEVER : smtp_server_deadline(s->engine);
+}
+
+static bool session_waits(const struct session *s)
+{
+	return s->waits_spool || s->waits_answer || s->waits_dns;
+}
+
 /* Pulls events until one has to wait, and hands over the output. False when the session is over and freed. */
 static bool pull_events(struct session *s)
 {
 	struct smtp_event ev;
 
-	while (!s->waits_spool && !s->waits_answer && !s->closing) {
+	while (!session_waits(s) && !s->closing) {
 		if (smtp_server_next(s->engine, &ev))
 			on_event(s, &ev);
 		else if (s->ended)
@@ -508,7 +400,7 @@ static bool pull_events(struct session *s)
 		s->closing = true;
 	s->handed += out.n;
 	if (!s->closing) {
-		loop_timer_set(s->timer, s->waits_answer ? NEVER : smtp_server_deadline(s->engine));
+		loop_timer_set(s->timer, next_deadline(s));
 		return true;
 	}
 	conn_finish(s->conn, LINGER);
@@ -524,7 +416,7 @@ static size_t on_input(void *arg, struct slice in)
 
 	do {
 		/* A client that does not read its replies is not read either. */
-		if (s->waits_spool || s->waits_answer || conn_pending(s->conn) > OUTPUT_HIGH)
+		if (session_waits(s) || conn_pending(s->conn) > OUTPUT_HIGH)
 			break;
 		size_t n = smtp_server_feed(s->engine, slice_skip(in, taken), now);
 		taken += n;
@@ -572,12 +464,26 @@ static void on_timer(void *arg)
 {
 	struct session *s = arg;
 
+	if (s->greets_at)
+		session_greet(s);
+	smtp_server_tick(s->engine, loop_mono(s->receiver->loop));
+	session_run(s);
+}
+
+void session_resolved(struct session *s, enum resolver_mx mx)
+{
+	if (!s->waits_dns)
+		return;
+	s->waits_dns = false;
+	session_on_dns(s, mx);
 	smtp_server_tick(s->engine, loop_mono(s->receiver->loop));
 	session_run(s);
 }
 
 void session_shutdown(struct session *s)
 {
+	if (s->greets_at)
+		session_greet(s);
 	smtp_server_shutdown(s->engine);
 	session_run(s);
 }
@@ -594,6 +500,8 @@ static void set_client(struct session *s, const struct net_address *from)
 	snprintf(s->client_text, sizeof s->client_text, "%.*s", SLICE_ARGS(ip));
 	ip_parse(ip, &s->client.address);
 	s->client_hash = hash_slice(loop_hash_key(s->receiver->loop), ip);
+	s->network_hash = hash_slice(loop_hash_key(s->receiver->loop),
+				     slice_of((const char *)s->client.address.octets, s->client.address.size == 16 ? 8 : 4));
 }
 
 static bool session_begin(struct session *s, int fd)
@@ -627,7 +535,7 @@ void session_open(struct receiver *r, const struct conf_listener *listener, int 
 		session_free(s);
 		return;
 	}
-	log_event(LOG_CONNECTED, LOG_CSTR("session", s->name), LOG_TEXT("client", client_of(s)),
+	log_event(LOG_CONNECTED, LOG_CSTR("session", s->name), LOG_TEXT("client", session_client(s)),
 		  LOG_TEXT("listener", listener->name));
 	smtp_server_start(s->engine, loop_mono(r->loop));
 	session_run(s);

@@ -6,7 +6,8 @@ static const char everything[] =
 	"hostname = mail.example.com data_dir = \"/srv/a \\\"quoted\\\" \\\\ \\${dir}\" receivers = 2 senders = 5\n"
 	"control_socket = /run/c submit_socket = none postmaster = \"bob@example.com\" vrfy = everybody expn = relay\n"
 	"relay_networks = {\"10.0.0.0/8\", \"2001:db8::/32\"} address_literals = {192.0.2.1, \"[IPv6:2001:DB8::1]\"}\n"
-	"smtp { size_max = 7M offer_dsn = no command_timeout = 1m30s }\n"
+	"resolver = 192.0.2.53 check_null_mx = strict status = relay\n"
+	"smtp { connections_per_minute = 5 clients = {10.0.0.0/8} suspend_parameters = {smtputf8} size_max = 7M offer_dsn = no command_timeout = 1m30s }\n"
 	"listen one { address = 127.0.0.1 port = 2525 size_max = 3M }\n"
 	"listen two { address = \"::1\" protocol = lmtp port = 24 }\n"
 	"listen three { socket = '/run/it' }\n"
@@ -14,7 +15,9 @@ static const char everything[] =
 	"cher.example\" { mailboxes = {'b\xc3\xbc"
 	"cher', \"o'hara\", \"a$b\"} disabled = {d, e} catch_all = \"o'hara\" }\n"
 	"domain example.com { mailboxes = {alice, bob} moved carol { to = \"c@example.net\" disclose = on }\n"
-	"moved \"d\" { to = \"\\\"d d\\\"@example.net\" } }\n"
+	"moved \"d\" { to = \"\\\"d d\\\"@example.net\" forward = yes } suspended = {s}\n"
+	"list \"st$ff\" { members = {\"alice@example.com\", \"bob@example.net\"} post = members senders = {Example.ORG, "
+	"\"x@Y.example\"} } list two { members = {\"st$ff@example.com\"} disclose = yes } }\n"
 	"domain lmtp.example { deliver = lmtp lmtp = 'unix:/run/lmtp' mailboxes = {\"*\"} }\n"
 	"domain tcp.example { deliver = lmtp lmtp = 'inet:[::1]:24' mailboxes = {x} }\n"
 	"route Example.NET { hosts = {\"mx.example.net\", \"[192.0.2.1]:2525\"} from_anybody = yes }\n"
@@ -88,6 +91,23 @@ static void values_survive_the_dump(void **state)
 	assert_int_equal(c->domains[1].moved_count, 2);
 	assert_slice(c->domains[1].moved[0].name, "carol");
 	assert_slice(c->domains[1].moved[1].to, "\"d d\"@example.net");
+	assert_true(c->domains[1].moved[1].forward);
+	assert_int_equal(c->domains[1].list_count, 2);
+	assert_slice(c->domains[1].lists[0].name, "st$ff");
+	assert_slice(c->domains[1].lists[0].members.list[1], "bob@example.net");
+	assert_int_equal(c->domains[1].lists[0].post, DIRECTORY_POST_MEMBERS);
+	assert_slice(c->domains[1].lists[0].senders.list[0], "example.org");
+	assert_slice(c->domains[1].lists[0].senders.list[1], "x@y.example");
+	assert_true(c->domains[1].lists[1].disclose);
+	assert_slice(c->domains[1].suspended.list[0], "s");
+	assert_slice(c->resolver, "192.0.2.53@53");
+	assert_int_equal(c->check_null_mx, CONF_NULL_MX_STRICT);
+	assert_int_equal(c->status, CONF_DISCLOSE_RELAY);
+	assert_int_equal(c->listeners[0].connections_per_minute, 5);
+	assert_int_equal(c->listeners[0].messages_per_minute, 0);
+	assert_int_equal(c->listeners[1].clients.count, 1);
+	assert_int_equal(c->listeners[1].server.suspended_count, 1);
+	assert_slice(c->listeners[1].server.suspended[0], "SMTPUTF8");
 	assert_true(c->queue.retry.warn == 0);
 	assert_true(c->queue.retry.first == 1500);
 	assert_slice(c->queue.postmaster, "bob@example.com");

@@ -15,6 +15,7 @@ static void write_file(const struct conf_key *key, const char *name, const char 
 		[SECTION_LISTEN] = {"listen one {\n", "}\n"},
 		[SECTION_DOMAIN] = {"domain example.com {\n", "}\n"},
 		[SECTION_MOVED] = {"domain example.com { moved carol {\n", "} }\n"},
+		[SECTION_LIST] = {"domain example.com { mailboxes = {alice} list staff {\n", "} }\n"},
 		[SECTION_ROUTE] = {"route example.net {\n", "}\n"},
 		[SECTION_QUEUE] = {"queue {\n", "}\n"},
 		[SECTION_CLIENT] = {"client {\n", "}\n"},
@@ -26,6 +27,8 @@ static void write_file(const struct conf_key *key, const char *name, const char 
 	buf_printf(out, "%s%s = %s\n", frames[key->section][0], name, value);
 	if (key->section == SECTION_MOVED && strcmp(key->name, "to") != 0)
 		buf_add_lit(out, "to = \"c@example.net\"\n");
+	if (key->section == SECTION_LIST && strcmp(key->name, "members") != 0)
+		buf_add_lit(out, "members = {\"alice@example.com\"}\n");
 	if (key->section == SECTION_ROUTE && strcmp(key->name, "hosts") != 0)
 		buf_add_lit(out, "hosts = {mx.example.net}\n");
 	buf_add(out, slice_from_cstr(frames[key->section][1]));

@@ -1,0 +1,80 @@
+/*
+ * What the parts of a session share.
+ *
+ * session.c          the connection, the engine, the message and its fate
+ * session_command.c  answers to commands: by the configuration, the limits of clients, the DNS
+ */
+#ifndef ROLE_SESSION_PRIVATE_H
+#define ROLE_SESSION_PRIVATE_H
+
+#include "role/receiver_private.h"
+
+#define SESSION_NAME 32
+/* Memory for the recipients that the lists of one message stand for. */
+#define EXPANSION_MAX ((size_t)32 * 1024 * 1024)
+
+/* The message under way. */
+struct incoming {
+	msg_id id;       /* 0: none */
+	struct buf body; /* trace fields and octets not yet in the file */
+	struct file *file;
+	bool in_file;        /* the queue made a spool file for this id */
+	uint64_t size;       /* octets so far, trace fields included */
+	enum reply_id fault; /* why it cannot be stored; REPLY_OK: nothing is wrong */
+};
+
+struct session {
+	struct receiver *receiver;
+	struct conf *conf; /* the one in force when the session began */
+	const struct conf_listener *listener;
+	struct conn *conn;
+	struct smtp_server *engine;
+	struct loop_timer *timer;
+	uint64_t tag;
+	uint64_t client_hash, network_hash;
+	bool client_counted;
+	struct relay_client client;
+	char client_text[NET_ADDRESS_TEXT];
+	char name[SESSION_NAME];
+	struct incoming in;
+	size_t targets;           /* addresses that lists and forwarding add to the open transaction */
+	mono_ms greets_at;        /* the greeting is held back until then; 0: it is not */
+	struct smtp_event asking; /* MAIL or RCPT while the DNS is asked about it */
+	bool waits_spool;         /* no event is pulled until the file is here */
+	bool waits_answer;        /* for the queue's word on the message */
+	bool waits_dns;           /* for an answer of the DNS */
+	bool ended;               /* the client sends no more; it may still read */
+	bool closing;
+	size_t handed; /* octets of the engine's output that the connection has and the client not yet */
+	unsigned messages;
+};
+
+static inline struct slice session_client(const struct session *s)
+{
+	return slice_from_cstr(s->client_text);
+}
+
+static inline void session_reply(struct session *s, enum reply_id id, struct slice a, struct slice b)
+{
+	smtp_server_reply(s->engine, (struct reply){id, {a, b}});
+}
+
+/* ---- session_command.c ---------------------------------------------------------------------------------------- */
+
+void session_on_connect(struct session *s);
+/* The greeting that was held back. */
+void session_greet(struct session *s);
+void session_on_helo(struct session *s, const struct smtp_event *ev);
+void session_on_mail(struct session *s, const struct smtp_event *ev);
+void session_on_rcpt(struct session *s, const struct smtp_event *ev);
+void session_on_vrfy(struct session *s, struct slice argument);
+void session_on_expn(struct session *s, struct slice argument);
+void session_on_status(struct session *s);
+/* The DNS answered about `asking`. */
+void session_on_dns(struct session *s, enum resolver_mx mx);
+
+/* Replaces lists and forwarded mailboxes among the recipients by what they stand for; the new ones are made in the arena.
+ * False without memory. */
+bool session_expand(const struct session *s, struct arena *arena, struct mail_envelope *envelope);
+
+#endif

@@ -1,0 +1,785 @@
+"""The conformance matrix: every row of src/codes/replies.def is drawn from a live server over a socket.
+
+Each function below with @draws(ROW) brings a server into the row's situation and returns the reply. test_row then checks
+the code, the enhanced code, the text, the grammar of RFC 5321 4.2 and RFC 2034 4, and what state the session is in
+afterwards. A row that nobody draws fails, unless LATER names the feature that will draw it; so does a row that LATER
+names and somebody draws.
+
+docs/codes.md says for each standard reply code and each registered enhanced code which situation and which test draws
+it; it comes from these tests by scripts/gen-codes-doc.py.
+"""
+import contextlib
+import importlib.util
+import itertools
+import os
+import pathlib
+import re
+import resource
+import signal
+import socket
+import subprocess
+import sys
+import threading
+
+import dns.message
+import dns.rdatatype
+import dns.rrset
+import pytest
+
+from harness import Dialog, POSTRIDERD, Postrider, ROOT, free_port, message
+
+_spec = importlib.util.spec_from_file_location("gen_codes_doc", ROOT / "scripts/gen-codes-doc.py")
+doc = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(doc)
+
+ROWS = {row.name: row for row in doc.read_rows()}
+
+# ---- what is not drawn yet -----------------------------------------------------------------------------------------
+
+# Rows of replies.def -> the feature that will draw them.
+LATER = {
+    "RCPT_TEMPORARY": "directories outside of the configuration",
+    "DATA_LOOP_SELF": "loops found by our own trace fields",
+}
+
+AUTH = "AUTH (RFC 4954)"
+SPF, DKIM = "SPF (RFC 7208)", "DKIM (RFC 6376)"
+# Reply codes and enhanced codes that no row has yet -> the feature that will have one.
+CODES_LATER = {
+    235: AUTH, 253: "ETRN (RFC 1985)", 334: AUTH, 355: "CHECKPOINT (RFC 1845)", 432: AUTH, 453: "ATRN (RFC 2645)",
+    454: "STARTTLS (RFC 3207)", 458: "ETRN (RFC 1985)", 459: "ETRN (RFC 1985)", 523: AUTH, 525: AUTH, 530: AUTH,
+    534: AUTH, 535: AUTH, 538: AUTH,
+}
+STATUSES_LATER = {
+    "X.0.0": "reports", "X.1.0": "checks of recipients by the next hop", "X.1.2": "MX routing",
+    "X.1.5": "reports of success", "X.1.9": "message tracking (RFC 3886)", "X.2.0": "delivery to mailboxes",
+    "X.2.2": "quotas of mailboxes", "X.2.3": "limits of mailboxes", "X.3.5": "routes that cannot work",
+    "X.3.6": "priorities (RFC 6710)", "X.4.0": "MX routing", "X.4.1": "reports", "X.4.5": "limits for destinations",
+    "X.4.7": "reports", "X.5.0": "reports", "X.5.5": "never: no version of SMTP is ever negotiated", "X.5.6": AUTH,
+    "X.6.1": "rules for content", "X.6.2": "conversion", "X.6.3": "reports", "X.6.4": "conversion", "X.6.5": "conversion",
+    "X.6.6": "BURL (RFC 4468)", "X.6.9": "reports", "X.6.10": "never: deprecated by the registry, X.6.8 is sent",
+    "X.7.0": "limits for clients", "X.7.3": "REQUIRETLS (RFC 8689)", "X.7.4": AUTH, "X.7.5": DKIM, "X.7.6": DKIM,
+    "X.7.7": DKIM, "X.7.8": AUTH, "X.7.9": AUTH, "X.7.10": AUTH, "X.7.11": AUTH, "X.7.12": AUTH, "X.7.13": AUTH,
+    "X.7.14": "BURL (RFC 4468)", "X.7.15": "priorities (RFC 6710)", "X.7.16": "priorities (RFC 6710)",
+    "X.7.17": "RRVS (RFC 7293)", "X.7.18": "RRVS (RFC 7293)", "X.7.19": "RRVS (RFC 7293)", "X.7.20": DKIM,
+    "X.7.21": DKIM, "X.7.22": DKIM, "X.7.23": SPF, "X.7.24": SPF, "X.7.25": "checks of reverse DNS (RFC 7372)",
+    "X.7.26": "several checks of authentication (RFC 7372)", "X.7.28": "limits for whole networks (RFC 7372)",
+    "X.7.29": "ARC (RFC 8617)", "X.7.30": "REQUIRETLS (RFC 8689)",
+}
+
+# Enhanced codes of delivery reports: X.Y.Z -> [(situation, test)].
+REPORTS = {}
+
+# ---- the table of draws --------------------------------------------------------------------------------------------
+
+OPEN, CLOSED, REFUSED, DATA = "open", "closed", "refused", "data"
+DRAWS = {}
+
+
+def draws(name, after=OPEN, lines=False):
+    """Registers who draws a row. `after`: the state of the session behind the reply. `lines`: the row's text is the
+    first line of several, as in EHLO, HELP and EXPN."""
+    def register(function):
+        assert name not in DRAWS, f"{name} has two tests"
+        DRAWS[name] = (function, after, lines)
+        return function
+    return register
+
+
+# ---- the servers ---------------------------------------------------------------------------------------------------
+
+RELAY, STRANGER = "127.0.0.1", "127.0.0.2"
+
+DOMAINS = """
+domain "example.com" {
+  mailboxes = {"alice", "bob", "postmaster"}
+  disabled = {"former"}
+  suspended = {"paused"}
+  moved "gone" {
+    to = "gone@example.net"
+    disclose = yes
+  }
+  moved "fort" {
+    to = "jörg@example.net"
+    disclose = yes
+  }
+  moved "secret" {
+    to = "secret@example.net"
+  }
+  moved "follow" {
+    to = "bob@example.org"
+    disclose = yes
+    forward = yes
+  }
+  moved "quiet" {
+    to = "bob@example.org"
+    forward = yes
+  }
+  list "staff" {
+    members = {"alice@example.com", "follow@example.com"}
+    disclose = yes
+  }
+  list "board" {
+    members = {"alice@example.com"}
+    post = members
+    senders = {"chair@example.org"}
+  }
+  list "crowd" {
+    members = {%s}
+  }
+  list "world" {
+    members = {"jörg@example.org"}
+    disclose = yes
+  }
+}
+domain "example.org" {
+  mailboxes = {"alice", "bob", "jörg", "crowd"}
+  catch_all = "crowd"
+}
+"""
+
+CROWD = 10000 # as many addresses as a message may be expanded to
+DOMAINS %= ", ".join(f'"u{n}@example.org"' for n in range(CROWD))
+
+# Name of a listener -> its keys.
+LISTENERS = {
+    "plain": "",
+    "lmtp": "protocol = lmtp",
+    "busy": "sessions_per_client_max = 1",
+    "hasty": 'command_timeout = "1s"',
+    "strict": "errors_max = 3",
+    "brief": "idle_commands_max = 10",
+    "single": "messages_max = 1",
+    "never": "takes_mail = no",
+    "members": 'clients = {"127.0.0.1/32"}',
+    "slow": 'greeting_delay = "500ms"',
+    "rate": "connections_per_minute = 3\n  messages_per_minute = 2\n  recipients_per_minute = 2",
+    "rules": 'refuse_own_name = yes\n  refuse_senders = {"spam.example", "pest@example.org"}\n'
+             '  bounce_single_recipient = yes\n  require_from = yes',
+    "ours": 'sender_domains = {"example.com"}',
+    "paused": 'suspend_parameters = {"SMTPUTF8"}',
+    "small": 'size_max = "64k"\n  header_max = "8k"\n  line_max = 1000\n  recipients_max = 100\n  hops_max = 25',
+}
+
+
+class House(Postrider):
+    """A server with one listener for each entry of `listeners`."""
+
+    def __init__(self, folder, listeners=None, top="", queue="", rest="", domains=DOMAINS, prefix=()):
+        super().__init__(folder)
+        self.prefix = list(prefix)
+        self.ports = {name: free_port() for name in listeners or {"plain": ""}}
+        self.port = self.ports["plain"]
+        text = ["hostname = \"mx.example.com\"", f"data_dir = \"{self.data}\"", "relay_networks = {\"127.0.0.1/32\"}", top]
+        for name, keys in (listeners or {"plain": ""}).items():
+            text.append(f"listen {name} {{\n  address = \"127.0.0.1\"\n  port = {self.ports[name]}\n  {keys}\n}}")
+        text += [domains, f"queue {{\n  recovery_grace = \"1s\"\n{queue}\n}}", rest]
+        self.configure(text="\n".join(text) + "\n")
+
+    def spawn(self, args=None, env=None):
+        with open(self.log_path, "ab") as log:
+            self.process = subprocess.Popen(
+                [*self.prefix, str(POSTRIDERD), "-c", str(self.conf)], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                cwd=self.folder, start_new_session=True, env=dict(os.environ, **(env or {})))
+        return self
+
+    def call(self, listener="plain", source=RELAY, **kw):
+        return Dialog(self.ports[listener], source=source, **kw)
+
+    def greeted(self, listener="plain", source=RELAY):
+        d = self.call(listener, source)
+        d.hello(verb="LHLO" if listener == "lmtp" else "EHLO")
+        return d
+
+    def mailed(self, listener="plain", source=RELAY, options="", sender="sender@example.org"):
+        d = self.greeted(listener, source)
+        d.expect(250, f"MAIL FROM:<{sender}>{options}")
+        return d
+
+    def ready(self, listener="plain", source=RELAY, options="", to="alice@example.com"):
+        d = self.mailed(listener, source, options)
+        d.expect(250, f"RCPT TO:<{to}>")
+        return d
+
+
+class World:
+    """Servers that are started when first asked for, and shared by the tests that leave them as they were."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.shared = {}
+        self.peers = []
+        self.stack = contextlib.ExitStack()
+        self.numbers = itertools.count(1)
+
+    def own(self, **kw):
+        """A server for one test alone."""
+        server = House(self.folder / f"own{next(self.numbers)}", **kw)
+        self.stack.callback(server.finish)
+        return server
+
+    def _share(self, name, **kw):
+        if name not in self.shared:
+            self.shared[name] = House(self.folder / name, **kw).start()
+        return self.shared[name]
+
+    @property
+    def house(self):
+        return self._share("house", listeners=LISTENERS, top="receivers = 1\nvrfy = relay\nexpn = relay\nstatus = relay")
+
+    @property
+    def closed(self):
+        """One that discloses nothing."""
+        return self._share("closed", top="vrfy = off")
+
+    @property
+    def strict(self):
+        """One that asks the DNS and insists on an answer."""
+        if "strict" not in self.shared:
+            names = NameServer()
+            self.peers.append(names)
+            self._share("strict", top=f"""resolver = "127.0.0.1@{names.port}"
+resolver_timeout = "2s"
+check_null_mx = strict""", rest='route "*" {\n  hosts = {"127.0.0.1:9"}\n}')
+        return self.shared["strict"]
+
+    def finish(self):
+        for peer in self.peers:
+            self.stack.callback(peer.stop)
+        for server in self.shared.values():
+            self.stack.callback(server.finish)
+        self.stack.close()
+
+
+class NameServer:
+    """Answers every question for MX: null.example has a null MX, silent.example gets no answer, all else a server."""
+
+    def __init__(self):
+        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.socket.bind(("127.0.0.1", 0))
+        self.port = self.socket.getsockname()[1]
+        self.asked = []
+        self.thread = threading.Thread(target=self._serve, daemon=True)
+        self.thread.start()
+
+    def _serve(self):
+        while True:
+            octets, sender = self.socket.recvfrom(65536)
+            if not octets:
+                return
+            query = dns.message.from_wire(octets)
+            question = query.question[0]
+            name = question.name.to_text().lower()
+            self.asked.append(name)
+            if name == "silent.example.":
+                continue
+            answer = dns.message.make_response(query)
+            if question.rdtype == dns.rdatatype.MX:
+                mx = "0 ." if name == "null.example." else "10 mx.example."
+                answer.answer.append(dns.rrset.from_text(question.name, 60, "IN", "MX", mx))
+            self.socket.sendto(answer.to_wire(), sender)
+
+    def stop(self):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+            s.sendto(b"", ("127.0.0.1", self.port))
+        self.thread.join()
+        self.socket.close()
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    made = World(tmp_path_factory.mktemp("world"))
+    yield made
+    made.finish()
+
+
+def simple(name, command, listener="plain", source=RELAY, stage="greeted", after=OPEN, lines=False, **kw):
+    """A row that one command draws."""
+    def draw(world):
+        d = getattr(world.house, stage)(listener, source, **kw)
+        return d, d.command(command)
+    draws(name, after, lines)(draw)
+
+
+# ---- greeting and end of session -----------------------------------------------------------------------------------
+
+@draws("GREETING")
+def greeting(world):
+    d = world.house.call()
+    return d, d.greeting
+
+
+@draws("GREETING_LMTP")
+def greeting_lmtp(world):
+    d = world.house.call("lmtp")
+    return d, d.greeting
+
+
+@draws("GREETING_BUSY", CLOSED)
+def greeting_busy(world):
+    with world.house.call("busy"):
+        d = world.house.call("busy")
+        return d, d.greeting
+
+
+@draws("GREETING_REFUSED", REFUSED)
+def greeting_refused(world):
+    d = world.house.call("members", STRANGER)
+    return d, d.greeting
+
+
+simple("ONLY_QUIT", "EHLO client.example.org", "members", STRANGER, "call", REFUSED)
+
+
+@draws("GREETING_NO_MAIL", REFUSED)
+def greeting_no_mail(world):
+    d = world.house.call("never")
+    return d, d.greeting
+
+
+simple("NO_MAIL", "EHLO client.example.org", "never", stage="call", after=REFUSED)
+
+
+@draws("GREETING_EARLY", CLOSED)
+def greeting_early(world):
+    d = world.house.call("slow", STRANGER, greet=False)
+    d.send("EHLO client.example.org\r\n")
+    return d, d.reply()
+
+
+@draws("GREETING_RATE", CLOSED)
+def greeting_rate(world):
+    for _ in range(3):
+        with world.house.call("rate", "127.0.0.3") as d:
+            assert d.greeting.code == 220
+    d = world.house.call("rate", "127.0.0.3")
+    return d, d.greeting
+
+
+@draws("SHUTDOWN", CLOSED)
+def shutdown(world):
+    server = world.own().start()
+    d = server.greeted()
+    server.signal(signal.SIGTERM)
+    return d, d.reply()
+
+
+@draws("TIMEOUT", CLOSED)
+def timeout(world):
+    d = world.house.greeted("hasty")
+    return d, d.reply()
+
+
+@draws("TOO_MANY_ERRORS", CLOSED)
+def too_many_errors(world):
+    d = world.house.greeted("strict")
+    for _ in range(3):
+        d.expect(500, "FOO")
+    return d, d.command("NOOP")
+
+
+@draws("TOO_MANY_COMMANDS", CLOSED)
+def too_many_commands(world):
+    d = world.house.greeted("brief")
+    for _ in range(9):
+        d.expect(250, "NOOP")
+    return d, d.command("NOOP")
+
+
+@draws("SESSION_FULL", CLOSED)
+def session_full(world):
+    d = world.house.ready("single")
+    assert d.data(message("only")).code == 250
+    return d, d.command("MAIL FROM:<sender@example.org>")
+
+
+@draws("INTERNAL", CLOSED)
+def internal(world):
+    """The receiver may not have one page more: recipients are refused the memory that they need."""
+    server = world.own(listeners={"plain": "recipients_max = 10000\n  idle_commands_max = 10000"}, top="receivers = 1",
+                       domains='domain "example.com" {\n  mailboxes = {"alice"}\n  catch_all = "alice"\n}')
+    server.start(env={"ASAN_OPTIONS": "allocator_may_return_null=1"})
+    d = server.mailed()
+    pid, = server.role_pids("receiver")
+    pages = int(pathlib.Path(f"/proc/{pid}/statm").read_text().split()[0])
+    limit = pages * resource.getpagesize()
+    resource.prlimit(pid, resource.RLIMIT_AS, (limit, resource.RLIM_INFINITY))
+    for n in range(10000):
+        reply = d.command(f"RCPT TO:<{n}{'x' * 50}@example.com> ORCPT=rfc822;{'y' * 480}")
+        if reply.code != 250:
+            break
+    resource.prlimit(pid, resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    return d, reply
+
+
+@draws("EARLY_TALKER", CLOSED)
+def early_talker(world):
+    d = world.house.call()
+    d.send("EHLO client.example.org\r\nNOOP\r\n")
+    reply = d.reply()
+    return d, reply if reply.code == 554 else d.reply()
+
+
+simple("BYE", "QUIT", after=CLOSED)
+
+# ---- commands in general -------------------------------------------------------------------------------------------
+
+simple("OK", "NOOP")
+simple("COMMAND_UNKNOWN", "FOO")
+simple("LINE_TOO_LONG", "NOOP " + "x" * 3000)
+simple("LINE_NUL", b"NOOP\0x")
+simple("NOT_ASCII", b"VRFY \xff")
+simple("ARGUMENT_MISSING", "RCPT", stage="mailed")
+simple("ARGUMENT_UNEXPECTED", "RSET now")
+simple("SYNTAX", "MAIL alice@example.com")
+simple("NOT_IMPLEMENTED", "TURN")
+simple("SEQUENCE", "RCPT TO:<alice@example.com>")
+
+
+@draws("LINE_BARE")
+def line_bare(world):
+    d = world.house.greeted()
+    d.send(b"NOOP\nQUIT\r\n")
+    return d, d.reply()
+
+
+@draws("LINE_ENDLESS", CLOSED)
+def line_endless(world):
+    d = world.house.greeted()
+    d.send(b"x" * (2048 + 65536 + 2))
+    return d, d.reply()
+
+
+# ---- EHLO, HELO, LHLO ----------------------------------------------------------------------------------------------
+
+simple("EHLO", "EHLO client.example.org", stage="call", lines=True)
+simple("HELO", "HELO client.example.org", stage="call")
+simple("HELO_SYNTAX", "EHLO not_a_name", stage="call")
+simple("HELO_REFUSED", "EHLO MX.example.com", "rules", STRANGER, "call")
+simple("LMTP_ONLY", "EHLO client.example.org", "lmtp", stage="call")
+simple("SMTP_ONLY", "LHLO client.example.org", stage="call")
+
+# ---- MAIL ----------------------------------------------------------------------------------------------------------
+
+LONG_LOCAL, LONG_DOMAIN = "x" * 65, ".".join(["d" * 63] * 4) + ".example"
+
+simple("MAIL_OK", "MAIL FROM:<sender@example.org>")
+simple("MAIL_NESTED", "MAIL FROM:<sender@example.org>", stage="mailed")
+simple("MAIL_SYNTAX", "MAIL FROM:<sender@>")
+simple("MAIL_PATH_TOO_LONG", f"MAIL FROM:<{LONG_LOCAL}@example.org>")
+simple("MAIL_UTF8", "MAIL FROM:<jörg@example.org>")
+simple("MAIL_TOO_BIG", "MAIL FROM:<sender@example.org> SIZE=65537", "small")
+
+
+simple("MAIL_REFUSED", "MAIL FROM:<pest@example.org>", "rules")
+simple("MAIL_NOT_LOCAL_USER", "MAIL FROM:<sender@example.org>", "ours")
+
+
+@draws("MAIL_RATE")
+def mail_rate(world):
+    d = world.house.greeted("rate", "127.0.0.4")
+    for _ in range(2):
+        d.expect(250, "MAIL FROM:<sender@example.org>")
+        d.expect(250, "RSET")
+    return d, d.command("MAIL FROM:<sender@example.org>")
+
+
+@draws("MAIL_NULL_MX")
+def mail_null_mx(world):
+    d = world.strict.greeted()
+    return d, d.command("MAIL FROM:<sender@null.example>")
+
+
+@draws("MAIL_DNS")
+def mail_dns(world):
+    d = world.strict.greeted()
+    return d, d.command("MAIL FROM:<sender@silent.example>")
+
+
+@draws("MAIL_NO_SPACE")
+def mail_no_space(world):
+    d, _ = data_no_space(world)
+    return d, d.command("MAIL FROM:<sender@example.org>")
+
+
+@draws("MAIL_TEMPORARY")
+def mail_temporary(world):
+    d, _ = data_store(world)
+    return d, d.command("MAIL FROM:<sender@example.org>")
+
+
+# ---- parameters ----------------------------------------------------------------------------------------------------
+
+simple("PARAM_UNKNOWN", "MAIL FROM:<sender@example.org> FOO=1")
+simple("PARAM_SYNTAX", "MAIL FROM:<sender@example.org> SIZE=big")
+simple("PARAM_SUSPENDED", "MAIL FROM:<sender@example.org> SMTPUTF8", "paused")
+simple("PARAM_TWICE", "MAIL FROM:<sender@example.org> SIZE=1 SIZE=1")
+
+
+@draws("PARAM_NEEDS_EHLO")
+def param_needs_ehlo(world):
+    d = world.house.call()
+    d.hello(verb="HELO")
+    return d, d.command("MAIL FROM:<sender@example.org> SIZE=1")
+
+
+# ---- RCPT ----------------------------------------------------------------------------------------------------------
+
+def rcpt(name, address, options="", **kw):
+    simple(name, f"RCPT TO:<{address}>{options}", stage="mailed", **kw)
+
+
+rcpt("RCPT_OK", "alice@example.com")
+rcpt("RCPT_SYNTAX", "alice@@example.com")
+rcpt("RCPT_PATH_TOO_LONG", f"alice@{LONG_DOMAIN}")
+rcpt("RCPT_UTF8", "jörg@example.com")
+rcpt("RCPT_UNKNOWN", "nobody@example.com")
+rcpt("RCPT_RELAY", "user@example.net", source=STRANGER)
+rcpt("RCPT_DISABLED", "former@example.com")
+rcpt("RCPT_NO_ROUTE", "user@unrouted.example")
+rcpt("RCPT_MOVED", "gone@example.com")
+rcpt("RCPT_MOVED_HIDDEN", "fort@example.com")
+
+
+rcpt("RCPT_FORWARD", "follow@example.com")
+rcpt("RCPT_SUSPENDED", "paused@example.com")
+rcpt("RCPT_LIST_CLOSED", "board@example.com")
+
+
+@draws("RCPT_LIST_FULL")
+def rcpt_list_full(world):
+    d = world.house.mailed()
+    d.expect(250, "RCPT TO:<staff@example.com>")
+    return d, d.command("RCPT TO:<crowd@example.com>")
+
+
+@draws("RCPT_NULL_MX")
+def rcpt_null_mx(world):
+    d = world.strict.mailed()
+    return d, d.command("RCPT TO:<user@null.example>")
+
+
+@draws("RCPT_DNS")
+def rcpt_dns(world):
+    d = world.strict.mailed()
+    return d, d.command("RCPT TO:<user@silent.example>")
+
+
+@draws("RCPT_RATE")
+def rcpt_rate(world):
+    d = world.house.mailed("rate", "127.0.0.5")
+    for _ in range(2):
+        d.expect(250, "RCPT TO:<alice@example.com>")
+    return d, d.command("RCPT TO:<bob@example.com>")
+
+
+@draws("RCPT_DUPLICATE_BOUNCE")
+def rcpt_duplicate_bounce(world):
+    d = world.house.mailed("rules", sender="")
+    d.expect(250, "RCPT TO:<alice@example.com>")
+    return d, d.command("RCPT TO:<bob@example.com>")
+
+
+@draws("RCPT_TOO_MANY")
+def rcpt_too_many(world):
+    d = world.house.mailed("small")
+    for _ in range(100):
+        d.expect(250, "RCPT TO:<alice@example.com>")
+    return d, d.command("RCPT TO:<alice@example.com>")
+
+
+# ---- DATA and BDAT -------------------------------------------------------------------------------------------------
+
+simple("DATA_GO", "DATA", stage="ready", after=DATA)
+simple("DATA_BINARY", "DATA", stage="ready", options=" BODY=BINARYMIME")
+simple("BDAT_AFTER_LAST", "BDAT 0 LAST")
+simple("BDAT_SYNTAX", "BDAT many", stage="ready")
+
+
+@draws("NO_RECIPIENT")
+def no_recipient(world):
+    d = world.house.mailed()
+    d.expect(550, "RCPT TO:<nobody@example.com>")
+    return d, d.command("DATA")
+
+
+@draws("BDAT_OK")
+def bdat_ok(world):
+    d = world.house.ready()
+    d.send("BDAT 5\r\nA: b\n")
+    return d, d.reply()
+
+
+@draws("DATA_AFTER_BDAT")
+def data_after_bdat(world):
+    d, _ = bdat_ok(world)
+    return d, d.command("DATA")
+
+
+@draws("BDAT_FAILED")
+def bdat_failed(world):
+    d = world.house.mailed()
+    d.send("BDAT 1\r\nx")
+    assert d.reply().code == 503
+    d.send("BDAT 1\r\nx")
+    return d, d.reply()
+
+
+# ---- after the data ------------------------------------------------------------------------------------------------
+
+def data(name, body, listener="plain", head=b"Subject: x\r\n", **kw):
+    @draws(name)
+    def draw(world):
+        d = world.house.ready(listener, **kw)
+        return d, d.data(head + b"\r\n" + body)
+
+
+data("ACCEPTED", b"Hello.\r\n")
+data("ACCEPTED_RCPT", b"Hello.\r\n", "lmtp")
+data("DATA_TOO_BIG", (b"x" * 62 + b"\r\n") * 1100, "small")
+data("DATA_BARE", b"one\ntwo\r\n")
+data("DATA_NUL", b"zero \0\r\n")
+data("DATA_LINE_TOO_LONG", b"x" * 1500 + b"\r\n", "small")
+data("DATA_HEADER_TOO_BIG", b"", "small", b"".join(b"X-%d: %s\r\n" % (n, b"x" * 900) for n in range(12)))
+data("DATA_LOOP", b"", "small", b"Received: by a.example; Sat, 1 Nov 2025 10:00:00 +0000\r\n" * 26)
+
+
+data("DATA_POLICY", b"", "rules")
+
+
+@draws("DATA_NO_SPACE")
+def data_no_space(world):
+    server = world.own(queue='  disk_reserve = "1024G"').start()
+    d = server.ready()
+    return d, d.data(message("no space"))
+
+
+@draws("DATA_STORE")
+def data_store(world):
+    """The files of the queue may not grow: every commit fails."""
+    server = world.own(prefix=["/bin/sh", "-c", "trap '' XFSZ; exec \"$@\"", "sh"]).start()
+    d = server.ready()
+    pid, = server.role_pids("queue")
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
+    return d, d.data(message("no store"))
+
+
+@draws("DATA_NO_QUEUE")
+def data_no_queue(world):
+    """The queue is dead and the supervisor stopped, so that nobody starts it again."""
+    server = world.own().start()
+    d = server.ready()
+    server.signal(signal.SIGSTOP)
+    world.stack.callback(server.signal, signal.SIGCONT)
+    pid, = server.role_pids("queue")
+    os.kill(pid, signal.SIGKILL)
+    server.wait_log("event=peer-lost")
+    return d, d.command("DATA")
+
+
+# ---- VRFY, EXPN, HELP ----------------------------------------------------------------------------------------------
+
+simple("VRFY_OK", "VRFY alice@example.com")
+simple("VRFY_MAYBE", "VRFY alice@example.com", source=STRANGER)
+simple("VRFY_UNKNOWN", "VRFY nobody@example.com")
+simple("VRFY_AMBIGUOUS", "VRFY alice", lines=True)
+simple("VRFY_SYNTAX", "VRFY <alice@>")
+simple("VRFY_PARAM", "VRFY alice@example.com FOO=1")
+simple("VRFY_UTF8", "EXPN world@example.com")
+simple("EXPN_OK", "EXPN staff", lines=True)
+simple("EXPN_HIDDEN", "EXPN board@example.com")
+simple("STATUS", "HELP STATUS", lines=True)
+simple("EXPN_UNKNOWN", "EXPN nobody@example.com")
+simple("HELP", "HELP", lines=True)
+simple("HELP_TOPIC", "HELP MAIL")
+simple("HELP_UNKNOWN", "HELP me")
+
+
+@draws("VRFY_OFF")
+def vrfy_off(world):
+    d = world.closed.greeted()
+    return d, d.command("VRFY alice@example.com")
+
+
+@draws("EXPN_OFF")
+def expn_off(world):
+    d = world.closed.greeted()
+    return d, d.command("EXPN staff@example.com")
+
+
+# ---- the checks ----------------------------------------------------------------------------------------------------
+
+NO_STATUS_ROWS = {"GREETING", "GREETING_LMTP", "EHLO", "HELO"}
+
+
+def check_grammar(row, reply):
+    """RFC 5321 4.2 and 4.5.3.1.5, RFC 2034 4."""
+    for n, line in enumerate(reply.lines):
+        raw = line.encode()
+        assert len(raw) + 2 <= 512, f"a reply line of {len(raw) + 2} octets"
+        assert re.fullmatch(rb"[2-5][0-5][0-9][ -][\t -~]+", raw), f"not a reply line: {line!r}"
+        assert line[:3] == str(row.code), f"{line!r} in a reply {row.code}"
+        assert (line[3] == "-") == (n < len(reply.lines) - 1), f"separators of {reply.lines}"
+        status = re.match(r"([245])\.(0|[1-9]\d{0,2})\.(0|[1-9]\d{0,2}) +\S", line[4:])
+        if row.status:
+            assert status, f"no enhanced code in {line!r}"
+            assert status.group(1) == line[0], f"class and first digit differ in {line!r}"
+            assert status.group(0).split()[0] == row.status, f"{line!r} is not {row.status}"
+        else:
+            assert not status, f"an enhanced code in {line!r}"
+    assert bool(row.status) == (row.code // 100 != 3 and row.name not in NO_STATUS_ROWS)
+
+
+def check_text(row, reply, lines):
+    """The row's text with anything for its arguments; a long one may go on in further lines."""
+    parts = [line[4:].removeprefix(row.status).strip() for line in reply.lines]
+    text = parts[0] if lines else " ".join(parts)
+    pattern = "".join(".+" if re.fullmatch("%[1-3]", part) else re.escape(part)
+                      for part in re.split("(%[1-3])", row.text))
+    assert re.fullmatch(pattern, text), f"{text!r} is not {row.text!r}"
+    # The name of our host is what machines read (RFC 5321 4.2.3).
+    if row.code in (220, 221, 421):
+        assert text.split()[0] == "mx.example.com"
+
+
+def check_state(d, after):
+    if after == CLOSED:
+        assert d.is_closed(), "the server did not close"
+    elif after == OPEN:
+        assert d.command("NOOP").code == 250
+    elif after == REFUSED:
+        assert d.command("NOOP").code in (503, 521)
+        assert d.command("QUIT").code == 221
+        assert d.is_closed()
+    elif after == DATA:
+        d.send(b"Subject: x\r\n\r\n.\r\n")
+        assert d.reply().code == 250
+        assert d.command("NOOP").code == 250
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_row(world, name):
+    row = ROWS[name]
+    if name in LATER:
+        assert name not in DRAWS, f"{name} is drawn: LATER must not name it"
+        return
+    assert name in DRAWS, f"no test draws {name} ({row.situation}), and LATER does not name it"
+    function, after, lines = DRAWS[name]
+    d, reply = function(world)
+    with d:
+        assert reply.code == row.code, f"{reply} is not {row}"
+        assert reply.status == row.status, f"{reply} is not {row}"
+        check_grammar(row, reply)
+        check_text(row, reply, lines)
+        check_state(d, after)
+
+
+def test_only_rows_are_drawn():
+    assert not set(DRAWS) - set(ROWS)
+    assert not set(LATER) - set(ROWS)
+    assert set(DRAWS) | set(LATER) == set(ROWS)
+
+
+def test_the_page_of_codes_is_what_this_file_draws():
+    """docs/codes.md; scripts/gen-codes-doc.py writes it anew."""
+    assert (ROOT / "docs/codes.md").read_text() == doc.render(sys.modules[__name__])

@@ -355,10 +355,10 @@ void client_issue(struct smtp_client *c)
  */
 static bool put_lines(struct buf *out, struct client_job *j, struct slice s)
 {
-	const char *p = s.p, *end = s.p + s.n, *from = s.p;
-
 	if (s.n == 0)
 		return true;
+
+	const char *p = s.p, *end = s.p + s.n, *from = s.p;
 	if (memchr(s.p, '\0', s.n) || (j->after_cr && *p != '\n'))
 		return false;
 	while (p < end) {

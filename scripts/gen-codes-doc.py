@@ -63,7 +63,8 @@ def draws_of(rows, later):
 
 
 def later_of(rows, later):
-    return "<br>".join(f"{cell(row.situation)}: not yet, {cell(later[row.name])}" for row in rows if row.name in later)
+    return "<br>".join(f"{cell(row.situation)}: not yet, {cell(later[row.name])}" for row in rows
+                       if row.name in later)
 
 
 def line(key, meaning, rows, later, others, reason):

@@ -69,11 +69,11 @@ static json_t *json_problems(struct slice lines)
 		if (line.n == 0)
 			continue;
 		struct problem p = take_apart(line);
-		json_array_append_new(list, json_pack("{s:s, s:o, s:o, s:o}", "severity",
-						      p.warning ? "warning" : "error", "file",
-						      cli_json_text_or_null(p.file), "line",
-						      p.line ? json_integer((json_int_t)p.line) : json_null(), "text",
-						      cli_json_text(p.text)));
+		json_array_append_new(list,
+				      json_pack("{s:s, s:o, s:o, s:o}", "severity", p.warning ? "warning" : "error",
+						"file", cli_json_text_or_null(p.file), "line",
+						p.line ? json_integer((json_int_t)p.line) : json_null(), "text",
+						cli_json_text(p.text)));
 	}
 	return list;
 }

@@ -27,9 +27,9 @@ const struct cli_command cli_commands[] = {
 		.name = "trace",
 		.summary = "the whole story of a message",
 		.synopsis = "ID [options]",
-		.text = "Tells who gave the message, every attempt to deliver it with the remote's words and what they mean,\n"
-			"and what became of each recipient. The ID stands in the reply that accepted it, in its Received field\n"
-			"and in each line of the log.",
+		.text = "Tells who gave the message, every attempt to deliver it with the remote's words and\n"
+			"what they mean, and what became of each recipient. The ID stands in the reply that\n"
+			"accepted it, in its Received field and in each line of the log.",
 		.options = cli_trace_options,
 		.run = cli_trace,
 	},
@@ -37,9 +37,9 @@ const struct cli_command cli_commands[] = {
 		.name = "explain",
 		.summary = "what a reply, a status code or a log line means",
 		.synopsis = "[TEXT ...] [options]",
-		.text = "Explains a reply of any mail server, a code such as 550 or 5.7.1, or a log line that holds one: what\n"
-			"it means, by which RFC, who has to act, and whether trying again helps. Without TEXT it reads\n"
-			"standard input.",
+		.text = "Explains a reply of any mail server, a code such as 550 or 5.7.1, or a log line that\n"
+			"holds one: what it means, by which RFC, who has to act, and whether trying again\n"
+			"helps. Without TEXT it reads standard input.",
 		.options = cli_explain_options,
 		.run = cli_explain,
 	},
@@ -47,10 +47,11 @@ const struct cli_command cli_commands[] = {
 		.name = "send",
 		.summary = "send a message by SMTP",
 		.synopsis = "[options] [--to] ADDRESS ...",
-		.text = "Sends one message to a server and tells what it said: the id of the accepted message, or for each\n"
-			"refused recipient the reply and what it means. The text comes from --body, --file or standard input.\n"
-			"Lines may end in LF. From, To, Date and Message-ID are added where they are missing. Without --server\n"
-			"and --socket it goes to the first listener of the configuration.",
+		.text = "Sends one message to a server and tells what it said: the id of the accepted message,\n"
+			"or for each refused recipient the reply and what it means. The text comes from\n"
+			"--body, --file or standard input. Lines may end in LF. From, To, Date and Message-ID\n"
+			"are added where they are missing. Without --server and --socket it goes to the first\n"
+			"listener of the configuration.",
 		.options = cli_send_options,
 		.run = cli_send,
 	},
@@ -58,9 +59,9 @@ const struct cli_command cli_commands[] = {
 		.name = "check",
 		.summary = "validate the configuration",
 		.synopsis = "[FILE] [options]",
-		.text = "Prints every error and warning of the configuration with file and line. Without FILE it checks the one\n"
-			"that the server would start with: $POSTRIDER_CONF, /etc/postrider/postrider.conf if it is there, or\n"
-			"the embedded default.",
+		.text = "Prints every error and warning of the configuration with file and line. Without FILE\n"
+			"it checks the one that the server would start with: $POSTRIDER_CONF,\n"
+			"/etc/postrider/postrider.conf if it is there, or the embedded default.",
 		.options = cli_check_options,
 		.run = cli_check,
 	},

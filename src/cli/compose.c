@@ -8,7 +8,7 @@
 #include <errno.h>
 #include <unistd.h>
 
-/* ---- lines ---------------------------------------------------------------------------------------------------------- */
+/* ---- lines ------------------------------------------------------------------------------------------------- */
 
 /* The open line has got its LF. */
 static void end_line(struct compose_lines *l)
@@ -60,7 +60,7 @@ int compose_read(int fd, struct compose_lines *l)
 	return 0;
 }
 
-/* ---- the header section --------------------------------------------------------------------------------------------- */
+/* ---- the header section ------------------------------------------------------------------------------------ */
 
 /* Octets up to the end of the line, CRLF included. */
 static size_t line_octets(struct slice s)
@@ -141,7 +141,7 @@ unsigned compose_fields_have(struct slice fields)
 	return has;
 }
 
-/* ---- what is missing ------------------------------------------------------------------------------------------------ */
+/* ---- what is missing --------------------------------------------------------------------------------------- */
 
 static void put_base64(struct buf *out, struct slice s)
 {

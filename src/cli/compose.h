@@ -1,9 +1,9 @@
 /*
  * compose: a message as people and scripts write it becomes one that a mail server takes.
  *
- * Lines may end in LF or CRLF; header fields that RFC 5322 3.6 asks for are added where they are missing; recipients can
- * be taken from the header. All of it is hostile input: sendmail is called with what strangers typed into web forms. Time
- * is linear in the input, memory is bounded, and what cannot be understood is an error rather than a guess.
+ * Lines may end in LF or CRLF; header fields that RFC 5322 3.6 asks for are added where they are missing; recipients
+ * can be taken from the header. All of it is hostile input: sendmail is called with what strangers typed into web
+ * forms. Time is linear in the input, memory is bounded, and what cannot be understood is an error rather than a guess.
  */
 #ifndef CLI_COMPOSE_H
 #define CLI_COMPOSE_H
@@ -14,7 +14,7 @@
 #include "base/hash.h"
 #include "mail/envelope.h"
 
-/* ---- lines ------------------------------------------------------------------------------------------------------ */
+/* ---- lines ------------------------------------------------------------------------------------------------- */
 
 /* Octets in pieces become lines that end in CRLF; a CR that no LF follows stays as it is. */
 struct compose_lines {
@@ -31,7 +31,7 @@ bool compose_lines_end(struct compose_lines *l);
 /* Reads until the end of the file or of the message, or until `out` is full. 0, or a positive errno value. */
 int compose_read(int fd, struct compose_lines *l);
 
-/* ---- the header section ----------------------------------------------------------------------------------------- */
+/* ---- the header section ------------------------------------------------------------------------------------ */
 
 struct compose_field {
 	struct slice name;
@@ -83,7 +83,7 @@ bool compose_head(const struct compose *c, struct slice fields, struct buf *out)
  * ASCII, else encoded words (RFC 2047). Control characters become spaces. The field's name is written too. */
 bool compose_text_field(struct buf *out, const char *name, struct slice text);
 
-/* ---- addresses -------------------------------------------------------------------------------------------------- */
+/* ---- addresses --------------------------------------------------------------------------------------------- */
 
 #define COMPOSE_COMMENT_DEPTH 32
 #define COMPOSE_ADDRESS_MAX   512 /* octets; those that SMTP takes are shorter */
@@ -112,12 +112,13 @@ struct compose_rcpts {
 
 void compose_rcpts_init(struct compose_rcpts *r, struct slice host, struct hash_key key);
 void compose_rcpts_free(struct compose_rcpts *r);
-/* One address, completed with the host ("postmaster" needs none: RFC 5321 4.1.1.3). NULL, or what is wrong: static text. */
+/* One address, completed with the host ("postmaster" needs none: RFC 5321 4.1.1.3). NULL, or what is wrong: static
+ * text. */
 const char *compose_rcpts_add(struct compose_rcpts *r, struct slice address);
 /* All of an address-list. */
 const char *compose_rcpts_add_list(struct compose_rcpts *r, struct slice list);
-/* All of a header section: To, Cc and Bcc, or Resent-To, Resent-Cc and Resent-Bcc when one of those is there. *ret_field
- * is the field that is wrong. */
+/* All of a header section: To, Cc and Bcc, or Resent-To, Resent-Cc and Resent-Bcc when one of those is there.
+ * *ret_field is the field that is wrong. */
 const char *compose_rcpts_add_fields(struct compose_rcpts *r, struct slice fields, struct compose_field *ret_field);
 
 /* Exactly one address of any form, completed with the host, for the envelope's sender; appended to `out`. "<>" and ""

@@ -14,7 +14,7 @@
 #include <string.h>
 #include <unistd.h>
 
-/* ---- tokens --------------------------------------------------------------------------------------------------------- */
+/* ---- tokens ------------------------------------------------------------------------------------------------ */
 
 enum token {
 	TOKEN_END,
@@ -121,16 +121,16 @@ static enum token next_token(struct scan *s)
 							  : "a bracket or backslash is out of place");
 }
 
-/* ---- elements ------------------------------------------------------------------------------------------------------- */
+/* ---- elements ---------------------------------------------------------------------------------------------- */
 
 struct list {
 	struct scan scan;
-	struct buf text;          /* the address, as far as it has come */
+	struct buf text;                    /* the address, as far as it has come */
 	enum { NOTHING, JOINT, PART } last; /* what `text` ends with */
-	bool any;                 /* the element has something */
-	bool phrase;              /* two words side by side */
-	bool cut;                 /* too long for any address */
-	bool inside, route, done; /* of angle brackets */
+	bool any;                           /* the element has something */
+	bool phrase;                        /* two words side by side */
+	bool cut;                           /* too long for any address */
+	bool inside, route, done;           /* of angle brackets */
 	bool group;
 	const char *(*each)(void *arg, struct slice address);
 	void *arg;
@@ -298,7 +298,7 @@ const char *compose_addresses(struct slice in, const char *(*each)(void *arg, st
 	return why;
 }
 
-/* ---- recipients ----------------------------------------------------------------------------------------------------- */
+/* ---- recipients -------------------------------------------------------------------------------------------- */
 
 void compose_rcpts_init(struct compose_rcpts *r, struct slice host, struct hash_key key)
 {
@@ -367,8 +367,7 @@ static const char *complete(struct slice address, struct slice host, struct buf 
 	if (out->failed)
 		return "the address is too long";
 	const char *other;
-	return mail_address_parse(buf_slice(out), &parsed, &other) == MAIL_ADDRESS_OK &&
-			       slice_eq(parsed.local, address)
+	return mail_address_parse(buf_slice(out), &parsed, &other) == MAIL_ADDRESS_OK && slice_eq(parsed.local, address)
 		       ? NULL
 		       : why;
 }
@@ -410,14 +409,15 @@ const char *compose_rcpts_add_fields(struct compose_rcpts *r, struct slice field
 	unsigned wanted = compose_fields_have(fields) & COMPOSE_RESENT ? COMPOSE_RESENT : COMPOSE_TO;
 
 	while (compose_field_next(&fields, ret_field)) {
-		const char *why = compose_name(ret_field->name) & wanted ? compose_rcpts_add_list(r, ret_field->value) : NULL;
+		const char *why =
+			compose_name(ret_field->name) & wanted ? compose_rcpts_add_list(r, ret_field->value) : NULL;
 		if (why)
 			return why;
 	}
 	return NULL;
 }
 
-/* ---- the sender ----------------------------------------------------------------------------------------------------- */
+/* ---- the sender -------------------------------------------------------------------------------------------- */
 
 struct one {
 	struct buf *out;

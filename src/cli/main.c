@@ -26,8 +26,8 @@ static const struct cli_command *find_command(const char *name)
 		if (strcmp(cli_commands[i].name, name) == 0)
 			return &cli_commands[i];
 	const char *near = cli_nearest(name, name_at);
-	cli_fail(NULL, EX_USAGE, "there is no command %s%s%s; see postrider --help", name, near ? ". Did you mean " : "",
-		 near ? near : "");
+	cli_fail(NULL, EX_USAGE, "there is no command %s%s%s; see postrider --help", name,
+		 near ? ". Did you mean " : "", near ? near : "");
 	return NULL;
 }
 

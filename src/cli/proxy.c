@@ -11,7 +11,7 @@
 #define PIECE   ((size_t)16 * 1024)
 #define WAITING (2 * PIECE) /* octets of the program that wait for their turn: a typed piece may double */
 
-/* ---- the steps ------------------------------------------------------------------------------------------------------ */
+/* ---- the steps --------------------------------------------------------------------------------------------- */
 
 static void await_reply(struct proxy_step *s)
 {
@@ -117,15 +117,15 @@ void proxy_reply(struct proxy_step *s, struct slice in)
 	}
 }
 
-/* ---- the proxy ------------------------------------------------------------------------------------------------------ */
+/* ---- the proxy --------------------------------------------------------------------------------------------- */
 
 struct proxy {
 	struct proxy_step step;
 	int fd, in, out;
 	bool typed, in_ended, said_ended, deaf, out_lost, over;
-	char last;                     /* octet of the program */
-	char waiting[WAITING];         /* octets of the program that are not at the server */
-	size_t start, passed, end;     /* those up to `passed` may go */
+	char last;                 /* octet of the program */
+	char waiting[WAITING];     /* octets of the program that are not at the server */
+	size_t start, passed, end; /* those up to `passed` may go */
 };
 
 static bool write_out(int fd, struct slice s)

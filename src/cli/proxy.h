@@ -10,7 +10,7 @@
 
 #include "base/slice.h"
 
-/* ---- the steps, without I/O ------------------------------------------------------------------------------------- */
+/* ---- the steps, without I/O -------------------------------------------------------------------------------- */
 
 struct proxy_step {
 	enum {
@@ -19,21 +19,21 @@ struct proxy_step {
 		PROXY_TEXT,    /* a message up to its final dot */
 		PROXY_CHUNK,   /* `chunk` octets */
 	} state;
-	bool data;       /* the reply awaited is that to DATA */
+	bool data; /* the reply awaited is that to DATA */
 	uint64_t chunk;
 	uint8_t matched; /* of the end of the text */
 	uint8_t column;  /* of the reply's line, as far as it matters */
 	char code[4];
-	bool goodbye;    /* the last reply was 221 */
+	bool goodbye; /* the last reply was 221 */
 };
 
-/* How many octets of `in` may go to the server now; 0: more must come first, from the program or from the server. All of
- * `in` goes out in the end: `whole` says that nothing will follow it, or that no more of it can be kept. */
+/* How many octets of `in` may go to the server now; 0: more must come first, from the program or from the server. All
+ * of `in` goes out in the end: `whole` says that nothing will follow it, or that no more of it can be kept. */
 size_t proxy_take(struct proxy_step *s, struct slice in, bool whole);
 /* Octets that the server sent. */
 void proxy_reply(struct proxy_step *s, struct slice in);
 
-/* ---- the proxy -------------------------------------------------------------------------------------------------- */
+/* ---- the proxy --------------------------------------------------------------------------------------------- */
 
 /*
  * Runs until the server closes; takes fd. The end of `in` is passed on. With `typed`, LF becomes CRLF, for people at a

@@ -5,6 +5,7 @@
 #include "cli/compose.h"
 #include "cli/submit.h"
 #include "net/host.h"
+#include "smtp/limits.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -71,7 +72,7 @@ struct letter {
 	uint8_t notify;
 };
 
-/* ---- arguments ------------------------------------------------------------------------------------------------------ */
+/* ---- arguments --------------------------------------------------------------------------------------------- */
 
 static bool wrong(const struct letter *l, const char *value, const char *what)
 {
@@ -216,7 +217,7 @@ static bool read_arguments(struct letter *l, int argc, char **argv, int *status)
 	return false;
 }
 
-/* ---- the message ---------------------------------------------------------------------------------------------------- */
+/* ---- the message ------------------------------------------------------------------------------------------- */
 
 static bool read_text(struct letter *l, int *status)
 {
@@ -249,8 +250,8 @@ static bool read_envelope(struct letter *l, const struct conf *conf, int *status
 {
 	struct slice rest = buf_slice(&l->to);
 	struct slice from = slice_from_cstr(l->from);
-	const char *why = l->from ? compose_sender(from, conf->hostname, &l->sender)
-				  : compose_user(conf->hostname, &l->sender);
+	const char *why =
+		l->from ? compose_sender(from, conf->hostname, &l->sender) : compose_user(conf->hostname, &l->sender);
 
 	*status = EX_USAGE;
 	if (why) {
@@ -307,7 +308,7 @@ static bool compose(struct letter *l, const struct conf *conf, int *status)
 	return good;
 }
 
-/* ---- what the server said ------------------------------------------------------------------------------------------- */
+/* ---- what the server said ---------------------------------------------------------------------------------- */
 
 static msg_id find_id(struct slice text)
 {
@@ -368,7 +369,7 @@ static int tell(const struct letter *l, const struct submit_result *r)
 	return submit_status(r);
 }
 
-/* ---- the whole ------------------------------------------------------------------------------------------------------ */
+/* ---- the whole --------------------------------------------------------------------------------------------- */
 
 static int send_letter(struct letter *l, const struct conf *conf)
 {
@@ -393,6 +394,7 @@ static int send_letter(struct letter *l, const struct conf *conf)
 		.envelope = &l->envelope,
 		.head = buf_slice(&l->head),
 		.body = l->content,
+		.at_once = SMTP_RCPT_MIN,
 		.show = l->verbose ? stderr : NULL,
 	};
 	status = submit(&l->server, fd, &message, &result) ? tell(l, &result)

@@ -2,14 +2,15 @@
  * sendmail: what scripts, cron and mail programs call to send a message.
  *
  * The message goes to the server's submission socket by SMTP: nothing here is set-uid, and nothing is written to the
- * queue past the server. Called as mailq it lists the queue; called as newaliases it does nothing, for there is nothing to
- * do.
+ * queue past the server. Called as mailq it lists the queue; called as newaliases it does nothing, for there is nothing
+ * to do.
  */
 #include "cli/cli.h"
 #include "cli/compose.h"
 #include "cli/proxy.h"
 #include "cli/submit.h"
 #include "net/host.h"
+#include "smtp/limits.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -58,7 +59,7 @@ static int fail(int status, const char *format, ...)
 	return status;
 }
 
-/* ---- arguments ------------------------------------------------------------------------------------------------------ */
+/* ---- arguments --------------------------------------------------------------------------------------------- */
 
 static const char usage[] =
 	"Usage: sendmail [options] [ADDRESS ...]\n"
@@ -196,7 +197,7 @@ static bool read_options(struct mail *m, int argc, char **argv)
 	return true;
 }
 
-/* ---- the message ---------------------------------------------------------------------------------------------------- */
+/* ---- the message ------------------------------------------------------------------------------------------- */
 
 static int read_message(struct mail *m)
 {
@@ -256,7 +257,8 @@ static int find_recipients(struct mail *m, int count, char **words)
 			return bad_address("header field ", slice_trim(field.whole), why);
 	}
 	if (m->rcpts.count == 0)
-		return fail(EX_USAGE, m->from_header ? "no recipient is in the header" : "no recipient is given; see sendmail --help");
+		return fail(EX_USAGE, m->from_header ? "no recipient is in the header"
+						     : "no recipient is given; see sendmail --help");
 	return EX_OK;
 }
 
@@ -276,7 +278,7 @@ static int compose(struct mail *m, struct slice host)
 	return EX_OK;
 }
 
-/* ---- to the server -------------------------------------------------------------------------------------------------- */
+/* ---- to the server ----------------------------------------------------------------------------------------- */
 
 /* The submission socket; -1 with *status after it said why. */
 static int connect_server(const struct conf *conf, struct submit_server *server, int *status)
@@ -296,6 +298,15 @@ static int connect_server(const struct conf *conf, struct submit_server *server,
 	return fd;
 }
 
+/* As many recipients as the server takes in one transaction. */
+static size_t at_once(const struct conf *conf)
+{
+	for (size_t i = 0; i < conf->listener_count; i++)
+		if (slice_eq(conf->listeners[i].name, SLICE("submit")))
+			return conf->listeners[i].server.rcpt_max;
+	return SMTP_RCPT_MIN;
+}
+
 static int deliver(struct mail *m, const struct conf *conf)
 {
 	struct mail_envelope envelope = {
@@ -310,6 +321,7 @@ static int deliver(struct mail *m, const struct conf *conf)
 		.envelope = &envelope,
 		.head = buf_slice(&m->head),
 		.body = m->body,
+		.at_once = at_once(conf),
 		.show = m->verbose ? stdout : NULL,
 	};
 	struct submit_server server;

@@ -18,12 +18,12 @@
 #include <sysexits.h>
 #include <unistd.h>
 
-#define PIECE        ((size_t)64 * 1024) /* of the message at a time */
-#define INPUT        ((size_t)16 * 1024)
-#define MEMORY_MAX   ((size_t)64 << 20)  /* of outcomes */
-#define SERVER_MAX   300                 /* octets of a host name with its NUL, with room */
+#define PIECE      ((size_t)64 * 1024) /* of the message at a time */
+#define INPUT      ((size_t)16 * 1024)
+#define MEMORY_MAX ((size_t)64 << 20) /* of outcomes */
+#define SERVER_MAX 300                /* octets of a host name with its NUL, with room */
 
-/* ---- connecting ----------------------------------------------------------------------------------------------------- */
+/* ---- connecting -------------------------------------------------------------------------------------------- */
 
 bool submit_server_parse(const char *text, struct submit_server *ret, const char **why)
 {
@@ -121,7 +121,8 @@ int submit_connect(const struct submit_server *server, struct buf *why, int *sta
 	return fd;
 }
 
-/* ---- the dialogue, shown ---------------------------------------------------------------------------------------------- */
+/* ---- the dialogue, shown
+ * ---------------------------------------------------------------------------------------------- */
 
 /* Whose line is open. */
 struct talk {
@@ -151,7 +152,8 @@ static void show(struct talk *t, char who, struct slice octets)
 	}
 }
 
-/* ---- one session ------------------------------------------------------------------------------------------------------ */
+/* ---- one session
+ * ------------------------------------------------------------------------------------------------------ */
 
 struct session {
 	const struct submit_message *message;
@@ -198,7 +200,8 @@ static void give_job(struct session *s)
 		.size = message_size(m),
 		.eight_bit = scan.flags & MAIL_SCAN_8BIT_BODY,
 		.needs_utf8 = scan.flags & MAIL_SCAN_8BIT_HEADER,
-		.has_bare = scan.flags & (MAIL_SCAN_BARE_CR | MAIL_SCAN_BARE_LF | MAIL_SCAN_NUL_HEADER | MAIL_SCAN_NUL_BODY),
+		.has_bare = scan.flags &
+			    (MAIL_SCAN_BARE_CR | MAIL_SCAN_BARE_LF | MAIL_SCAN_NUL_HEADER | MAIL_SCAN_NUL_BODY),
 	};
 	smtp_client_send(s->client, &job, host_mono());
 }
@@ -360,7 +363,8 @@ static void run_session(struct session *s)
 		fputc('\n', s->talk.to);
 }
 
-/* ---- transactions ----------------------------------------------------------------------------------------------------- */
+/* ---- transactions
+ * ----------------------------------------------------------------------------------------------------- */
 
 /* One connection for the recipients at these places. False without memory. */
 static bool run_once(int fd, const struct submit_message *m, const size_t *place, size_t count,
@@ -395,49 +399,77 @@ static bool had_enough(const struct smtp_outcome *o)
 	       (o->status.subject == 0 || (o->status.subject == 5 && o->status.detail == 3));
 }
 
-/* Those of the recipients who were left for another transaction, moved to the front; 0 when none went through in this
- * one: another would not do better. */
+/* How many of the recipients wait for another transaction: they are moved to the end. None when nobody went through in
+ * this one: another would not do better. */
 static size_t left_over(const struct submit_result *r, size_t *place, size_t count)
 {
 	size_t left = 0;
 	bool progress = false;
 
-	for (size_t i = 0; i < count; i++) {
+	for (size_t i = count; i-- > 0;) {
 		const struct smtp_outcome *o = &r->outcome[place[i]];
-		if (had_enough(o))
-			place[left++] = place[i];
 		progress = progress || o->verdict == SMTP_DELIVERED;
+		if (!had_enough(o))
+			continue;
+		size_t other = place[count - 1 - left];
+		place[count - 1 - left++] = place[i];
+		place[i] = other;
 	}
 	return progress ? left : 0;
+}
+
+/* The connection for a further transaction cannot be had: those who were in none yet get that for an outcome. */
+static void give_up(struct submit_result *r, struct slice why)
+{
+	struct smtp_outcome outcome = {
+		.verdict = SMTP_DEFERRED,
+		.stage = SMTP_STAGE_CONNECT,
+		.status = {4, 4, 1},
+		.text = arena_copy(&r->memory, slice_head(why, SMTP_OUTCOME_TEXT_MAX)),
+	};
+
+	for (size_t i = 0; i < r->count; i++)
+		if (!r->outcome[i].status.klass)
+			r->outcome[i] = outcome;
+}
+
+static bool connect_again(const struct submit_server *server, struct submit_result *r, int *fd)
+{
+	struct buf why;
+	int status;
+
+	buf_init(&why, 1024);
+	*fd = submit_connect(server, &why, &status);
+	if (*fd < 0)
+		give_up(r, buf_slice(&why));
+	buf_free(&why);
+	return *fd >= 0;
 }
 
 static bool run_all(const struct submit_server *server, int fd, const struct submit_message *m, size_t *place,
 		    struct submit_result *ret)
 {
-	size_t count = ret->count;
-	struct buf why;
-	int status;
+	size_t left = ret->count;
 
-	for (size_t i = 0; i < count; i++)
+	for (size_t i = 0; i < left; i++)
 		place[i] = i;
-	buf_init(&why, 1024);
-	while (count > 0 && fd >= 0) {
-		if (!run_once(fd, m, place, count, ret)) {
-			buf_free(&why);
+	for (;;) {
+		size_t count = left < m->at_once ? left : m->at_once;
+		if (!run_once(fd, m, place, count, ret))
 			return false;
-		}
-		count = left_over(ret, place, count);
-		fd = count > 0 ? submit_connect(server, &why, &status) : -1;
+		size_t done = count - left_over(ret, place, count);
+		place += done;
+		left -= done;
+		if (left == 0 || !connect_again(server, ret, &fd))
+			return true;
 	}
-	buf_free(&why);
-	return true;
 }
 
 bool submit(const struct submit_server *server, int fd, const struct submit_message *m, struct submit_result *ret)
 {
 	size_t count = m->envelope->rcpt_count;
 
-	assert(count > 0);
+	assert(count > 0 && m->at_once > 0);
 	*ret = (struct submit_result){.count = count};
 	arena_init(&ret->memory, MEMORY_MAX);
 	ret->outcome = heap_array(count, sizeof *ret->outcome);
@@ -459,7 +491,8 @@ void submit_result_free(struct submit_result *r)
 	*r = (struct submit_result){0};
 }
 
-/* ---- what it came to ---------------------------------------------------------------------------------------------------- */
+/* ---- what it came to
+ * ---------------------------------------------------------------------------------------------------- */
 
 int submit_outcome_status(const struct smtp_outcome *o)
 {
@@ -506,7 +539,8 @@ void submit_print_refused(FILE *to, const struct mail_rcpt *rcpt, const struct s
 	}
 }
 
-/* ---- words for DSN -------------------------------------------------------------------------------------------------------- */
+/* ---- words for DSN
+ * -------------------------------------------------------------------------------------------------------- */
 
 bool submit_parse_notify(const char *text, uint8_t *ret)
 {
@@ -539,7 +573,9 @@ bool submit_parse_ret(const char *text, enum mail_ret *ret)
 {
 	struct slice word = slice_from_cstr(text);
 
-	*ret = slice_ieq(word, SLICE("full")) ? MAIL_RET_FULL : slice_ieq(word, SLICE("hdrs")) ? MAIL_RET_HDRS : MAIL_RET_NONE;
+	*ret = slice_ieq(word, SLICE("full"))   ? MAIL_RET_FULL
+	       : slice_ieq(word, SLICE("hdrs")) ? MAIL_RET_HDRS
+						: MAIL_RET_NONE;
 	return *ret != MAIL_RET_NONE;
 }
 

@@ -1,9 +1,8 @@
 /*
  * submit: one message to one server, by the client engine in a simple blocking loop. For postrider send and sendmail.
  *
- * Every recipient gets exactly one outcome, whatever the server does. What a server takes of the recipients of one
- * transaction is its own affair: those that it sends away with "too many recipients" follow in another one
- * (RFC 5321 4.5.3.1.10).
+ * Every recipient gets exactly one outcome, whatever the server does. Those that it sends away with "too many
+ * recipients" follow in another transaction (RFC 5321 4.5.3.1.10).
  */
 #ifndef CLI_SUBMIT_H
 #define CLI_SUBMIT_H
@@ -22,8 +21,8 @@ struct conf;
 struct submit_server {
 	struct slice host; /* name or address; empty for a unix socket */
 	uint16_t port;
-	const char *path;  /* of a unix socket */
-	span_ms patience;  /* with each address of the host */
+	const char *path; /* of a unix socket */
+	span_ms patience; /* with each address of the host */
 };
 
 /* "name:port", "192.0.2.1:25", "[2001:db8::1]:25", "unix:/path". The host is lent from `text`, which ends with a NUL.
@@ -39,6 +38,7 @@ struct submit_message {
 	const struct smtp_client_config *config;
 	const struct mail_envelope *envelope;
 	struct slice head, body; /* one behind the other they are the message, in CRLF lines */
+	size_t at_once;          /* recipients of one transaction; the others follow in further ones */
 	FILE *show;              /* the dialogue goes there; NULL: nowhere */
 };
 

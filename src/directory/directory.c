@@ -283,8 +283,10 @@ static void make_domain(struct making *m, struct domain *domain, const struct di
 static void found(const struct domain *domain, const struct mailbox *mailbox, struct directory_entry *ret)
 {
 	static const enum directory_result results[] = {
-		[DIRECTORY_ACTIVE] = DIRECTORY_FOUND, [DIRECTORY_PAUSED] = DIRECTORY_SUSPENDED,
-		[DIRECTORY_SWITCHED_OFF] = DIRECTORY_DISABLED, [DIRECTORY_GONE] = DIRECTORY_MOVED,
+		[DIRECTORY_ACTIVE] = DIRECTORY_FOUND,
+		[DIRECTORY_PAUSED] = DIRECTORY_SUSPENDED,
+		[DIRECTORY_SWITCHED_OFF] = DIRECTORY_DISABLED,
+		[DIRECTORY_GONE] = DIRECTORY_MOVED,
 		[DIRECTORY_GROUP] = DIRECTORY_LIST,
 	};
 
@@ -435,7 +437,8 @@ static void expand(struct expansion *x, const struct mailbox *mailbox, size_t de
 
 	for (size_t i = 0; i < depth; i++)
 		if (x->path[i] == mailbox) {
-			wrong(x->m, "\"%.*s\" comes back to itself, by way of others or at once", SLICE_ARGS(mailbox->path));
+			wrong(x->m, "\"%.*s\" comes back to itself, by way of others or at once",
+			      SLICE_ARGS(mailbox->path));
 			return;
 		}
 	if (depth == DIRECTORY_DEPTH_MAX) {

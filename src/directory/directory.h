@@ -117,10 +117,10 @@ struct directory_entry {
 	enum directory_result result;
 	enum directory_delivery delivery; /* FOUND, SUSPENDED */
 	struct slice domain;              /* canonical; all but NOT_OURS */
-	struct slice site;     /* FOUND, SUSPENDED: "local/example.com" or "lmtp/example.com", also the LMTP host group */
-	struct slice mailbox;  /* the same with MAILDIR: "example.com/alice" */
-	struct slice moved_to; /* MOVED, FORWARDED */
-	bool disclose;         /* MOVED, FORWARDED, LIST */
+	struct slice site; /* FOUND, SUSPENDED: "local/example.com" or "lmtp/example.com", also the LMTP host group */
+	struct slice mailbox;                    /* the same with MAILDIR: "example.com/alice" */
+	struct slice moved_to;                   /* MOVED, FORWARDED */
+	bool disclose;                           /* MOVED, FORWARDED, LIST */
 	struct directory_texts members, senders; /* LIST, as configured */
 	enum directory_post post;                /* LIST */
 	/* FORWARDED, LIST: the addresses that mail goes on to, none of them twice and none of them a list or forwarded
@@ -139,8 +139,8 @@ void directory_find_plain(const struct directory *d, struct slice domain, struct
 /* Whether a list or a forwarded mailbox stands for this address in the end. */
 bool directory_list_has(const struct directory_entry *entry, const struct mail_address *address);
 
-/* The domains whose mailboxes (lists, ...) have this name, as their own and not by a catch-all or sub-address: the first
- * `max` of them go to `ret`, in the order of names. Returns how many there are in all. */
+/* The domains whose mailboxes (lists, ...) have this name, as their own and not by a catch-all or sub-address: the
+ * first `max` of them go to `ret`, in the order of names. Returns how many there are in all. */
 size_t directory_domains_with(const struct directory *d, struct slice local, struct slice *ret, size_t max);
 
 size_t directory_domain_count(const struct directory *d);

@@ -16,7 +16,7 @@
 #define LEVELS_MAX      3    /* messages within messages that are looked at for a report */
 #define FOLDED_MAX      1000 /* octets of a header value that are compared */
 #define ID_MAX          300  /* octets of a message id */
-#define RECEIVED_MAX    100  /* Received fields of the original that are looked at */
+#define TEXT_READERS_MAX 50 /* recipients for whom the text is read */
 #define ORIGINAL_FIELDS 300  /* fields of the original that are looked at */
 
 const char *mail_bounce_kind_name(enum mail_bounce_kind kind)
@@ -206,6 +206,36 @@ static bool any_failure(const struct mail_bounce *b)
 	return false;
 }
 
+static bool same_facts(const struct mail_bounce_rcpt *a, const struct mail_bounce_rcpt *b)
+{
+	return a->action == b->action && a->reply == b->reply && a->status.klass == b->status.klass &&
+	       a->status.subject == b->status.subject && a->status.detail == b->status.detail &&
+	       slice_eq(a->diagnostic, b->diagnostic);
+}
+
+/* The same facts have the same reasons: of long lists, most are copied from the one before. */
+static void fill_reason(struct bounce_reader *r, struct mail_bounce_rcpt *rcpt, struct slice text)
+{
+	struct mail_bounce_rcpt *last = &r->reasoned[1];
+
+	if (r->any_reasoned && same_facts(rcpt, &r->reasoned[0])) {
+		rcpt->action = last->action;
+		rcpt->status = last->status;
+		rcpt->reply = last->reply;
+		rcpt->klass = last->klass;
+		rcpt->verdict = last->verdict;
+	} else {
+		r->reasoned[0] = *rcpt;
+		bounce_reason_fill(rcpt, text);
+		r->reasoned[1] = *rcpt;
+		r->any_reasoned = true;
+	}
+	if (rcpt->remote.n == 0)
+		rcpt->remote = bounce_keep(r, bounce_remote_find(rcpt->diagnostic, false));
+	if (rcpt->remote.n == 0)
+		rcpt->remote = bounce_keep(r, bounce_remote_find(text, true));
+}
+
 /* What the text says stands for recipients of whom nothing else is said: the only one, or all alike. */
 static void fill_reasons(struct bounce_reader *r)
 {
@@ -215,18 +245,13 @@ static void fill_reasons(struct bounce_reader *r)
 	for (size_t i = 0; i < b->rcpt_count; i++)
 		alike = alike && b->rcpt[i].diagnostic.n == 0;
 	for (size_t i = 0; i < b->rcpt_count; i++) {
-		struct mail_bounce_rcpt *rcpt = &b->rcpt[i];
-		struct slice text = alike || b->rcpt_count == 1 ? r->said : SLICE_NONE;
+		bool lends = (alike && i < TEXT_READERS_MAX) || b->rcpt_count == 1;
 
-		bounce_reason_fill(rcpt, text);
-		if (rcpt->remote.n == 0)
-			rcpt->remote = bounce_keep(r, bounce_remote_find(rcpt->diagnostic, false));
-		if (rcpt->remote.n == 0)
-			rcpt->remote = bounce_keep(r, bounce_remote_find(text, true));
+		fill_reason(r, &b->rcpt[i], lends ? r->said : SLICE_NONE);
 	}
 }
 
-static enum mail_bounce_kind read_reports(struct bounce_reader *r, unsigned level)
+static enum mail_bounce_kind read_reports(struct bounce_reader *r, unsigned level, bool guessed)
 {
 	struct mail_bounce *b = r->out;
 
@@ -234,7 +259,7 @@ static enum mail_bounce_kind read_reports(struct bounce_reader *r, unsigned leve
 		b->form = "rfc5965";
 		return MAIL_BOUNCE_COMPLAINT;
 	}
-	if (bounce_read_status(r, level)) {
+	if (bounce_read_status(r, level, guessed)) {
 		b->form = "rfc3464";
 		r->said = bounce_all_text(r, level);
 		fill_reasons(r);
@@ -252,14 +277,19 @@ static enum mail_bounce_kind read_reports(struct bounce_reader *r, unsigned leve
 	return MAIL_BOUNCE_BOUNCE;
 }
 
+/* Whether it looks like a server's own, so that its words may be taken for a report. */
+static bool may_report(const struct bounce_reader *r, const struct signs *signs)
+{
+	return signs->server || signs->report || signs->null || r->report;
+}
+
 static enum mail_bounce_kind read_words(struct bounce_reader *r, const struct signs *signs)
 {
 	struct slice failed = bounce_field_find(r->header, SLICE("X-Failed-Recipients"));
-	bool speaks = signs->server || signs->report || signs->null || r->report || failed.n;
 
 	if (signs->reply && !signs->server && !signs->report && !failed.n)
 		return MAIL_BOUNCE_AUTO_REPLY;
-	if (speaks && bounce_read_text(r, 0, signs->subject, failed)) {
+	if (may_report(r, signs) && bounce_read_text(r, 0, signs->subject, failed)) {
 		fill_reasons(r);
 		return r->out->rcpt_count == 0 || any_failure(r->out) ? MAIL_BOUNCE_BOUNCE : MAIL_BOUNCE_OTHER;
 	}
@@ -269,7 +299,7 @@ static enum mail_bounce_kind read_words(struct bounce_reader *r, const struct si
 static enum mail_bounce_kind decide(struct bounce_reader *r)
 {
 	struct signs signs = find_signs(r);
-	enum mail_bounce_kind kind = read_reports(r, 0);
+	enum mail_bounce_kind kind = read_reports(r, 0, may_report(r, &signs));
 
 	find_original(r, 0);
 	if (r->out->form)
@@ -278,7 +308,7 @@ static enum mail_bounce_kind decide(struct bounce_reader *r)
 	if (kind != MAIL_BOUNCE_OTHER && r->out->rcpt_count > 0)
 		return kind;
 	for (unsigned level = 1; level <= LEVELS_MAX && kind != MAIL_BOUNCE_AUTO_REPLY && signs.server; level++) {
-		enum mail_bounce_kind inner = read_reports(r, level);
+		enum mail_bounce_kind inner = read_reports(r, level, true);
 
 		if (r->out->rcpt_count == 0) {
 			r->out->form = NULL;
@@ -309,6 +339,7 @@ bool mail_bounce_read(struct slice message, struct slice our_name, struct mail_b
 	r->our_name = our_name;
 	r->text_left = MAIL_BOUNCE_TEXT_MAX;
 	r->fields_left = MAIL_BOUNCE_FIELDS_MAX;
+	r->messages_left = MAIL_BOUNCE_FIELDS_MAX;
 	arena_init(&r->scratch, MAIL_BOUNCE_MEMORY_MAX);
 
 	bounce_parts_find(r, message);

@@ -81,17 +81,18 @@ static void per_message(struct bounce_reader *r, enum field field, struct slice 
 /* RFC 3464 2.3.1 has the address without the encoding of ORCPT; some leave it. */
 static struct slice original_address(struct bounce_reader *r, struct slice value, struct slice final)
 {
-	struct slice address = bounce_address_of(&r->scratch, value), ret = address;
+	struct slice address = bounce_address_of(r, value), ret = address;
 	struct mail_address parsed;
 	const char *why;
 	struct buf plain;
 
 	if (slice_search(address, SLICE("+2B")) == address.n && slice_search(address, SLICE("+3D")) == address.n)
 		return address;
-	buf_init(&plain, 1000);
+	buf_init(&plain, MAIL_PATH_MAX);
 	if (!slice_ieq(address, final) && mail_xtext_decode(address, &plain) &&
 	    mail_address_parse(buf_slice(&plain), &parsed, &why) == MAIL_ADDRESS_OK)
-		ret = arena_copy(&r->scratch, buf_slice(&plain));
+		ret = bounce_scratch(r, buf_slice(&plain));
+	r->no_memory |= plain.failed;
 	buf_free(&plain);
 	return ret;
 }
@@ -128,6 +129,7 @@ static struct slice diagnostic_of(struct bounce_reader *r, const struct group *g
 	buf_add_lit(&both, "; ");
 	buf_add(&both, slice_head(more, MAIL_BOUNCE_DIAGNOSTIC_MAX));
 	ret = bounce_clean(r, buf_slice(&both), MAIL_BOUNCE_DIAGNOSTIC_MAX);
+	r->no_memory |= both.failed;
 	buf_free(&both);
 	return ret;
 }
@@ -135,12 +137,12 @@ static struct slice diagnostic_of(struct bounce_reader *r, const struct group *g
 static struct mail_bounce_rcpt rcpt_of(struct bounce_reader *r, const struct group *g)
 {
 	struct mail_bounce_rcpt rcpt = {.action = bounce_action_of(g->value[FIELD_ACTION])};
-	struct slice final = bounce_address_of(&r->scratch, g->value[FIELD_FINAL]);
+	struct slice final = bounce_address_of(r, g->value[FIELD_FINAL]);
 	struct slice original = original_address(r, g->value[FIELD_ORIGINAL], final);
 	struct slice comment = set_status(&rcpt, g->value[FIELD_STATUS]);
 
 	if (final.n == 0)
-		final = bounce_address_of(&r->scratch, g->value[FIELD_ACTUAL]);
+		final = bounce_address_of(r, g->value[FIELD_ACTUAL]);
 	rcpt.address = original.n ? original : final;
 	if (original.n && !slice_ieq(original, final))
 		rcpt.final = final;
@@ -270,12 +272,12 @@ static size_t read_groups(struct bounce_reader *r, struct slice fields, bool pro
 	return g.found;
 }
 
-bool bounce_read_status(struct bounce_reader *r, unsigned level)
+bool bounce_read_status(struct bounce_reader *r, unsigned level, bool guessed)
 {
 	size_t found = 0;
 
 	for (size_t i = 0; i < r->part_count; i++) {
-		if (r->parts[i].level != level || r->parts[i].kind != BOUNCE_PART_STATUS)
+		if (r->parts[i].level != level || r->parts[i].kind != BOUNCE_PART_STATUS || (r->parts[i].guessed && !guessed))
 			continue;
 		struct slice fields = bounce_part_decode(r, &r->parts[i], &r->fields_left);
 		found += read_groups(r, fields, false);
@@ -318,7 +320,7 @@ static void read_complaint(struct bounce_reader *r, struct slice fields)
 		per_message(r, field_of(name), value);
 		if (!slice_ieq(name, SLICE("Original-Rcpt-To")) && !slice_ieq(name, SLICE("Removal-Recipient")))
 			continue;
-		struct mail_bounce_rcpt rcpt = {.address = bounce_address_of(&r->scratch, value),
+		struct mail_bounce_rcpt rcpt = {.address = bounce_address_of(r, value),
 						.klass = class_of_feedback(r->out->feedback_type)};
 		if (rcpt.address.n)
 			bounce_rcpt_put(r, &rcpt);

@@ -284,9 +284,29 @@ static struct slice html_text(struct bounce_reader *r, struct slice in)
 	return h.tagged ? slice_of(h.out, h.n) : all; /* without a single tag it is no HTML */
 }
 
+/* Without the CRs in front of each LF. */
+static struct slice lf_text(struct bounce_reader *r, struct slice in)
+{
+	char *out = slice_find(in, '\r') < in.n ? arena_alloc(&r->scratch, in.n) : NULL;
+	size_t n = 0;
+
+	if (slice_find(in, '\r') == in.n)
+		return in;
+	if (!out) {
+		r->no_memory = true;
+		return SLICE_NONE;
+	}
+	for (size_t i = 0; i < in.n; i++) {
+		while (in.p[i] == '\n' && n > 0 && out[n - 1] == '\r')
+			n--;
+		out[n++] = in.p[i];
+	}
+	return slice_of(out, n);
+}
+
 struct slice bounce_part_text(struct bounce_reader *r, const struct bounce_part *part)
 {
-	struct slice text = bounce_part_decode(r, part, &r->text_left);
+	struct slice text = lf_text(r, bounce_part_decode(r, part, &r->text_left));
 
 	return part->kind == BOUNCE_PART_HTML ? html_text(r, text) : text;
 }
@@ -348,7 +368,8 @@ static void add_part(struct bounce_reader *r, struct bounce_part part)
 {
 	if (r->part_count == MAIL_BOUNCE_PARTS_MAX)
 		return;
-	if ((part.kind == BOUNCE_PART_OTHER || part.kind == BOUNCE_PART_TEXT) && looks_like_status(r, &part))
+	part.guessed = (part.kind == BOUNCE_PART_OTHER || part.kind == BOUNCE_PART_TEXT) && looks_like_status(r, &part);
+	if (part.guessed)
 		part.kind = BOUNCE_PART_STATUS;
 	r->parts[r->part_count++] = part;
 }
@@ -441,7 +462,7 @@ static void walk_multipart(struct bounce_reader *r, const struct mail_mime_type 
 static void walk_message(struct bounce_reader *r, struct bounce_part part, unsigned depth)
 {
 	if (part.encoding == MAIL_MIME_BASE64 || part.encoding == MAIL_MIME_QUOTED_PRINTABLE)
-		part.body = bounce_part_decode(r, &part, &r->fields_left);
+		part.body = bounce_part_decode(r, &part, &r->messages_left);
 	part.encoding = MAIL_MIME_NONE;
 	add_part(r, part);
 	walk(r, part.body, part.level + 1, depth);

@@ -24,6 +24,7 @@ struct bounce_part {
 	enum bounce_part_kind kind;
 	unsigned level; /* messages that it stands in, the outermost not counted */
 	enum mail_mime_encoding encoding;
+	bool guessed;      /* its kind is told by what it holds, not by its label */
 	struct slice body; /* as it stands, encoded */
 };
 
@@ -34,9 +35,11 @@ struct bounce_reader {
 	struct slice header; /* of the message */
 	struct bounce_part parts[MAIL_BOUNCE_PARTS_MAX];
 	size_t part_count;
-	size_t text_left, fields_left; /* octets that may still be decoded */
+	size_t text_left, fields_left, messages_left; /* octets that may still be decoded */
 	struct slice original;         /* what was returned of the original, from its header on */
 	struct slice said;             /* the text for people that was read last, up to the original */
+	struct mail_bounce_rcpt reasoned[2]; /* one recipient before and after its reason was found */
+	bool any_reasoned;
 	bool report;                   /* the message is labelled multipart/report */
 	bool no_memory;
 };
@@ -47,7 +50,7 @@ void bounce_parts_find(struct bounce_reader *r, struct slice message);
 /* The body without its transfer encoding, at most *left octets, which are taken off *left. */
 struct slice bounce_part_decode(struct bounce_reader *r, const struct bounce_part *part, size_t *left);
 
-/* The text of a part as people see it: decoded, and without tags if it is HTML. */
+/* The text of a part as people see it: decoded, its lines ended by LF alone, and without tags if it is HTML. */
 struct slice bounce_part_text(struct bounce_reader *r, const struct bounce_part *part);
 
 /* Split off the first line; *ret is without CR and LF. False at the end. */
@@ -71,8 +74,8 @@ struct slice bounce_header_split(struct slice message, struct slice *ret_body);
 struct slice bounce_address_at(struct slice in, size_t *used);
 
 /* The address of a recipient field's value: type, brackets, comments and encodings (RFC 3464 2.1, RFC 6533 3) taken
- * off. Lent from the value, or in `scratch`. */
-struct slice bounce_address_of(struct arena *scratch, struct slice value);
+ * off. Lent from the value, or in the scratch. */
+struct slice bounce_address_of(struct bounce_reader *r, struct slice value);
 
 /* Without "type;" in front. *ret_type may be NULL. */
 struct slice bounce_untyped(struct slice value, struct slice *ret_type);
@@ -80,6 +83,8 @@ struct slice bounce_untyped(struct slice value, struct slice *ret_type);
 /* A copy in the result: one line, white space collapsed, controls and what is not UTF-8 made '?', at most `max`. */
 struct slice bounce_clean(struct bounce_reader *r, struct slice text, size_t max);
 struct slice bounce_keep(struct bounce_reader *r, struct slice text);
+/* A copy in the scratch; empty when there is no memory. */
+struct slice bounce_scratch(struct bounce_reader *r, struct slice text);
 
 /* The name or address of a host that starts `in`, of an outside text; empty when there is none. */
 struct slice bounce_host_at(struct slice in);
@@ -110,8 +115,9 @@ void bounce_reason_fill(struct mail_bounce_rcpt *rcpt, struct slice text);
  */
 struct mail_bounce_rcpt *bounce_rcpt_put(struct bounce_reader *r, const struct mail_bounce_rcpt *rcpt);
 
-/* bounce_fields.c: each reads the parts of its kind at a level, and returns whether there was one that told something. */
-bool bounce_read_status(struct bounce_reader *r, unsigned level);
+/* bounce_fields.c: each reads the parts of its kind at a level, and returns whether there was one that told something.
+ * Parts whose kind is guessed count only in mail that a server wrote. */
+bool bounce_read_status(struct bounce_reader *r, unsigned level, bool guessed);
 bool bounce_read_feedback(struct bounce_reader *r, unsigned level);
 bool bounce_read_disposition(struct bounce_reader *r, unsigned level, struct slice text);
 /* Recipients of delivery status fields that stand within a text. */

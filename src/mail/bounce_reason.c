@@ -4,9 +4,9 @@
 #include "mail/bounce_private.h"
 
 #include <assert.h>
+#include <string.h>
 
 #define REASON_MAX  4096 /* octets of a text that are searched for a reply */
-#define SEARCH_MAX  16   /* replies that are passed over because they are no refusals */
 #define MENTION_MAX 24
 
 static bool is_refusal(unsigned code)
@@ -36,25 +36,84 @@ static unsigned mentioned_code(struct slice text)
 	return 0;
 }
 
+/* A basic code of three digits that no word goes on behind; 0 when there is none. */
+static unsigned code_at(struct slice s)
+{
+	uint64_t code;
+
+	if (!slice_u64(slice_head(s, 3), 599, &code) || (s.n > 3 && (ascii_is_alnum(s.p[3]) || s.p[3] == '.')))
+		return 0;
+	return s.n >= 3 && is_refusal((unsigned)code) ? (unsigned)code : 0;
+}
+
+/* Whether what stands before a number is what stands before a reply: nothing, or a mark. */
+static bool announces(struct slice before)
+{
+	static const struct slice marks[] = {{": ", 2}, {"; ", 2}, {";", 1}, {"(", 1}, {"\"", 1}, {"'", 1}, {"#", 1}, {"<<< ", 4},
+					     {">>> ", 4}, {"\n", 1}, {"] ", 2}, {"- ", 2}, {"= ", 2}, {"=", 1}};
+
+	for (size_t i = 0; i < sizeof marks / sizeof *marks; i++)
+		if (slice_ends(before, marks[i]))
+			return true;
+	return slice_trim(before).n == 0;
+}
+
+/* Whether a word starts at `at`. */
+static bool starts_word(struct slice text, size_t at)
+{
+	return at == 0 || (!ascii_is_alnum(text.p[at - 1]) && !memchr(".-_", text.p[at - 1], 3));
+}
+
+/* The enhanced code of the class right behind a basic code. */
+static struct smtpcodes_status status_behind(struct slice s, unsigned klass)
+{
+	struct smtpcodes_status status = {0};
+
+	for (size_t i = 0; i < 3 && s.n && memchr(" -:\t#(", s.p[0], 6); i++)
+		s = slice_skip(s, 1);
+	if (s.n == 0 || smtpcodes_status_parse(s.p, s.n, &status) == 0 || status.klass != klass)
+		return (struct smtpcodes_status){0};
+	return status;
+}
+
+/* An enhanced code of a refusal, wherever it stands as a word. */
+static struct smtpcodes_status status_within(struct slice text)
+{
+	struct smtpcodes_status status;
+
+	for (size_t i = 0; i < text.n; i++)
+		if ((text.p[i] == '4' || text.p[i] == '5') && starts_word(text, i) &&
+		    smtpcodes_status_parse(text.p + i, text.n - i, &status))
+			return status;
+	return (struct smtpcodes_status){0};
+}
+
+/*
+ * Best is a code with its enhanced code behind it: nothing else looks like that. Then a known code where replies stand.
+ * Then what texts mention; and an enhanced code alone.
+ */
 unsigned bounce_reply_find(struct slice text, struct smtpcodes_status *ret_status)
 {
-	struct slice rest = text = slice_head(text, REASON_MAX);
-	struct smtpcodes_explanation e = {0};
+	unsigned fair = 0;
 
-	*ret_status = (struct smtpcodes_status){0};
-	for (size_t i = 0; i < SEARCH_MAX && rest.n; i++) {
-		smtpcodes_explain(rest.p, rest.n, NULL, &e);
-		if (is_refusal(e.code)) {
-			*ret_status = e.status;
-			return e.code;
-		}
-		if (e.code == 0)
-			break;
-		rest = slice_skip(rest, (size_t)(e.reply.p - rest.p) + 3);
+	text = slice_head(text, REASON_MAX);
+	for (size_t i = 0; i < text.n; i++) {
+		unsigned code = text.p[i] == '4' || text.p[i] == '5' ? code_at(slice_skip(text, i)) : 0;
+
+		if (code == 0 || !starts_word(text, i))
+			continue;
+		*ret_status = status_behind(slice_skip(text, i + 3), code / 100);
+		if (ret_status->klass)
+			return code;
+		if (fair == 0 && smtpcodes_code(code) && announces(slice_head(text, i)))
+			fair = code;
 	}
-	if (e.code == 0 && e.status.klass > 2)
-		*ret_status = e.status;
-	return mentioned_code(text);
+	*ret_status = status_within(text);
+	if (fair == 0)
+		fair = mentioned_code(text);
+	if (fair && ret_status->klass != fair / 100)
+		ret_status->klass = 0;
+	return fair;
 }
 
 /* ---- the host ---------------------------------------------------------------------------------------------------- */

@@ -334,8 +334,8 @@ static void bare_names(struct text *t, const struct event *e, struct slice line)
 		memcpy(text, name.p, n);
 		text[n] = '@';
 		memcpy(text + n + 1, domain.p, domain.n);
-		struct slice address = arena_copy(&t->r->scratch, slice_of(text, n + 1 + domain.n));
-		if (address.p && mail_address_parse(address, &parsed, &why) == MAIL_ADDRESS_OK)
+		struct slice address = bounce_scratch(t->r, slice_of(text, n + 1 + domain.n));
+		if (mail_address_parse(address, &parsed, &why) == MAIL_ADDRESS_OK)
 			add_item(t, address, start, (size_t)(name.p - t->raw.p) + n, e->phrase->effect);
 	}
 }
@@ -636,8 +636,8 @@ static void keep_said(const struct text *t)
 
 	buf_init(&words, MAIL_BOUNCE_TEXT_MAX + 1);
 	add_without_subject(&words, slice_head(t->raw, t->limit));
-	t->r->said = arena_copy(&t->r->scratch, slice_head(buf_slice(&words), SAID_MAX));
-	t->r->no_memory |= words.failed || !t->r->said.p;
+	t->r->said = bounce_scratch(t->r, slice_head(buf_slice(&words), SAID_MAX));
+	t->r->no_memory |= words.failed;
 	buf_free(&words);
 }
 
@@ -673,7 +673,7 @@ static void put_failed_field(struct bounce_reader *r, struct slice field)
 {
 	while (field.p) {
 		struct slice one = slice_split(&field, ',');
-		struct mail_bounce_rcpt rcpt = {.address = bounce_address_of(&r->scratch, one),
+		struct mail_bounce_rcpt rcpt = {.address = bounce_address_of(r, one),
 						.action = MAIL_BOUNCE_FAILED};
 
 		if (rcpt.address.n)
@@ -683,7 +683,8 @@ static void put_failed_field(struct bounce_reader *r, struct slice field)
 
 static bool is_text(const struct bounce_part *part, unsigned level)
 {
-	return part->level == level && (part->kind == BOUNCE_PART_TEXT || part->kind == BOUNCE_PART_HTML);
+	return part->level == level &&
+	       (part->kind == BOUNCE_PART_TEXT || part->kind == BOUNCE_PART_HTML || part->guessed);
 }
 
 struct slice bounce_all_text(struct bounce_reader *r, unsigned level)

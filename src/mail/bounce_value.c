@@ -11,6 +11,7 @@
 #include <string.h>
 
 #define VALUE_MAX 2000 /* octets of a field's value that are looked at for an address */
+#define PATH_MAX_SEEN 1000 /* octets of a path with its source route */
 #define WORDS_MAX 1000 /* octets of a subject */
 
 /* ---- addresses --------------------------------------------------------------------------------------------------- */
@@ -40,6 +41,7 @@ static size_t quoted_octets(struct slice in)
 	return 0;
 }
 
+/* *used is set to 0 where there is none, or to what it takes, be it an address or not. */
 static struct slice bare_address(struct slice in, size_t *used)
 {
 	struct mail_address parsed;
@@ -48,6 +50,7 @@ static struct slice bare_address(struct slice in, size_t *used)
 
 	while (local < in.n && local <= MAIL_LOCAL_MAX && (local == 0 || in.p[0] != '"') && is_local(in.p[local]))
 		local++;
+	*used = 0;
 	if (local == 0 || local >= in.n || in.p[local] != '@')
 		return SLICE_NONE;
 
@@ -67,25 +70,33 @@ static struct slice bare_address(struct slice in, size_t *used)
 	return mail_address_parse(in, &parsed, &why) == MAIL_ADDRESS_OK ? in : SLICE_NONE;
 }
 
+/* Without brackets only what has a dot in its domain, or a literal, is taken for an address. */
+static struct slice dotted_address(struct slice in, size_t *used)
+{
+	struct slice address = bare_address(in, used);
+	size_t at = slice_rfind(address, '@');
+
+	if (at < address.n && slice_find(slice_skip(address, at), '.') == address.n - at &&
+	    address.p[address.n - 1] != ']')
+		return SLICE_NONE;
+	return address;
+}
+
 struct slice bounce_address_at(struct slice in, size_t *used)
 {
 	struct mail_address parsed;
 	const char *why;
 
-	if (in.n && in.p[0] == '<') {
-		struct slice inner = slice_skip(in, 1);
-
-		if (mail_path_parse(in, false, false, &parsed, used, &why) == MAIL_ADDRESS_OK)
-			return parsed.text;
-		struct slice address = bounce_address_at(inner, used);
-		*used += 1;
-		return *used < in.n && in.p[*used] == '>' ? (*used += 1, address) : SLICE_NONE;
-	}
-	struct slice address = bare_address(in, used);
-	size_t at = slice_rfind(address, '@');
-	if (at < address.n && slice_find(slice_skip(address, at), '.') == address.n - at &&
-	    address.p[address.n - 1] != ']')
+	*used = 0;
+	if (in.n == 0 || in.p[0] != '<')
+		return dotted_address(in, used);
+	if (mail_path_parse(slice_head(in, PATH_MAX_SEEN), false, false, &parsed, used, &why) == MAIL_ADDRESS_OK)
+		return parsed.text;
+	struct slice address = dotted_address(slice_skip(in, 1), used);
+	*used += 1;
+	if (address.n == 0 || *used >= in.n || in.p[*used] != '>')
 		return SLICE_NONE;
+	*used += 1;
 	return address;
 }
 
@@ -104,20 +115,21 @@ struct slice bounce_untyped(struct slice value, struct slice *ret_type)
 	return typed ? slice_trim(slice_skip(rest, 1)) : value;
 }
 
-static struct slice decoded(struct arena *scratch, struct slice in, bool (*decode)(struct slice, struct buf *))
+static struct slice unitext(struct bounce_reader *r, struct slice in)
 {
 	struct slice ret = SLICE_NONE;
 	struct buf out;
 
-	buf_init(&out, VALUE_MAX);
-	if (decode(in, &out))
-		ret = arena_copy(scratch, buf_slice(&out));
+	buf_init(&out, VALUE_MAX + 1);
+	if (mail_unitext_decode(in, &out))
+		ret = bounce_scratch(r, buf_slice(&out));
+	r->no_memory |= out.failed;
 	buf_free(&out);
-	return ret.p ? ret : SLICE_NONE;
+	return ret;
 }
 
 /* X.400 writes "(a)" for '@' in "/RFC-822=" and "DDA:SMTP=" attributes. */
-static struct slice x400_address(struct arena *scratch, struct slice value)
+static struct slice x400_address(struct bounce_reader *r, struct slice value)
 {
 	static const struct slice marks[] = {{"rfc-822=", 8}, {"smtp=", 5}, {"rfc822=", 7}, {"internet=", 9}};
 	size_t used;
@@ -138,7 +150,7 @@ static struct slice x400_address(struct arena *scratch, struct slice value)
 		}
 		struct slice address = bounce_address_at(slice_of(text, n), &used);
 		if (address.n)
-			return arena_copy(scratch, address);
+			return bounce_scratch(r, address);
 	}
 	return SLICE_NONE;
 }
@@ -155,14 +167,14 @@ static struct slice whole_address(struct slice in)
 	return bare_address(in, &used).n ? bare_address(in, &used) : SLICE_NONE;
 }
 
-struct slice bounce_address_of(struct arena *scratch, struct slice value)
+struct slice bounce_address_of(struct bounce_reader *r, struct slice value)
 {
 	struct slice type, rest = bounce_untyped(slice_head(value, VALUE_MAX), &type), address;
 	struct slice word = slice_head(rest, 0);
 
 	while (word.n < rest.n && !memchr(" \t\r\n", rest.p[word.n], 4))
 		word.n++;
-	if (slice_ieq(type, SLICE("utf-8")) && (address = decoded(scratch, word, mail_unitext_decode)).n)
+	if (slice_ieq(type, SLICE("utf-8")) && (address = unitext(r, word)).n)
 		return address;
 	address = whole_address(rest);
 	if (address.n)
@@ -172,7 +184,7 @@ struct slice bounce_address_of(struct arena *scratch, struct slice value)
 	size_t bracket = slice_find(rest, '<');
 	if (bracket < rest.n && (address = whole_address(slice_skip(rest, bracket))).n)
 		return address;
-	return x400_address(scratch, rest);
+	return x400_address(r, rest);
 }
 
 /* ---- hosts ------------------------------------------------------------------------------------------------------- */
@@ -212,6 +224,14 @@ struct slice bounce_keep(struct bounce_reader *r, struct slice text)
 	return copy;
 }
 
+struct slice bounce_scratch(struct bounce_reader *r, struct slice text)
+{
+	struct slice copy = arena_copy(&r->scratch, text);
+
+	r->no_memory |= !copy.p;
+	return copy.p ? copy : SLICE_NONE;
+}
+
 /* Of a text in an unknown charset nothing may be left that says anything. */
 static bool is_legible(struct slice text)
 {
@@ -236,7 +256,7 @@ struct slice bounce_clean(struct bounce_reader *r, struct slice text, size_t max
 			buf_add_char(&flat, is_blank ? ' ' : text.p[i]);
 		blank = is_blank;
 	}
-	if (!mail_field_safe(&safe, slice_trim(buf_slice(&flat)), max, true))
+	if (!mail_field_safe(&safe, slice_trim(buf_slice(&flat)), max, true) || flat.failed)
 		r->no_memory = true;
 	struct slice ret = is_legible(buf_slice(&safe)) ? bounce_keep(r, buf_slice(&safe)) : SLICE_NONE;
 	buf_free(&flat);
@@ -285,7 +305,7 @@ struct slice bounce_decode_words(struct bounce_reader *r, struct slice value)
 	struct slice ret;
 	struct buf out;
 
-	buf_init(&out, WORDS_MAX);
+	buf_init(&out, 4 * WORDS_MAX);
 	value = slice_head(value, WORDS_MAX);
 	while (value.n && !out.failed) {
 		size_t taken = take_encoded_word(r, value, &out);
@@ -299,8 +319,8 @@ struct slice bounce_decode_words(struct bounce_reader *r, struct slice value)
 		}
 		value = slice_skip(value, taken);
 	}
-	ret = arena_copy(&r->scratch, buf_slice(&out));
-	r->no_memory |= !ret.p;
+	ret = bounce_scratch(r, buf_slice(&out));
+	r->no_memory |= out.failed;
 	buf_free(&out);
 	return ret;
 }

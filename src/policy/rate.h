@@ -21,12 +21,12 @@ enum rate_kind {
 	RATE_MESSAGES,
 	RATE_RECIPIENTS,
 };
-#define RATE_KINDS 3
+#define RATE_KINDS  3
 
 #define RATE_PLACES 8192 /* a power of two */
 
 struct rate_place {
-	uint64_t who;  /* hash; 0: free */
+	uint64_t who; /* hash; 0: free */
 	int64_t minute;
 	uint32_t now[RATE_KINDS], before[RATE_KINDS]; /* in `minute`, and in the one before it */
 };

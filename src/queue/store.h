@@ -212,12 +212,11 @@ struct store_ops {
 	enum store_result (*commit)(struct store *st);
 
 	/*
-	 * Claim recipients that are due. Sites take turns, and within a site its flows: one call gives at most `per_flow`
-	 * recipients of a (site, flow) pair, at most STORE_SITE_FLOWS pairs of a site, and `max` in all; the store remembers
-	 * whose turn is next. *ret is how many. Fewer than max: everybody who has something due had a turn; *next_due is when
-	 * to ask again, never later than the earliest due time of those that wait (NEVER: none waits), and the next
-	 * millisecond when somebody has more due. The cost goes with what is claimed, not with what waits. Part of the
-	 * transaction.
+	 * Claim recipients that are due. Sites take turns of at most STORE_SITE_FLOWS flows, and within a site its flows do;
+	 * one call gives at most `per_flow` recipients of a (site, flow) pair, and `max` in all; the store remembers whose
+	 * turn is next. *ret is how many. Fewer than max: everybody who has something due had a share; *next_due is when to
+	 * ask again, never later than the earliest due time of those that wait (NEVER: none waits), and the next millisecond
+	 * when somebody has more due. The cost goes with what is claimed, not with what waits. Part of the transaction.
 	 */
 	enum store_result (*claim)(struct store *st, queue_ms now, size_t per_flow, struct store_due *out, size_t max,
 				   size_t *ret, queue_ms *next_due);

@@ -30,7 +30,7 @@ static const char settings[] =
 	"PRAGMA wal_autocheckpoint = 0;";
 /* clang-format on */
 
-/* ---- small things ------------------------------------------------------------------------------------------------ */
+/* ---- small things */
 
 static enum store_result sqlite_exec(struct sqlite_store *s, const char *sql)
 {
@@ -88,8 +88,7 @@ int64_t sqlite_digest(const struct sqlite_store *s, msg_id id, struct slice body
 	return crc32c_add(&s->crc, crc32c_add(&s->crc, 0, slice_of(octets, sizeof octets)), body);
 }
 
-/* ---- the state row -------------------------------------------------------------------------------------------------
- */
+/* ---- the state row */
 
 static enum store_result state_load(struct sqlite_store *s)
 {
@@ -127,8 +126,7 @@ static enum store_result state_save(struct sqlite_store *s)
 	return row_run(s, &r);
 }
 
-/* ---- transactions --------------------------------------------------------------------------------------------------
- */
+/* ---- transactions */
 
 /* Copies the log into the database. TRUNCATE also empties the log, and with it whatever a failed commit left there. */
 static enum store_result checkpoint(struct sqlite_store *s, int mode)
@@ -331,8 +329,7 @@ enum store_result sqlite_was_read(struct sqlite_store *s, enum store_result resu
 	return result;
 }
 
-/* ---- opening -------------------------------------------------------------------------------------------------------
- */
+/* ---- opening */
 
 static void add_why(struct buf *why, const char *path, const char *text)
 {
@@ -539,8 +536,7 @@ static void sqlite_close(struct store *st)
 	heap_free(s);
 }
 
-/* ---- ids, counts, clock --------------------------------------------------------------------------------------------
- */
+/* ---- ids, counts, clock */
 
 static enum store_result sqlite_id_block(struct store *st, uint64_t *ret)
 {

@@ -70,7 +70,7 @@ enum store_statement {
 struct sqlite_state {
 	uint64_t owner;  /* incarnation of the server; those below are dead */
 	uint64_t blocks; /* first block of ids that is not reserved */
-	uint64_t seq;    /* last number given to a line of history */
+	uint64_t seq;    /* last number given to a line of history, or to a site's turn */
 	queue_ms now;    /* latest time seen */
 	uint64_t counts[STORE_STATE_MAX + 1];
 };

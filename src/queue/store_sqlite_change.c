@@ -7,8 +7,7 @@
 
 #define PURGE_STEP 64 /* ids held on the stack */
 
-/* ---- history -------------------------------------------------------------------------------------------------------
- */
+/* ---- history */
 
 static int64_t pack_status(struct smtpcodes_status status)
 {
@@ -47,8 +46,7 @@ enum store_result sqlite_history_add(struct sqlite_store *s, msg_id id, const st
 	return row_run(s, &r);
 }
 
-/* ---- put -----------------------------------------------------------------------------------------------------------
- */
+/* ---- put */
 
 static void check_new(const struct store_new *m)
 {
@@ -208,8 +206,7 @@ enum store_result sqlite_put(struct store *st, const struct store_new *m)
 	return result == STORE_EXISTS ? result : sqlite_changed(s, result);
 }
 
-/* ---- settle --------------------------------------------------------------------------------------------------------
- */
+/* ---- settle */
 
 /* What settling needs to know of the recipient and its message. */
 struct settled {
@@ -337,8 +334,7 @@ enum store_result sqlite_settle(struct store *st, const struct store_settle *set
 	return sqlite_changed(s, result);
 }
 
-/* ---- note and purge ------------------------------------------------------------------------------------------------
- */
+/* ---- note and purge */
 
 enum store_result sqlite_note(struct store *st, msg_id id, const struct store_history *line)
 {

@@ -4,9 +4,10 @@
  *
  *	wait    a recipient begins to wait:        lane.visit and turn.visit are lowered to its due time
  *	claim   visits sites in order of visit, in each of them lanes in order of visit, and takes from a lane what is
- *	        due, earliest first, up to its share; whoever had a share and has more is visited in the next
- *	        millisecond, behind all that wait since before; else when its next recipient falls due; a lane without
- *	        recipients goes, and a site without lanes
+ *	        due, earliest first, up to its share; a lane that had its share and has more is visited in the next
+ *	        millisecond, behind all that wait since before, else when its next recipient falls due; a site that
+ *	        had its turn and has more stands behind those that wait as long, by the number of its turn; a lane
+ *	        without recipients goes, and a site without lanes
  *
  * A recipient that was removed or held leaves its lane as it is: the visit finds nothing and sets things right.
  */
@@ -41,20 +42,38 @@ enum store_result sqlite_wait(struct sqlite_store *s, uint64_t site, uint64_t fl
 	return run_hashes_visit(s, STORE_SQL_TURN_LOWER, &site, 1, due);
 }
 
-/* The new time of the lane's or the site's next visit; NEVER: there is nothing left to visit. */
-static enum store_result set_visit(struct sqlite_store *s, bool lane, uint64_t site, uint64_t flow, queue_ms visit)
+static enum store_result drop(struct sqlite_store *s, enum store_statement which, const uint64_t *hashes, size_t n)
 {
-	struct row r;
+	struct row r = row_bind(s, which);
 
-	if (visit == NEVER) {
-		r = row_bind(s, lane ? STORE_SQL_LANE_DROP : STORE_SQL_TURN_DROP);
-	} else {
-		r = row_bind(s, lane ? STORE_SQL_LANE_SET : STORE_SQL_TURN_SET);
-		bind_int(&r, visit);
-	}
+	for (size_t i = 0; i < n; i++)
+		bind_hash(&r, hashes[i]);
+	return row_run(s, &r);
+}
+
+/* The time of the lane's next visit; NEVER: nobody waits in it. */
+static enum store_result set_lane(struct sqlite_store *s, uint64_t site, uint64_t flow, queue_ms visit)
+{
+	const uint64_t pair[] = {site, flow};
+
+	if (visit == NEVER)
+		return drop(s, STORE_SQL_LANE_DROP, pair, 2);
+	struct row r = row_bind(s, STORE_SQL_LANE_SET);
+	bind_int(&r, visit);
 	bind_hash(&r, site);
-	if (lane)
-		bind_hash(&r, flow);
+	bind_hash(&r, flow);
+	return row_run(s, &r);
+}
+
+/* The same for a site that had its turn now. */
+static enum store_result set_turn(struct sqlite_store *s, uint64_t site, queue_ms visit)
+{
+	if (visit == NEVER)
+		return drop(s, STORE_SQL_TURN_DROP, &site, 1);
+	struct row r = row_bind(s, STORE_SQL_TURN_SET);
+	bind_int(&r, visit);
+	bind_hash(&r, ++s->state.seq);
+	bind_hash(&r, site);
 	return row_run(s, &r);
 }
 
@@ -89,8 +108,7 @@ static enum store_result first_lane(struct sqlite_store *s, uint64_t site, uint6
 	return first_visit(s, &r, ret_flow, ret_visit);
 }
 
-/* ---- claiming ------------------------------------------------------------------------------------------------------
- */
+/* ---- claiming */
 
 struct claim {
 	struct sqlite_store *s;
@@ -162,7 +180,7 @@ static enum store_result serve_lane(struct claim *c, uint64_t site, uint64_t flo
 	c->n += n;
 	if (result)
 		return result;
-	return set_visit(c->s, true, site, flow, next <= c->now ? c->now + 1 : next);
+	return set_lane(c->s, site, flow, next <= c->now ? c->now + 1 : next);
 }
 
 static enum store_result serve_site(struct claim *c, uint64_t site)
@@ -178,12 +196,11 @@ static enum store_result serve_site(struct claim *c, uint64_t site)
 	}
 	if (result)
 		return result;
-	/* Whoever had a turn goes behind the others, even when the turn was cut short by `max`. */
-	return set_visit(c->s, false, site, 0, visit <= c->now ? c->now + 1 : visit);
+	/* Behind the others that wait, even when the turn was cut short by `max`. */
+	return set_turn(c->s, site, visit <= c->now ? c->now : visit);
 }
 
-/* ---- recovery ------------------------------------------------------------------------------------------------------
- */
+/* ---- recovery */
 
 static enum store_result read_abandoned(struct sqlite_store *s, struct store_due out[RECOVER_STEP], size_t *ret)
 {
@@ -251,7 +268,7 @@ static bool is_recovered(const struct sqlite_store *s)
 	return s->recovered || s->recovered_in_transaction;
 }
 
-/* ---- */
+/* ---- the operation */
 
 enum store_result sqlite_claim(struct store *st, queue_ms now, size_t per_flow, struct store_due *out, size_t max,
 			       size_t *ret, queue_ms *next_due)

@@ -3,8 +3,7 @@
 
 #include <assert.h>
 
-/* ---- rows ----------------------------------------------------------------------------------------------------------
- */
+/* ---- rows */
 
 /* The columns MESSAGE of the schema file. Texts are lent from the statement. */
 static enum store_result read_message(sqlite3_stmt *stmt, struct store_message *m)
@@ -90,8 +89,7 @@ static enum store_result read_history(sqlite3_stmt *stmt, struct store_history *
 	return r.bad ? STORE_CORRUPT : STORE_OK;
 }
 
-/* ---- load ----------------------------------------------------------------------------------------------------------
- */
+/* ---- load */
 
 static bool keep(struct arena *arena, struct slice *texts[], size_t n)
 {
@@ -173,8 +171,7 @@ enum store_result sqlite_body(struct store *st, msg_id id, struct buf *out)
 	return result;
 }
 
-/* ---- list ----------------------------------------------------------------------------------------------------------
- */
+/* ---- list */
 
 struct list {
 	struct sqlite_store *s;
@@ -299,8 +296,7 @@ enum store_result sqlite_list(struct store *st, const struct store_filter *filte
 	return sqlite_was_read(s, result);
 }
 
-/* ---- history -------------------------------------------------------------------------------------------------------
- */
+/* ---- history */
 
 /* The first line is the message's own row. *ret_more: `each` wants the rest. */
 static enum store_result history_accepted(struct sqlite_store *s, msg_id id,

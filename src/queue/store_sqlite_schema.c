@@ -98,8 +98,9 @@ const char store_sqlite_schema[] =
 
 	"CREATE TABLE turn ("
 	"  site INTEGER PRIMARY KEY,"
-	"  visit INTEGER NOT NULL);"
-	"CREATE INDEX turn_visit ON turn (visit);"
+	"  visit INTEGER NOT NULL,"
+	"  served INTEGER NOT NULL);"       /* grows with each turn of any site; 0 = it had none */
+	"CREATE INDEX turn_visit ON turn (visit, served);"
 
 	"CREATE TABLE lane ("
 	"  site INTEGER NOT NULL,"
@@ -161,11 +162,11 @@ static const char *const texts[] = {
 	[STORE_SQL_RCPT_DROP] = "DELETE FROM recipient WHERE msg = ?",
 	[STORE_SQL_MESSAGE_DROP] = "DELETE FROM message WHERE id = ?",
 
-	[STORE_SQL_TURN_FIRST] = "SELECT site, visit FROM turn ORDER BY visit LIMIT 1",
+	[STORE_SQL_TURN_FIRST] = "SELECT site, visit FROM turn ORDER BY visit, served LIMIT 1",
 	[STORE_SQL_TURN_LOWER] =
-		"INSERT INTO turn (site, visit) VALUES (?, ?)"
+		"INSERT INTO turn (site, visit, served) VALUES (?, ?, 0)"
 		" ON CONFLICT (site) DO UPDATE SET visit = excluded.visit WHERE excluded.visit < visit",
-	[STORE_SQL_TURN_SET] = "UPDATE turn SET visit = ? WHERE site = ?",
+	[STORE_SQL_TURN_SET] = "UPDATE turn SET visit = ?, served = ? WHERE site = ?",
 	[STORE_SQL_TURN_DROP] = "DELETE FROM turn WHERE site = ?",
 	[STORE_SQL_LANE_FIRST] = "SELECT flow, visit FROM lane WHERE site = ? ORDER BY visit LIMIT 1",
 	[STORE_SQL_LANE_LOWER] =

@@ -1,10 +1,9 @@
 /*
  * One session of a receiver: a connection, a protocol engine, and the message that comes in.
  *
- * The engine's events are answered: commands in session_command.c from the configuration and the DNS, the message's fate
- * here by the queue.
- * A body up to inline_body_max travels in the PUT frame; a larger one is written to a file that the queue opened and of
- * which this process can only write. While the file is awaited, the session reads nothing.
+ * The engine's events are answered: commands in session_command.c from the configuration and the DNS, the message's
+ * fate here by the queue. A body up to inline_body_max travels in the PUT frame; a larger one is written to a file that
+ * the queue opened and of which this process can only write. While the file is awaited, the session reads nothing.
  */
 #include "role/session_private.h"
 
@@ -19,9 +18,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#define LINGER       (2 * SECOND)
-#define FILE_PIECE   ((size_t)64 * 1024) /* gathered before it is written to the file */
-#define OUTPUT_HIGH  ((size_t)64 * 1024) /* replies that wait before no more commands are read */
+#define LINGER      (2 * SECOND)
+#define FILE_PIECE  ((size_t)64 * 1024) /* gathered before it is written to the file */
+#define OUTPUT_HIGH ((size_t)64 * 1024) /* replies that wait before no more commands are read */
 
 static void session_run(struct session *s);
 
@@ -216,7 +215,8 @@ static void answer_message(struct session *s, enum reply_id id)
 	drop_message(s);
 	for (size_t i = 0; i < count; i++)
 		session_reply(s, id, reply_argument(id, &text),
-		      id == REPLY_ACCEPTED_RCPT ? smtp_server_envelope(s->engine)->rcpt[i].address : SLICE_NONE);
+			      id == REPLY_ACCEPTED_RCPT ? smtp_server_envelope(s->engine)->rcpt[i].address
+							: SLICE_NONE);
 }
 
 static void end_message(struct session *s)
@@ -482,9 +482,9 @@ void session_resolved(struct session *s, enum resolver_mx mx)
 
 void session_shutdown(struct session *s)
 {
+	smtp_server_shutdown(s->engine);
 	if (s->greets_at)
 		session_greet(s);
-	smtp_server_shutdown(s->engine);
 	session_run(s);
 }
 
@@ -500,8 +500,8 @@ static void set_client(struct session *s, const struct net_address *from)
 	snprintf(s->client_text, sizeof s->client_text, "%.*s", SLICE_ARGS(ip));
 	ip_parse(ip, &s->client.address);
 	s->client_hash = hash_slice(loop_hash_key(s->receiver->loop), ip);
-	s->network_hash = hash_slice(loop_hash_key(s->receiver->loop),
-				     slice_of((const char *)s->client.address.octets, s->client.address.size == 16 ? 8 : 4));
+	s->network_hash = hash_slice(loop_hash_key(s->receiver->loop), slice_of((const char *)s->client.address.octets,
+										s->client.address.size == 16 ? 8 : 4));
 }
 
 static bool session_begin(struct session *s, int fd)

@@ -12,8 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define CHOICES_MAX     20                    /* of an ambiguous name that are shown */
-#define EXPN_OCTETS_MAX ((size_t)64 * 1024)   /* a list beyond it is not shown */
+#define CHOICES_MAX     20                  /* of an ambiguous name that are shown */
+#define EXPN_OCTETS_MAX ((size_t)64 * 1024) /* a list beyond it is not shown */
 #define STATUS_LINES    6
 #define STATUS_LINE_MAX 120
 
@@ -50,7 +50,8 @@ static enum reply_id greeting_of(struct session *s)
 void session_greet(struct session *s)
 {
 	s->greets_at = 0;
-	session_reply(s, s->listener->server.lmtp ? REPLY_GREETING_LMTP : REPLY_GREETING, s->conf->hostname, SLICE_NONE);
+	session_reply(s, s->listener->server.lmtp ? REPLY_GREETING_LMTP : REPLY_GREETING, s->conf->hostname,
+		      SLICE_NONE);
 }
 
 void session_on_connect(struct session *s)
@@ -86,8 +87,8 @@ static bool ask_dns(struct session *s, const struct smtp_event *ev)
 	if (entry.result != DIRECTORY_NOT_OURS || !mail_domain_canonical(ev->address.domain, &domain))
 		return false;
 	s->asking = *ev;
-	s->waits_dns = s->receiver->resolver && resolver_ask_mx(s->receiver->resolver, buf_slice(&domain),
-								 s->conf->resolver_timeout, s->tag);
+	s->waits_dns = s->receiver->resolver &&
+		       resolver_ask_mx(s->receiver->resolver, buf_slice(&domain), s->conf->resolver_timeout, s->tag);
 	if (!s->waits_dns)
 		session_on_dns(s, RESOLVER_MX_FAILED);
 	return true;
@@ -329,7 +330,8 @@ bool session_expand(const struct session *s, struct arena *arena, struct mail_en
 		struct slice original = original_of(rcpt, arena);
 		for (size_t j = 0; j < entry.targets.count; j++) {
 			assert(n < most);
-			list[n++] = (struct mail_rcpt){entry.targets.list[j], original, notify_of(rcpt->notify, j == 0)};
+			list[n++] =
+				(struct mail_rcpt){entry.targets.list[j], original, notify_of(rcpt->notify, j == 0)};
 		}
 	}
 	envelope->rcpt = list;
@@ -450,7 +452,8 @@ static void reply_moved(struct session *s, const struct directory_entry *found, 
 	else if (forwarded)
 		session_reply(s, found->disclose ? REPLY_VRFY_UTF8 : REPLY_VRFY_MAYBE, SLICE_NONE, SLICE_NONE);
 	else
-		session_reply(s, found->disclose ? REPLY_RCPT_MOVED_HIDDEN : REPLY_VRFY_UNKNOWN, inside(user), SLICE_NONE);
+		session_reply(s, found->disclose ? REPLY_RCPT_MOVED_HIDDEN : REPLY_VRFY_UNKNOWN, inside(user),
+			      SLICE_NONE);
 }
 
 void session_on_vrfy(struct session *s, struct slice argument)

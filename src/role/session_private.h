@@ -9,7 +9,7 @@
 
 #include "role/receiver_private.h"
 
-#define SESSION_NAME 32
+#define SESSION_NAME  32
 /* Memory for the recipients that the lists of one message stand for. */
 #define EXPANSION_MAX ((size_t)32 * 1024 * 1024)
 
@@ -73,8 +73,8 @@ void session_on_status(struct session *s);
 /* The DNS answered about `asking`. */
 void session_on_dns(struct session *s, enum resolver_mx mx);
 
-/* Replaces lists and forwarded mailboxes among the recipients by what they stand for; the new ones are made in the arena.
- * False without memory. */
+/* Replaces lists and forwarded mailboxes among the recipients by what they stand for; the new ones are made in the
+ * arena. False without memory. */
 bool session_expand(const struct session *s, struct arena *arena, struct mail_envelope *envelope);
 
 #endif

@@ -83,8 +83,8 @@ void server_move(struct smtp_server *s, enum server_state to)
 
 /* What the owner may answer: the first digit of success; 0 = the event asks for nothing. 4yz and 5yz refuse any. */
 static const uint8_t success[] = {
-	[SMTP_EV_CONNECT] = 2, [SMTP_EV_HELO] = 2, [SMTP_EV_MAIL] = 2,  [SMTP_EV_RCPT] = 2,
-	[SMTP_EV_DATA] = 3,    [SMTP_EV_BODY] = 0, [SMTP_EV_END] = 2,   [SMTP_EV_RESET] = 0,
+	[SMTP_EV_CONNECT] = 2, [SMTP_EV_HELO] = 2, [SMTP_EV_MAIL] = 2,   [SMTP_EV_RCPT] = 2,
+	[SMTP_EV_DATA] = 3,    [SMTP_EV_BODY] = 0, [SMTP_EV_END] = 2,    [SMTP_EV_RESET] = 0,
 	[SMTP_EV_VRFY] = 2,    [SMTP_EV_EXPN] = 2, [SMTP_EV_STATUS] = 2, [SMTP_EV_CLOSE] = 0,
 };
 

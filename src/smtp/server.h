@@ -31,15 +31,15 @@ struct smtp_server_config {
 	bool lmtp;
 	bool refuse_early; /* early talkers get 554 and are closed */
 
-	uint64_t size_max;        /* octets of a message, > 0; SIZE= is offered with it */
-	size_t rcpt_max;          /* recipients of a transaction, >= SMTP_RCPT_MIN */
-	size_t line_max;          /* octets of a text line with CRLF, >= SMTP_TEXT_LINE_MIN */
-	size_t header_max;        /* octets of a header section */
+	uint64_t size_max; /* octets of a message, > 0; SIZE= is offered with it */
+	size_t rcpt_max;   /* recipients of a transaction, >= SMTP_RCPT_MIN */
+	size_t line_max;   /* octets of a text line with CRLF, >= SMTP_TEXT_LINE_MIN */
+	size_t header_max; /* octets of a header section */
 	size_t header_lines_max;
-	unsigned hops_max;        /* Received fields */
-	unsigned errors_max;      /* 5yz replies to commands in a session before 421 */
+	unsigned hops_max;          /* Received fields */
+	unsigned errors_max;        /* 5yz replies to commands in a session before 421 */
 	unsigned idle_commands_max; /* commands since the last message before 421 */
-	unsigned messages_max;    /* messages in a session before 421 */
+	unsigned messages_max;      /* messages in a session before 421 */
 
 	span_ms command_timeout; /* for a command line, RFC 5321 4.5.3.2.7: 5 minutes */
 	span_ms data_timeout;    /* between two pieces of data */
@@ -55,30 +55,30 @@ struct smtp_server_config {
 
 enum smtp_event_type {
 	SMTP_EV_CONNECT, /* answer: a greeting; any but 220 refuses the session (RFC 5321 3.1) */
-	SMTP_EV_HELO,    /* EHLO, HELO or LHLO: `text` is the name. Answer REPLY_EHLO, REPLY_HELO or a refusal; the engine
-	                    adds the arguments of REPLY_EHLO and REPLY_HELO, and the extension lines */
-	SMTP_EV_MAIL,    /* answer REPLY_MAIL_OK opens the transaction. `address`; the envelope shows the proposal */
-	SMTP_EV_RCPT,    /* answer 2yz adds the recipient. `address`, `rcpt` */
-	SMTP_EV_DATA,    /* DATA or the first BDAT, with one recipient at least: get ready for octets. Answer REPLY_DATA_GO
-	                    (with BDAT nothing is sent for it), or a 4yz or 5yz that ends the transaction's hope */
-	SMTP_EV_BODY,    /* `text`: octets of the message, dots undone; no answer */
-	SMTP_EV_END,     /* the message is whole and within limits: answer 250, 4yz or 5yz. LMTP: one answer for each
-	                    accepted recipient, in order. The transaction is over with the (last) answer */
-	SMTP_EV_RESET,   /* the transaction is dropped without END: forget it, at once when a message has a fault; what is
-	                    left of its octets is skipped. No answer */
-	SMTP_EV_VRFY,    /* `text`: the argument, `smtputf8` parameter cut off. Answer */
-	SMTP_EV_EXPN,    /* the same */
-	SMTP_EV_STATUS,  /* HELP STATUS, where the configuration asks for it. Answer 211 with lines, or a refusal */
-	SMTP_EV_CLOSE,   /* send what is left of the output, then close. Nothing follows */
+	SMTP_EV_HELO, /* EHLO, HELO or LHLO: `text` is the name. Answer REPLY_EHLO, REPLY_HELO or a refusal; the engine
+			 adds the arguments of REPLY_EHLO and REPLY_HELO, and the extension lines */
+	SMTP_EV_MAIL, /* answer REPLY_MAIL_OK opens the transaction. `address`; the envelope shows the proposal */
+	SMTP_EV_RCPT, /* answer 2yz adds the recipient. `address`, `rcpt` */
+	SMTP_EV_DATA, /* DATA or the first BDAT, with one recipient at least: get ready for octets. Answer REPLY_DATA_GO
+			 (with BDAT nothing is sent for it), or a 4yz or 5yz that ends the transaction's hope */
+	SMTP_EV_BODY, /* `text`: octets of the message, dots undone; no answer */
+	SMTP_EV_END,  /* the message is whole and within limits: answer 250, 4yz or 5yz. LMTP: one answer for each
+			 accepted recipient, in order. The transaction is over with the (last) answer */
+	SMTP_EV_RESET, /* the transaction is dropped without END: forget it, at once when a message has a fault; what is
+			  left of its octets is skipped. No answer */
+	SMTP_EV_VRFY,  /* `text`: the argument, `smtputf8` parameter cut off. Answer */
+	SMTP_EV_EXPN,  /* the same */
+	SMTP_EV_STATUS, /* HELP STATUS, where the configuration asks for it. Answer 211 with lines, or a refusal */
+	SMTP_EV_CLOSE,  /* send what is left of the output, then close. Nothing follows */
 };
 
 struct smtp_event {
 	enum smtp_event_type type;
-	bool answer;                      /* waits for smtp_server_reply */
-	bool extended;                    /* HELO: it was EHLO or LHLO */
-	struct slice text;                /* lent until the next call that changes the session */
-	struct mail_address address;      /* MAIL, RCPT; kind MAIL_DOMAIN_NONE for <> and <postmaster> */
-	struct mail_rcpt rcpt;            /* RCPT: with its parameters */
+	bool answer;                 /* waits for smtp_server_reply */
+	bool extended;               /* HELO: it was EHLO or LHLO */
+	struct slice text;           /* lent until the next call that changes the session */
+	struct mail_address address; /* MAIL, RCPT; kind MAIL_DOMAIN_NONE for <> and <postmaster> */
+	struct mail_rcpt rcpt;       /* RCPT: with its parameters */
 };
 
 struct smtp_server;

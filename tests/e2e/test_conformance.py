@@ -26,7 +26,7 @@ import dns.rdatatype
 import dns.rrset
 import pytest
 
-from harness import Dialog, POSTRIDERD, Postrider, ROOT, free_port, message
+from harness import Dialog, POSTRIDERD, Peer, Postrider, ROOT, RawPeer, free_port, message, route
 
 _spec = importlib.util.spec_from_file_location("gen_codes_doc", ROOT / "scripts/gen-codes-doc.py")
 doc = importlib.util.module_from_spec(_spec)
@@ -51,14 +51,14 @@ CODES_LATER = {
     534: AUTH, 535: AUTH, 538: AUTH,
 }
 STATUSES_LATER = {
-    "X.0.0": "reports", "X.1.0": "checks of recipients by the next hop", "X.1.2": "MX routing",
-    "X.1.5": "reports of success", "X.1.9": "message tracking (RFC 3886)", "X.2.0": "delivery to mailboxes",
+    "X.1.2": "MX routing",
+    "X.1.5": "never: reports of success say 2.0.0 (RFC 3461 6.3)", "X.1.9": "message tracking (RFC 3886)", "X.2.0": "delivery to mailboxes",
     "X.2.2": "quotas of mailboxes", "X.2.3": "limits of mailboxes", "X.3.5": "routes that cannot work",
-    "X.3.6": "priorities (RFC 6710)", "X.4.0": "MX routing", "X.4.1": "reports", "X.4.5": "limits for destinations",
-    "X.4.7": "reports", "X.5.0": "reports", "X.5.5": "never: no version of SMTP is ever negotiated", "X.5.6": AUTH,
-    "X.6.1": "rules for content", "X.6.2": "conversion", "X.6.3": "reports", "X.6.4": "conversion", "X.6.5": "conversion",
-    "X.6.6": "BURL (RFC 4468)", "X.6.9": "reports", "X.6.10": "never: deprecated by the registry, X.6.8 is sent",
-    "X.7.0": "limits for clients", "X.7.3": "REQUIRETLS (RFC 8689)", "X.7.4": AUTH, "X.7.5": DKIM, "X.7.6": DKIM,
+    "X.3.6": "priorities (RFC 6710)", "X.4.0": "MX routing", "X.4.5": "limits for destinations",
+    "X.5.5": "never: no version of SMTP is ever negotiated", "X.5.6": AUTH,
+    "X.6.1": "rules for content", "X.6.2": "conversion", "X.6.3": "conversion", "X.6.4": "conversion", "X.6.5": "conversion",
+    "X.6.6": "BURL (RFC 4468)", "X.6.9": "next hops without SMTPUTF8", "X.6.10": "never: deprecated by the registry, X.6.8 is sent",
+    "X.7.3": "REQUIRETLS (RFC 8689)", "X.7.4": AUTH, "X.7.5": DKIM, "X.7.6": DKIM,
     "X.7.7": DKIM, "X.7.8": AUTH, "X.7.9": AUTH, "X.7.10": AUTH, "X.7.11": AUTH, "X.7.12": AUTH, "X.7.13": AUTH,
     "X.7.14": "BURL (RFC 4468)", "X.7.15": "priorities (RFC 6710)", "X.7.16": "priorities (RFC 6710)",
     "X.7.17": "RRVS (RFC 7293)", "X.7.18": "RRVS (RFC 7293)", "X.7.19": "RRVS (RFC 7293)", "X.7.20": DKIM,
@@ -67,7 +67,7 @@ STATUSES_LATER = {
     "X.7.29": "ARC (RFC 8617)", "X.7.30": "REQUIRETLS (RFC 8689)",
 }
 
-# Enhanced codes of delivery reports: X.Y.Z -> [(situation, test)].
+# Enhanced codes of delivery reports: X.Y.Z -> [(situation, test)]; REPORTED below says how they are drawn.
 REPORTS = {}
 
 # ---- the table of draws --------------------------------------------------------------------------------------------
@@ -707,6 +707,76 @@ def expn_off(world):
     return d, d.command("EXPN staff@example.com")
 
 
+# ---- delivery reports ----------------------------------------------------------------------------------------------
+
+REPORTED = {}
+
+
+def reports(status, situation):
+    """Registers who makes the next hop fail so that the report has this status. The function gives what listens there
+    (or None: nobody does) and an option of RCPT."""
+    def register(function):
+        assert status not in REPORTED
+        REPORTED[status] = function
+        REPORTS.setdefault(re.sub("^.", "X", status), []).append((situation, f"test_report[{status}]"))
+        return function
+    return register
+
+
+def speaking(*replies):
+    """A next hop that says these, one for each line that it hears, and then closes."""
+    def script(connection, _number):
+        for reply in replies:
+            connection.send(reply + "\r\n")
+            connection.line()
+    return RawPeer(script)
+
+
+@reports("5.0.0", "a next hop that refuses without an enhanced code")
+def bare_refusal():
+    return Peer(MAIL="550 go away")
+
+
+@reports("2.0.0", "a report of success")
+def success():
+    return Peer(extensions=("PIPELINING",))
+
+
+@reports("4.4.1", "a next hop that nobody answers at, until the lifetime of the message is over")
+def nobody():
+    return None
+
+
+@reports("4.4.2", "a next hop that closes the connection, until the lifetime of the message is over")
+def hanging_up():
+    return speaking("220 peer.example.net ESMTP")
+
+
+@reports("4.4.7", "a next hop that says 450 without a reason, until the lifetime of the message is over")
+def later():
+    return Peer(RCPT="450 later")
+
+
+@reports("4.5.0", "a next hop whose replies are no replies, until the lifetime of the message is over")
+def babbling():
+    return speaking("220 peer.example.net ESMTP", "what?")
+
+
+@pytest.mark.parametrize("status", REPORTED)
+def test_report(make_server, status):
+    peer = REPORTED[status]()
+    try:
+        server = make_server(extra=route(peer.port if peer else free_port()),
+                             queue='  lifetime = "2s"\n  warn_after = "never"\n').start()
+        server.submit(sender="alice@example.com", to="user@example.net",
+                      rcpt_options=" NOTIFY=SUCCESS,FAILURE")
+        report, = server.wait_mail("alice")
+        assert re.findall(rb"(?m)^Status: (\S+)", report.wire) == [status.encode()]
+    finally:
+        if peer:
+            peer.stop()
+
+
 # ---- the checks ----------------------------------------------------------------------------------------------------
 
 NO_STATUS_ROWS = {"GREETING", "GREETING_LMTP", "EHLO", "HELO"}
@@ -778,6 +848,14 @@ def test_only_rows_are_drawn():
     assert not set(DRAWS) - set(ROWS)
     assert not set(LATER) - set(ROWS)
     assert set(DRAWS) | set(LATER) == set(ROWS)
+
+
+def test_what_is_not_drawn_is_named_once_and_for_a_reason():
+    codes, statuses = {row.code for row in ROWS.values()}, {re.sub("^.", "X", row.status) for row in ROWS.values()}
+    assert not codes & set(CODES_LATER)
+    assert not (statuses | set(REPORTS)) & set(STATUSES_LATER)
+    assert set(CODES_LATER) <= {code for code, _, _ in doc.standard_codes()}
+    assert set(STATUSES_LATER) <= {status for status, _, _ in doc.registered_statuses()}
 
 
 def test_the_page_of_codes_is_what_this_file_draws():

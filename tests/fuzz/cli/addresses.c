@@ -41,7 +41,8 @@ static void found_init(struct found *f, size_t max)
 }
 
 /* Writes what was found in another form, and finds it again. */
-static void check_form(struct found *f, size_t max, const char *open, const char *before, const char *after, const char *close)
+static void check_form(struct found *f, size_t max, const char *open, const char *before, const char *after,
+		       const char *close)
 {
 	struct found again;
 	struct buf list;

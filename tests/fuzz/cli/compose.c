@@ -1,8 +1,9 @@
 /*
  * A message as a script writes it, on its way through sendmail: lines, header section, missing fields, Bcc.
  *
- * However the input is cut into pieces, the lines are the same. The header that is made is one header section with every
- * field that must be there; Bcc is gone from it; and the fields and the body of the script are in it octet by octet.
+ * However the input is cut into pieces, the lines are the same. The header that is made is one header section with
+ * every field that must be there; Bcc is gone from it; and the fields and the body of the script are in it octet by
+ * octet.
  */
 #include "cli/compose.h"
 #include "mail/scan.h"

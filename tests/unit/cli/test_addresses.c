@@ -125,8 +125,8 @@ static void test_what_is_no_list_is_an_error_and_says_which(void **state)
 /* attacks.md E10: the family of prescan and crackaddr. */
 static void test_e10_hostile_lists_are_bounded_and_linear(void **state)
 {
-	static const char *const pieces[] = {"<",  "<>", "(", ")",   "((((", "\"", "\\", "\xff", "@",
-					     ":",  ";",  ",", "a:;", "a ",   ".",  "[",  "a@x,", "<@a:"};
+	static const char *const pieces[] = {"<", "<>", "(", ")",   "((((", "\"", "\\", "\xff", "@",
+					     ":", ";",  ",", "a:;", "a ",   ".",  "[",  "a@x,", "<@a:"};
 	enum { COUNT = 100000 };
 
 	(void)state;
@@ -180,7 +180,7 @@ static void test_an_address_too_long_for_any_is_refused_but_a_long_name_is_not(v
 	buf_free(&list);
 }
 
-/* ---- recipients ----------------------------------------------------------------------------------------------------- */
+/* ---- recipients -------------------------------------------------------------------------------------------- */
 
 static const char *rcpts_of(struct compose_rcpts *r, const char *list, struct slice host)
 {
@@ -204,8 +204,10 @@ static void test_addresses_without_domain_are_completed_and_postmaster_needs_non
 	struct compose_rcpts r;
 
 	(void)state;
-	assert_null(rcpts_of(&r, "root, Bob <bob>, alice@example.com, \"a@b\", Postmaster, postmaster@x", SLICE("host.example")));
-	assert_rcpts(&r, "root@host.example\nbob@host.example\nalice@example.com\n\"a@b\"@host.example\nPostmaster\npostmaster@x\n");
+	assert_null(rcpts_of(&r, "root, Bob <bob>, alice@example.com, \"a@b\", Postmaster, postmaster@x",
+			     SLICE("host.example")));
+	assert_rcpts(&r, "root@host.example\nbob@host.example\nalice@example.com\n\"a@b\"@host."
+			 "example\nPostmaster\npostmaster@x\n");
 	compose_rcpts_free(&r);
 }
 
@@ -238,8 +240,8 @@ static void test_thousands_of_recipients_are_kept_apart(void **state)
 
 static void test_what_smtp_cannot_carry_is_refused(void **state)
 {
-	static const char *const wrong[] = {"a@", "@b", "a@b@c", "a..b@x", ".a@x", "a@x..y", "a@-x", "a@x_y z", "a@[1.2.3]",
-					    "\xff@x", "a@\xff"};
+	static const char *const wrong[] = {"a@",   "@b",      "a@b@c",     "a..b@x", ".a@x",  "a@x..y",
+					    "a@-x", "a@x_y z", "a@[1.2.3]", "\xff@x", "a@\xff"};
 	struct compose_rcpts r;
 
 	(void)state;
@@ -270,7 +272,8 @@ static void test_the_header_gives_to_cc_and_bcc(void **state)
 	(void)state;
 	compose_rcpts_init(&r, SLICE("h"), key);
 	assert_null(compose_rcpts_add_fields(
-		&r, SLICE("From: f@x\r\nTO: a@x,\r\n b@x\r\nReply-To: r@x\r\ncc: c@x\r\nBcc: d@x\r\nTo: e@x\r\n"), &field));
+		&r, SLICE("From: f@x\r\nTO: a@x,\r\n b@x\r\nReply-To: r@x\r\ncc: c@x\r\nBcc: d@x\r\nTo: e@x\r\n"),
+		&field));
 	assert_rcpts(&r, "a@x\nb@x\nc@x\nd@x\ne@x\n");
 	compose_rcpts_free(&r);
 }
@@ -282,7 +285,8 @@ static void test_resent_fields_take_the_place_of_the_others(void **state)
 
 	(void)state;
 	compose_rcpts_init(&r, SLICE("h"), key);
-	assert_null(compose_rcpts_add_fields(&r, SLICE("Resent-To: a@x\r\nResent-Bcc: b@x\r\nTo: c@x\r\nBcc: d@x\r\n"), &field));
+	assert_null(compose_rcpts_add_fields(&r, SLICE("Resent-To: a@x\r\nResent-Bcc: b@x\r\nTo: c@x\r\nBcc: d@x\r\n"),
+					     &field));
 	assert_rcpts(&r, "a@x\nb@x\n");
 	compose_rcpts_free(&r);
 }

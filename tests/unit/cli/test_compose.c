@@ -3,7 +3,7 @@
 #include "cli/compose.h"
 #include "mail/scan.h"
 
-/* ---- lines ---------------------------------------------------------------------------------------------------------- */
+/* ---- lines ------------------------------------------------------------------------------------------------- */
 
 static void feed_pieces(struct compose_lines *l, struct slice in, size_t first, size_t rest)
 {
@@ -56,6 +56,25 @@ static void test_a_line_of_one_dot_ends_the_message_only_when_asked(void **state
 	assert_lines(SLICE("a\n.\nb\n"), false, SLICE("a\r\n.\r\nb\r\n"));
 }
 
+/* The open line is looked at while the buffer moves: found by the fuzzer. */
+static void test_lines_are_whole_while_their_buffer_grows(void **state)
+{
+	struct buf out;
+	struct compose_lines l = {.out = &out, .dot_ends = true};
+	size_t expected = 0;
+
+	(void)state;
+	buf_init(&out, 65536);
+	for (size_t n = 0; n < 300; n++) {
+		for (size_t i = 0; i < n; i++)
+			assert_true(compose_lines_feed(&l, SLICE("x")));
+		assert_true(compose_lines_feed(&l, SLICE("\n")));
+		expected += n + 2;
+		assert_int_equal(buf_len(&out), expected);
+	}
+	buf_free(&out);
+}
+
 static void test_a_message_over_the_limit_is_told(void **state)
 {
 	struct buf out;
@@ -68,7 +87,7 @@ static void test_a_message_over_the_limit_is_told(void **state)
 	buf_free(&out);
 }
 
-/* ---- the header section --------------------------------------------------------------------------------------------- */
+/* ---- the header section ------------------------------------------------------------------------------------ */
 
 static void assert_split(const char *message, const char *fields, const char *body)
 {
@@ -111,13 +130,14 @@ static void test_fields_come_whole_with_name_and_value(void **state)
 	assert_false(compose_field_next(&rest, &f));
 }
 
-/* ---- what is missing ------------------------------------------------------------------------------------------------ */
+/* ---- what is missing --------------------------------------------------------------------------------------- */
 
 static const struct mail_rcpt two[] = {{.address = {"alice@example.com", 17}}, {.address = {"bob@example.com", 15}}};
 
 static struct compose plain(void)
 {
-	return (struct compose){.from = SLICE("me@example.org"), .host = SLICE("host.example"), .now = 0, .chance = 0xabc};
+	return (struct compose){
+		.from = SLICE("me@example.org"), .host = SLICE("host.example"), .now = 0, .chance = 0xabc};
 }
 
 static void assert_head(const struct compose *c, const char *fields, const char *expected)
@@ -146,7 +166,8 @@ static void test_missing_fields_are_added_and_others_left_alone(void **state)
 	c.to_count = 2;
 	c.subject = SLICE("hello");
 	assert_head(&c, "",
-		    DATE "From: me@example.org\r\nTo: <alice@example.com>, <bob@example.com>\r\nSubject: hello\r\n" ID "\r\n");
+		    DATE "From: me@example.org\r\nTo: <alice@example.com>, <bob@example.com>\r\nSubject: hello\r\n" ID
+			 "\r\n");
 	assert_head(&c, "Cc: x\r\nSubject: y\r\n", DATE "From: me@example.org\r\n" ID "Cc: x\r\nSubject: y\r\n\r\n");
 }
 
@@ -156,7 +177,8 @@ static void test_bcc_goes_only_when_asked(void **state)
 	const char *fields = "Date: d\r\nFrom: f\r\nBcc: a,\r\n b\r\nMessage-ID: i\r\nRESENT-BCC: c\r\nBccx: d\r\n";
 
 	(void)state;
-	assert_head(&c, fields, "Date: d\r\nFrom: f\r\nBcc: a,\r\n b\r\nMessage-ID: i\r\nRESENT-BCC: c\r\nBccx: d\r\n\r\n");
+	assert_head(&c, fields,
+		    "Date: d\r\nFrom: f\r\nBcc: a,\r\n b\r\nMessage-ID: i\r\nRESENT-BCC: c\r\nBccx: d\r\n\r\n");
 	c.drop_bcc = true;
 	assert_head(&c, fields, "Date: d\r\nFrom: f\r\nMessage-ID: i\r\nBccx: d\r\n\r\n");
 }
@@ -192,7 +214,9 @@ static void test_a_body_outside_ascii_gets_mime_fields_unless_it_has_them(void *
 	(void)state;
 	c.charset = SLICE("utf-8");
 	snprintf(expected, sizeof expected,
-		 "MIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n%s\r\n", all);
+		 "MIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: "
+		 "8bit\r\n%s\r\n",
+		 all);
 	assert_head(&c, all, expected);
 	snprintf(fields, sizeof fields, "%sContent-Type: text/html\r\n", all);
 	snprintf(expected, sizeof expected, "MIME-Version: 1.0\r\nContent-Transfer-Encoding: 8bit\r\n%s\r\n", fields);
@@ -292,7 +316,8 @@ static void test_a_header_is_one_header_section_whatever_is_put_into_it(void **s
 	mail_scan_init(&scan, SLICE_NONE);
 	mail_scan_feed(&scan, buf_slice(&out));
 	mail_scan_end(&scan);
-	assert_int_equal(scan.flags, MAIL_SCAN_ENDS_CRLF | MAIL_SCAN_HAS_FROM | MAIL_SCAN_HAS_DATE | MAIL_SCAN_HAS_MESSAGE_ID);
+	assert_int_equal(scan.flags,
+			 MAIL_SCAN_ENDS_CRLF | MAIL_SCAN_HAS_FROM | MAIL_SCAN_HAS_DATE | MAIL_SCAN_HAS_MESSAGE_ID);
 	assert_int_equal(scan.header_octets + 2, buf_len(&out));
 	assert_true(scan.longest_line <= 998);
 	buf_free(&out);
@@ -303,6 +328,7 @@ int main(void)
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_lines_end_in_crlf_whatever_they_ended_in),
 		cmocka_unit_test(test_a_line_of_one_dot_ends_the_message_only_when_asked),
+		cmocka_unit_test(test_lines_are_whole_while_their_buffer_grows),
 		cmocka_unit_test(test_a_message_over_the_limit_is_told),
 		cmocka_unit_test(test_a_message_is_split_where_its_fields_end),
 		cmocka_unit_test(test_fields_come_whole_with_name_and_value),

@@ -55,14 +55,17 @@ static void assert_play(const struct play *p)
 
 static void test_a_session_written_at_once_is_held_in_step(void **state)
 {
-	static const char *const replies[] = {"220 hi\r\n", "250-a\r\n250-b\r\n250 c\r\n", "250 ok\r\n", "250 ok\r\n",
-					      "354 go\r\n", "250 taken\r\n", "221 bye\r\n", NULL};
+	static const char *const replies[] = {"220 hi\r\n",  "250-a\r\n250-b\r\n250 c\r\n",
+					      "250 ok\r\n",  "250 ok\r\n",
+					      "354 go\r\n",  "250 taken\r\n",
+					      "221 bye\r\n", NULL};
 
 	(void)state;
 	assert_play(&(struct play){
 		replies,
 		"EHLO me\r\nMAIL FROM:<a@x>\r\nRCPT TO:<b@x>\r\nDATA\r\nS: x\r\n\r\nbody\r\n..dot\r\n.\r\nQUIT\r\n",
-		"|EHLO me\r\n|MAIL FROM:<a@x>\r\n|RCPT TO:<b@x>\r\n|DATA\r\n|S: x\r\n\r\nbody\r\n..dot\r\n.\r\n|QUIT\r\n|"});
+		"|EHLO me\r\n|MAIL FROM:<a@x>\r\n|RCPT TO:<b@x>\r\n|DATA\r\n|S: "
+		"x\r\n\r\nbody\r\n..dot\r\n.\r\n|QUIT\r\n|"});
 }
 
 static void test_a_refused_data_is_followed_by_commands(void **state)
@@ -85,7 +88,8 @@ static void test_only_a_dot_between_crlfs_ends_the_text(void **state)
 
 static void test_chunks_pass_by_their_length(void **state)
 {
-	static const char *const replies[] = {"220 hi\r\n", "250 ok\r\n", "250 ok\r\n", "250 ok\r\n", "250 ok\r\n", NULL};
+	static const char *const replies[] = {"220 hi\r\n", "250 ok\r\n", "250 ok\r\n",
+					      "250 ok\r\n", "250 ok\r\n", NULL};
 
 	(void)state;
 	assert_play(&(struct play){replies, "BDAT 7\r\n.\r\nDATABDAT 2 LAST\r\n\r\nBDAT 0 LAST\r\nQUIT\r\n",

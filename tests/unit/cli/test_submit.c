@@ -10,7 +10,7 @@
 #include <sysexits.h>
 #include <unistd.h>
 
-/* ---- a server that follows a script --------------------------------------------------------------------------------- */
+/* ---- a server that follows a script ------------------------------------------------------------------------ */
 
 /* One line of the dialogue: what the client must say ("" at the greeting; "." takes lines up to the dot; a beginning is
  * enough), and the answer. An answer of NULL hangs up. */
@@ -93,7 +93,8 @@ static const struct mail_rcpt rcpts[] = {{.address = {"a@x.example", 11}}, {.add
 static void send_to(const struct turn *turns, size_t count, struct slice body, struct submit_result *ret)
 {
 	struct mail_envelope envelope = {.sender = SLICE("me@x.example"), .rcpt = rcpts, .rcpt_count = count};
-	struct submit_message m = {.config = &config, .envelope = &envelope, .head = SLICE("Subject: x\r\n\r\n"), .body = body};
+	struct submit_message m = {
+		.config = &config, .envelope = &envelope, .at_once = 100, .head = SLICE("Subject: x\r\n\r\n"), .body = body};
 	struct submit_server nowhere = {.path = "/nonexistent/socket"};
 	int fd;
 	pid_t child = start(turns, &fd);
@@ -103,10 +104,17 @@ static void send_to(const struct turn *turns, size_t count, struct slice body, s
 	assert_ended_well(child);
 }
 
-/* ---- outcomes ------------------------------------------------------------------------------------------------------- */
+/* ---- outcomes ---------------------------------------------------------------------------------------------- */
 
-#define OPENING {"", "220 there ready\r\n"}, {"EHLO me.example", "250 there\r\n"}, {"MAIL FROM:<me@x.example>", "250 ok\r\n"}
-#define THE_END {NULL, NULL}
+#define OPENING                                                            \
+	{"", "220 there ready\r\n"}, {"EHLO me.example", "250 there\r\n"}, \
+	{                                                                  \
+		"MAIL FROM:<me@x.example>", "250 ok\r\n"                   \
+	}
+#define THE_END            \
+	{                  \
+		NULL, NULL \
+	}
 
 static void test_an_accepted_message_keeps_the_words_of_its_reply(void **state)
 {
@@ -203,7 +211,7 @@ static void test_a_lost_connection_is_temporary_wherever_it_is_lost(void **state
 	}
 }
 
-/* ---- more recipients than one transaction takes --------------------------------------------------------------------- */
+/* ---- more recipients than one transaction takes ------------------------------------------------------------ */
 
 struct door {
 	char path[64];
@@ -241,7 +249,7 @@ static void test_recipients_beyond_the_limit_of_a_transaction_follow_in_another(
 					    {".", "250 first\r\n"},
 					    THE_END};
 	struct mail_envelope envelope = {.sender = SLICE("me@x.example"), .rcpt = rcpts, .rcpt_count = 2};
-	struct submit_message m = {.config = &config, .envelope = &envelope, .head = SLICE("Subject: x\r\n\r\n")};
+	struct submit_message m = {.config = &config, .envelope = &envelope, .at_once = 100, .head = SLICE("Subject: x\r\n\r\n")};
 	struct submit_result r;
 	struct door door;
 	int fd;
@@ -260,6 +268,41 @@ static void test_recipients_beyond_the_limit_of_a_transaction_follow_in_another(
 	unlink(door.path);
 }
 
+static void test_a_transaction_has_no_more_recipients_than_was_said(void **state)
+{
+	static const struct turn first[] = {OPENING,
+					    {"RCPT TO:<a@x.example>", "250 ok\r\n"},
+					    {"DATA", "354 go\r\n"},
+					    {".", "250 first\r\n"},
+					    THE_END};
+	struct mail_envelope envelope = {.sender = SLICE("me@x.example"), .rcpt = rcpts, .rcpt_count = 2};
+	struct submit_message m = {.config = &config, .envelope = &envelope, .head = SLICE("A: b\r\n\r\n"), .at_once = 1};
+	struct submit_result r;
+	struct door door;
+	int fd;
+
+	(void)state;
+	open_door(&door);
+	struct submit_server server = {.path = door.path};
+	pid_t child = start(first, &fd);
+	assert_true(submit(&server, fd, &m, &r));
+	assert_ended_well(child);
+	assert_ended_well(door.child);
+	assert_slice(r.outcome[0].text, "first");
+	assert_slice(r.outcome[1].text, "second");
+	submit_result_free(&r);
+	/* And when the server is gone before the second, that one is told so. */
+	unlink(door.path);
+	child = start(first, &fd);
+	assert_true(submit(&server, fd, &m, &r));
+	assert_ended_well(child);
+	assert_int_equal(r.outcome[0].verdict, SMTP_DELIVERED);
+	assert_int_equal(r.outcome[1].verdict, SMTP_DEFERRED);
+	assert_int_equal(r.outcome[1].stage, SMTP_STAGE_CONNECT);
+	assert_int_equal(submit_status(&r), EX_TEMPFAIL);
+	submit_result_free(&r);
+}
+
 static void test_a_server_that_takes_nobody_is_not_asked_for_ever(void **state)
 {
 	static const struct turn turns[] = {OPENING,
@@ -274,7 +317,7 @@ static void test_a_server_that_takes_nobody_is_not_asked_for_ever(void **state)
 	submit_result_free(&r);
 }
 
-/* ---- exit statuses and words ---------------------------------------------------------------------------------------- */
+/* ---- exit statuses and words ------------------------------------------------------------------------------- */
 
 static void test_each_refusal_has_its_exit_status(void **state)
 {
@@ -284,9 +327,9 @@ static void test_each_refusal_has_its_exit_status(void **state)
 		struct smtpcodes_status status;
 		int exit;
 	} cases[] = {
-		{SMTP_DELIVERED, 250, {2, 1, 5}, EX_OK},	 {SMTP_DEFERRED, 450, {4, 2, 1}, EX_TEMPFAIL},
-		{SMTP_DEFERRED, 0, {4, 4, 2}, EX_TEMPFAIL},	 {SMTP_FAILED, 550, {5, 1, 1}, EX_NOUSER},
-		{SMTP_FAILED, 550, {5, 1, 2}, EX_NOHOST},	 {SMTP_FAILED, 550, {5, 7, 1}, EX_UNAVAILABLE},
+		{SMTP_DELIVERED, 250, {2, 1, 5}, EX_OK},       {SMTP_DEFERRED, 450, {4, 2, 1}, EX_TEMPFAIL},
+		{SMTP_DEFERRED, 0, {4, 4, 2}, EX_TEMPFAIL},    {SMTP_FAILED, 550, {5, 1, 1}, EX_NOUSER},
+		{SMTP_FAILED, 550, {5, 1, 2}, EX_NOHOST},      {SMTP_FAILED, 550, {5, 7, 1}, EX_UNAVAILABLE},
 		{SMTP_FAILED, 552, {5, 3, 4}, EX_UNAVAILABLE}, {SMTP_FAILED, 0, {5, 6, 7}, EX_UNAVAILABLE},
 	};
 
@@ -369,7 +412,8 @@ static void test_servers_are_written_as_routes_are(void **state)
 
 static void test_the_first_tcp_listener_is_the_default_server(void **state)
 {
-	struct conf_listener listeners[] = {{.socket = SLICE("/x")}, {.address = SLICE("*"), .port = 25}, {.address = SLICE("::"), .port = 26}};
+	struct conf_listener listeners[] = {
+		{.socket = SLICE("/x")}, {.address = SLICE("*"), .port = 25}, {.address = SLICE("::"), .port = 26}};
 	struct conf conf = {.listeners = listeners, .listener_count = 3};
 	struct submit_server s;
 	bool lmtp;
@@ -395,6 +439,7 @@ int main(void)
 		cmocka_unit_test(test_a_server_that_refuses_at_the_door_speaks_for_every_recipient),
 		cmocka_unit_test(test_a_lost_connection_is_temporary_wherever_it_is_lost),
 		cmocka_unit_test(test_recipients_beyond_the_limit_of_a_transaction_follow_in_another),
+		cmocka_unit_test(test_a_transaction_has_no_more_recipients_than_was_said),
 		cmocka_unit_test(test_a_server_that_takes_nobody_is_not_asked_for_ever),
 		cmocka_unit_test(test_each_refusal_has_its_exit_status),
 		cmocka_unit_test(test_a_failure_for_good_outweighs_one_for_now),

@@ -202,6 +202,91 @@ static void disabled_and_moved_mailboxes_are_told_apart(void **state)
 	conf_unref(c);
 }
 
+static const char lists[] =
+	"hostname = mx.test relay_networks = {10.0.0.0/8}\n"
+	"domain local.example { mailboxes = {alice, bob} suspended = {zoe}\n"
+	" moved carol { to = \"c@new.example\" forward = yes }\n"
+	" list everybody { members = {\"alice@local.example\", \"carol@local.example\"} }\n"
+	" list relay { members = {\"alice@local.example\"} post = relay }\n"
+	" list members { members = {\"Alice@local.example\", \"everybody@local.example\"} post = members }\n"
+	" list nobody { members = {\"alice@local.example\"} post = nobody senders = {\"x@out.example\", .far.example} "
+	"} }\n"
+	"route new.example { hosts = {mx.new.example} }\n";
+
+static void lists_and_forwarding_are_ours_and_suspended_mailboxes_keep_their_route(void **state)
+{
+	(void)state;
+	struct conf *c = load(lists);
+	struct conf_recipient r;
+	struct route route;
+
+	assert_true(rcpt(c, "203.0.113.1", SLICE("<carol@local.example>"), &r));
+	assert_int_equal(r.decision, RELAY_OURS);
+	assert_int_equal(r.entry.result, DIRECTORY_FORWARDED);
+	assert_true(rcpt(c, "203.0.113.1", SLICE("<everybody@local.example>"), &r));
+	assert_int_equal(r.decision, RELAY_OURS);
+	assert_int_equal(r.entry.targets.count, 2);
+	assert_true(rcpt(c, "203.0.113.1", SLICE("<zoe@local.example>"), &r));
+	assert_int_equal(r.entry.result, DIRECTORY_SUSPENDED);
+	conf_route(c, SLICE("zoe@local.example"), &route);
+	assert_int_equal(route.kind, ROUTE_MAILBOX);
+	assert_slice(route.mailbox, "local.example/zoe");
+	conf_unref(c);
+}
+
+static void who_may_send_to_a_list(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *list, *client, *sender;
+		bool may;
+	} rows[] = {
+		{"<everybody@local.example>", "203.0.113.1", "x@any.example", true},
+		{"<everybody@local.example>", "203.0.113.1", "", true},
+		{"<relay@local.example>", "10.1.1.1", "x@any.example", true},
+		{"<relay@local.example>", "unix", "", true},
+		{"<relay@local.example>", "203.0.113.1", "alice@local.example", false},
+		{"<members@local.example>", "203.0.113.1", "ALICE@LOCAL.example", true},
+		{"<members@local.example>", "203.0.113.1", "c@new.example", true},
+		{"<members@local.example>", "203.0.113.1", "carol@local.example", false},
+		{"<members@local.example>", "10.1.1.1", "bob@local.example", false},
+		{"<members@local.example>", "unix", "", false},
+		{"<nobody@local.example>", "unix", "alice@local.example", false},
+		{"<nobody@local.example>", "203.0.113.1", "X@out.example", true},
+		{"<nobody@local.example>", "203.0.113.1", "y@very.far.example", true},
+		{"<nobody@local.example>", "203.0.113.1", "y@far.example", false},
+	};
+	struct conf *c = load(lists);
+
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		struct relay_client client = client_of(rows[i].client);
+		struct mail_address sender = {.kind = MAIL_DOMAIN_NONE};
+		struct conf_recipient r;
+		const char *why;
+
+		assert_true(rcpt(c, rows[i].client, slice_from_cstr(rows[i].list), &r));
+		mail_address_parse(slice_from_cstr(rows[i].sender), &sender, &why);
+		if (conf_may_post(c, &client, &r.entry, &sender) != rows[i].may)
+			fail_msg("%s by %s from %s", rows[i].list, rows[i].sender, rows[i].client);
+	}
+	conf_unref(c);
+}
+
+static void names_of_ours_are_known(void **state)
+{
+	(void)state;
+	struct conf *c = load_routes(true);
+
+	assert_true(conf_is_own_name(c, SLICE("MX.test")));
+	assert_true(conf_is_own_name(c, SLICE("local.Example")));
+	assert_true(conf_is_own_name(c, SLICE("[192.0.2.25]")));
+	assert_false(conf_is_own_name(c, SLICE("[192.0.2.26]")));
+	assert_false(conf_is_own_name(c, SLICE("other.test")));
+	assert_false(conf_is_own_name(c, SLICE("partner.example")));
+	assert_false(conf_is_own_name(c, SLICE("")));
+	conf_unref(c);
+}
+
 /* L: a domain of ours; [ip]: our address. */
 static const char *const corpus[] = {
 	"<u@f.example>",
@@ -322,6 +407,9 @@ int main(void)
 		cmocka_unit_test(the_queue_asks_the_same_routes),
 		cmocka_unit_test(who_may_send_to_whom),
 		cmocka_unit_test(disabled_and_moved_mailboxes_are_told_apart),
+		cmocka_unit_test(lists_and_forwarding_are_ours_and_suspended_mailboxes_keep_their_route),
+		cmocka_unit_test(who_may_send_to_a_list),
+		cmocka_unit_test(names_of_ours_are_known),
 		cmocka_unit_test(open_relay_corpus_E1),
 		cmocka_unit_test(vrfy_tells_whom_the_configuration_names),
 	};

@@ -426,6 +426,148 @@ static void without_memory_there_is_no_directory(void **state)
 	assert_true(made > 0 && failed > 0);
 }
 
+/* ---- lists and forwarding ------------------------------------------------------------------------------------- */
+
+static void check_targets(const struct directory_entry *entry, const char *expected)
+{
+	struct buf joined;
+
+	buf_init(&joined, 4096);
+	for (size_t i = 0; i < entry->targets.count; i++) {
+		buf_add(&joined, i ? SLICE(" ") : SLICE(""));
+		buf_add(&joined, entry->targets.list[i]);
+	}
+	assert_slice(buf_slice(&joined), expected);
+	buf_free(&joined);
+}
+
+static void a_list_stands_for_its_members_through_lists_and_forwarding(void **state)
+{
+	(void)state;
+	static const struct slice all[] = {TEXT("Ops@A.example"), TEXT("boss@example.net"), TEXT("gone@a.example"),
+					   TEXT("boss@example.net"), TEXT("x+tag@a.example")};
+	static const struct slice ops[] = {TEXT("x@a.example"), TEXT("boss@example.net")};
+	static const struct slice senders[] = {TEXT("example.net")};
+	static const struct directory_mailbox_config mailboxes[] = {
+		{.name = TEXT("x")},
+		{.name = TEXT("sleeping"), .state = DIRECTORY_PAUSED},
+		{.name = TEXT("gone"), .state = DIRECTORY_GONE, .moved_to = TEXT("new@example.net"), .forward = true},
+		{.name = TEXT("all"),
+		 .state = DIRECTORY_GROUP,
+		 .members = {all, 5},
+		 .senders = {senders, 1},
+		 .post = DIRECTORY_POST_NOBODY,
+		 .disclose = true},
+		{.name = TEXT("ops"), .state = DIRECTORY_GROUP, .members = {ops, 2}},
+	};
+	struct directory_domain_config d = {.name = SLICE("a.example"), .mailboxes = mailboxes, .mailbox_count = 5};
+	struct directory_config c = {.domains = &d, .domain_count = 1, .delimiter = '+'};
+	struct directory *directory = make(&c);
+
+	struct directory_entry entry = find(directory, "<ALL+x@a.example>");
+	assert_int_equal(entry.result, DIRECTORY_LIST);
+	assert_int_equal(entry.members.count, 5);
+	assert_int_equal(entry.post, DIRECTORY_POST_NOBODY);
+	assert_slice(entry.senders.list[0], "example.net");
+	assert_true(entry.disclose);
+	check_targets(&entry, "boss@example.net new@example.net x+tag@a.example x@a.example");
+	entry = find(directory, "<ops@a.example>");
+	check_targets(&entry, "boss@example.net x@a.example");
+	entry = find(directory, "<gone@a.example>");
+	assert_int_equal(entry.result, DIRECTORY_FORWARDED);
+	check_targets(&entry, "new@example.net");
+	entry = find(directory, "<sleeping@a.example>");
+	assert_int_equal(entry.result, DIRECTORY_SUSPENDED);
+	assert_slice(entry.mailbox, "a.example/sleeping");
+	entry = find(directory, "<x@a.example>");
+	assert_int_equal(entry.targets.count, 0);
+}
+
+static void who_is_on_a_list_is_found_by_meaning(void **state)
+{
+	(void)state;
+	static const struct slice members[] = {TEXT("Boss@Example.NET"), TEXT("x@" B_UE "cher.example")};
+	static const struct directory_mailbox_config mailboxes[] = {
+		{.name = TEXT("l"), .state = DIRECTORY_GROUP, .members = {members, 2}}};
+	static const struct {
+		const char *address;
+		bool on;
+	} rows[] = {
+		{"<boss@example.net>", true},        {"<\"boss\"@EXAMPLE.net>", true},
+		{"<x@xn--bcher-kva.example>", true}, {"<bos@example.net>", false},
+		{"<boss@example.ne>", false},        {"<postmaster>", false},
+		{"<boss@sub.example.net>", false},   {"<l@a.example>", false},
+	};
+	struct directory_domain_config d = {.name = SLICE("a.example"), .mailboxes = mailboxes, .mailbox_count = 1};
+	struct directory_config c = {.domains = &d, .domain_count = 1};
+	struct directory_entry entry = find(make(&c), "<l@a.example>");
+
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		struct mail_address address;
+		const char *why;
+		size_t used;
+
+		mail_path_parse(slice_from_cstr(rows[i].address), false, true, &address, &used, &why);
+		if (directory_list_has(&entry, &address) != rows[i].on)
+			fail_msg("%s", rows[i].address);
+	}
+}
+
+#define CHAIN (DIRECTORY_DEPTH_MAX + 1)
+
+/* E9: neither circles nor depth nor number make an expansion grow without bound. */
+static void circles_depth_and_number_of_members_are_refused(void **state)
+{
+	(void)state;
+	static char names[CHAIN][8], addresses[CHAIN][24];
+	static struct slice next[CHAIN][2];
+	static struct directory_mailbox_config chain[CHAIN];
+	struct directory_domain_config d = {.name = SLICE("a.example"), .mailboxes = chain};
+	struct directory_config c = {.domains = &d, .domain_count = 1};
+
+	for (unsigned i = 0; i < CHAIN; i++) {
+		snprintf(names[i], sizeof names[i], "l%02u", i);
+		snprintf(addresses[i], sizeof addresses[i], "l%02u@a.example", i);
+	}
+	for (unsigned i = 0; i < CHAIN; i++) {
+		next[i][0] = i + 1 < CHAIN ? slice_from_cstr(addresses[i + 1]) : SLICE("end@example.net");
+		chain[i] = (struct directory_mailbox_config){
+			.name = slice_from_cstr(names[i]), .state = DIRECTORY_GROUP, .members = {next[i], 1}};
+	}
+	d.mailbox_count = CHAIN;
+	refuse(&c, "more than 20 times over");
+	d.mailboxes = chain + 1; /* one step less */
+	d.mailbox_count = CHAIN - 1;
+	struct directory_entry entry = find(make(&c), "<l01@a.example>");
+	check_targets(&entry, "end@example.net");
+
+	next[CHAIN - 1][0] = slice_from_cstr(addresses[1]);
+	refuse(&c, "comes back to itself");
+
+	/* Each list names the next one twice: 2^20 ways to the end. */
+	next[CHAIN - 1][0] = SLICE("end@example.net");
+	for (unsigned i = 1; i < CHAIN; i++) {
+		next[i][1] = next[i][0];
+		chain[i].members.count = 2;
+	}
+	refuse(&c, "more than 10000 addresses");
+}
+
+static void domains_with_a_name_are_counted(void **state)
+{
+	(void)state;
+	struct directory_config c = config();
+	struct slice names[1];
+	struct directory *d = make(&c);
+
+	assert_int_equal(directory_domains_with(d, SLICE("ALICE"), names, 1), 2);
+	assert_slice(names[0], "example.com");
+	assert_int_equal(directory_domains_with(d, SLICE("zoe"), names, 1), 1);
+	assert_slice(names[0], "catch.example");
+	assert_int_equal(directory_domains_with(d, SLICE("nobody"), names, 1), 0);
+	assert_int_equal(directory_domains_with(d, SLICE(""), NULL, 0), 0);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
 
 int main(void)
@@ -443,6 +585,10 @@ int main(void)
 		TEST(names_that_are_no_safe_path_are_encoded_or_refused),
 		TEST(a_wrong_configuration_is_refused_with_a_reason),
 		TEST(without_memory_there_is_no_directory),
+		TEST(a_list_stands_for_its_members_through_lists_and_forwarding),
+		TEST(who_is_on_a_list_is_found_by_meaning),
+		TEST(circles_depth_and_number_of_members_are_refused),
+		TEST(domains_with_a_name_are_counted),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -64,7 +64,7 @@ static void an_address_without_a_domain_matches_nothing(void **state)
 static void what_is_neither_address_nor_domain_is_refused(void **state)
 {
 	(void)state;
-	static const char *const wrong[] = {"",     ".",       "..a",      "@example.com", "a@",
+	static const char *const wrong[] = {"",      ".",           "..a",          "@example.com", "a@",
 					    "a b@c", "[192.0.2.1]", "a@@b.example", "-x.example",   "a@b@c"};
 	struct buf out;
 	const char *why;

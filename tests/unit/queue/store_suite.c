@@ -624,6 +624,28 @@ static void many_flows_of_one_site_do_not_delay_another_site(void **state)
 	assert_true(served);
 }
 
+/* As a smart host has it: everything goes to one site, from many senders. */
+static void a_site_that_stands_alone_gets_all_that_is_asked_for(void **state)
+{
+	struct world *w = *state;
+	struct store_due due[100];
+	queue_ms next;
+
+	for (msg_id id = 1; id <= 300; id++)
+		put(w, id, 1, SITE, id, 0);
+	assert_int_equal(claim(w, 10, 5, due, 100, &next), 100);
+	assert_int_equal(claim(w, 10, 5, due, 100, &next), 100);
+	for (msg_id id = 301; id <= 500; id++)
+		put(w, id, 1, SITE - 1, id, 0);
+	/* With another one beside it, both get their part in each call. */
+	assert_int_equal(claim(w, 11, 5, due, 100, &next), 100);
+	size_t other = 0;
+	for (size_t i = 0; i < 100; i++)
+		other += due[i].site == SITE - 1;
+	assert_in_range(other, 40, 60);
+	commit(w);
+}
+
 static void every_flow_of_a_site_has_its_turn(void **state)
 {
 	struct world *w = *state;
@@ -1029,6 +1051,7 @@ int store_suite_run(const char *name, const struct store_place *where)
 		SUITE_TEST(claims_give_what_is_due_in_order_and_once),
 		SUITE_TEST(a_flow_has_its_share_and_no_more_in_one_call),
 		SUITE_TEST(many_flows_of_one_site_do_not_delay_another_site),
+		SUITE_TEST(a_site_that_stands_alone_gets_all_that_is_asked_for),
 		SUITE_TEST(every_flow_of_a_site_has_its_turn),
 		SUITE_TEST(nobody_is_forgotten_however_claims_and_outcomes_mix),
 		SUITE_TEST(what_is_put_claimed_is_ours_until_we_settle_it),

@@ -14,6 +14,8 @@ enum knob {
 	DATA_LATER = 4, /* the owner answers DATA with 451 */
 	TALKATIVE = 8,  /* early talkers are not refused */
 	SMALL = 16,     /* size_max 30 */
+	STATUS = 32,    /* HELP STATUS is asked of the owner */
+	SUSPENDED = 64, /* SMTPUTF8 and NOTIFY are not to be had now */
 };
 
 /* `hears` are reply codes with their enhanced codes, in order: "250 2.1.0, 354". */
@@ -226,6 +228,19 @@ static const struct dialog dialogs[] = {
 	   "252 2.5.0, 252 2.5.0, 500 5.5.2, 250 2.1.5, 502 5.5.1"},
 	  {S("HELP\r\nHELP mail\r\nHELP LHLO\r\nHELP \xc3\r\n"), "214 2.0.0, 214 2.0.0, 504 5.5.4, 504 5.5.4"}},
 	 HELLO "VRFY \xc3\xa9\nVRFY \xc3\xa9\nEXPN list\nEXPN other\n"},
+	{"HELP STATUS without an owner who tells it", 0,
+	 {{S(""), "220"}, EHLO, {S("HELP STATUS\r\n"), "504 5.5.4"}}, HELLO},
+	{"HELP STATUS", STATUS,
+	 {{S(""), "220"}, {S("help status\r\n"), "211 2.0.0"}, EHLO, {S("HELP STATUS\r\nNOOP\r\n"), "211 2.0.0, 250 2.0.0"},
+	  {S("HELP STATUSES\r\n"), "504 5.5.4"}},
+	 "CONNECT\nSTATUS\nEHLO a.example\nSTATUS\n"},
+	{"suspended parameters are offered but draw 455, and nothing else changes", SUSPENDED,
+	 {{S(""), "220"}, EHLO,
+	  {S("MAIL FROM:<s@a.example> SMTPUTF8\r\nMAIL FROM:<s@a.example> BODY=8BITMIME smtputf8\r\n"
+	     "MAIL FROM:<s@a.example> BODY=8BITMIME\r\nRCPT TO:<r@example.com> NOTIFY=NEVER\r\n"
+	     "RCPT TO:<r@example.com> ORCPT=rfc822;r@x\r\n"),
+	   "455 4.3.3, 455 4.3.3, 250 2.1.0, 455 4.3.3, 250 2.1.5"}},
+	 HELLO "MAIL s@a.example body=1\nRCPT r@example.com orcpt=rfc822;r@x\n"},
 	{"what is not offered is unknown", NO_EXTENSIONS,
 	 {{S(""), "220"}, EHLO,
 	  {S("MAIL FROM:<a@b> BODY=8BITMIME\r\nMAIL FROM:<a@b> SMTPUTF8\r\nMAIL FROM:<a@b> RET=FULL\r\n"
@@ -395,6 +410,13 @@ static void configure(struct desk *d, unsigned knobs)
 		d->data_reply = REPLY_DATA_NO_QUEUE;
 	if (knobs & SMALL)
 		d->config.size_max = 30;
+	if (knobs & SUSPENDED) {
+		static const struct slice suspended[] = {S("SMTPUTF8"), S("NOTIFY")};
+
+		d->config.suspended = suspended;
+		d->config.suspended_count = 2;
+	}
+	d->config.asks_status = knobs & STATUS;
 	d->config.refuse_early = !(knobs & TALKATIVE);
 }
 

@@ -49,8 +49,8 @@ HEAD = """# Every code, and what draws it
 
 Made by `scripts/gen-codes-doc.py` from the conformance matrix, `tests/e2e/test_conformance.py`: change that, not this.
 Each row of `src/codes/replies.def` is a situation; the test named `test_row[ROW]` draws it from a live server over a
-socket and checks the code, the enhanced code, the text, the grammar of the reply and the state of the session behind it.
-Enhanced codes that stand in delivery reports rather than in replies name the test that reads such a report.
+socket and checks the code, the enhanced code, the text, the grammar of the reply and the state of the session behind
+it. Enhanced codes that stand in delivery reports rather than in replies name the test that reads such a report.
 """
 
 

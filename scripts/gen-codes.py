@@ -96,7 +96,8 @@ RFC 5321 section 4.2 (replies), RFC 3463 and RFC 5248 (enhanced status codes)
 
 
 def roff(text):
-    text = text.replace("\\", "\\e").replace("-", "\\-").replace("'", "\\(aq").replace("^", "\\(ha").replace("~", "\\(ti")
+    text = text.replace("\\", "\\e").replace("-", "\\-").replace("'", "\\(aq")
+    text = text.replace("^", "\\(ha").replace("~", "\\(ti")
     return "\\&" + text if text[:1] in ".'" or text.startswith("\\(aq") else text
 
 

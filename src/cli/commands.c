@@ -35,11 +35,12 @@ const struct cli_command cli_commands[] = {
 	},
 	{
 		.name = "explain",
-		.summary = "what a reply, a status code or a log line means",
-		.synopsis = "[TEXT ...] [options]",
+		.summary = "what a reply, a status code, a log line or a bounce means",
+		.synopsis = "[TEXT ... | FILE] [options]",
 		.text = "Explains a reply of any mail server, a code such as 550 or 5.7.1, or a log line that\n"
 			"holds one: what it means, by which RFC, who has to act, and whether trying again\n"
-			"helps. Without TEXT it reads standard input.",
+			"helps. Of a message it says whether it is a bounce, and of whom. Without TEXT or\n"
+			"FILE it reads standard input.",
 		.options = cli_explain_options,
 		.run = cli_explain,
 	},

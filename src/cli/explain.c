@@ -1,13 +1,18 @@
 /*
- * postrider explain: what a reply, a code, or a log line that holds one means, and who has to do what.
+ * postrider explain: what a reply, a code, or a log line that holds one means, and who has to do what; and what a
+ * bounce says (explain_bounce.c).
  */
-#include "cli/cli.h"
+#include "cli/explain_bounce.h"
 
+#include "net/host.h"
+
+#include <fcntl.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sysexits.h>
 #include <unistd.h>
 
-#define INPUT_MAX ((size_t)1 << 20)
+#define INPUT_MAX ((size_t)64 << 20)
 
 const struct cli_option cli_explain_options[] = {
 	{"json", 0, NULL, "print one JSON object"},
@@ -108,11 +113,11 @@ static void print_json(const struct smtpcodes_explanation *e)
 				 f->disagreement ? json_string(f->disagreement) : json_null()));
 }
 
-static bool read_input(struct buf *text)
+static bool read_input(int fd, struct buf *text)
 {
 	for (;;) {
-		char piece[4096];
-		ssize_t n = read(STDIN_FILENO, piece, sizeof piece);
+		char piece[1 << 14];
+		ssize_t n = read(fd, piece, sizeof piece);
 		if (n <= 0)
 			return n == 0;
 		if (!buf_add(text, slice_of(piece, (size_t)n)))
@@ -120,19 +125,58 @@ static bool read_input(struct buf *text)
 	}
 }
 
+/* Codes are never names of files. */
+static bool is_code(const char *word)
+{
+	return word[strspn(word, "0123456789.xX-")] == '\0';
+}
+
+/* The file that the only word names; -1 when it names none. */
+static int open_file(const char *word)
+{
+	struct stat st;
+
+	if (!word || is_code(word) || stat(word, &st) != 0 || !S_ISREG(st.st_mode))
+		return -1;
+	return open(word, O_RDONLY | O_CLOEXEC);
+}
+
+static int explain_text(const struct cli_command *self, struct slice text, bool json)
+{
+	struct smtpcodes_explanation e;
+	int status = EX_OK;
+	struct buf name;
+
+	if (cli_is_message(text)) {
+		buf_init(&name, 256);
+		host_name(&name);
+		status = cli_explain_message(self, text, buf_slice(&name), json);
+		buf_free(&name);
+	} else if (!smtpcodes_explain(text.p ? text.p : "", text.n, NULL, &e)) {
+		status = cli_fail(self, EX_DATAERR, "no reply code, status code or known text is in it");
+	} else if (json) {
+		print_json(&e);
+	} else {
+		print_text(&e);
+	}
+	return status;
+}
+
 int cli_explain(const struct cli_command *self, int argc, char **argv)
 {
 	struct cli_args args = {.command = self, .argc = argc, .argv = argv};
-	struct smtpcodes_explanation e;
+	const char *only = NULL;
 	struct buf text;
 	bool json = false;
-	int option, status = EX_OK;
+	int option, status, file = -1;
+	size_t words = 0;
 
 	buf_init(&text, INPUT_MAX);
 	while ((option = cli_next(&args)) != CLI_END) {
 		if (option == CLI_BAD)
 			return EX_USAGE;
 		if (option == CLI_WORD) {
+			only = words++ == 0 ? args.value : NULL;
 			if (buf_len(&text))
 				buf_add_char(&text, ' ');
 			buf_add(&text, slice_from_cstr(args.value));
@@ -143,16 +187,19 @@ int cli_explain(const struct cli_command *self, int argc, char **argv)
 			json = true;
 		}
 	}
-	if (buf_len(&text) == 0 && !read_input(&text)) {
-		status = cli_fail(self, EX_DATAERR, "standard input cannot be read, or is longer than %zu octets",
-				  INPUT_MAX);
-	} else if (!smtpcodes_explain(buf_slice(&text).p ? buf_slice(&text).p : "", buf_len(&text), NULL, &e)) {
-		status = cli_fail(self, EX_DATAERR, "no reply code, status code or known text is in it");
-	} else if (json) {
-		print_json(&e);
-	} else {
-		print_text(&e);
-	}
+	if (buf_len(&text) == 0)
+		file = STDIN_FILENO;
+	else
+		file = open_file(only);
+	if (file >= 0)
+		buf_reset(&text);
+	if (file >= 0 && !read_input(file, &text))
+		status =
+			cli_fail(self, EX_DATAERR, "the input cannot be read, or is longer than %zu octets", INPUT_MAX);
+	else
+		status = explain_text(self, buf_slice(&text), json);
+	if (file > STDERR_FILENO)
+		close(file);
 	buf_free(&text);
 	return status;
 }

@@ -2,127 +2,21 @@
 
 #include "base/heap.h"
 #include "cli/cli.h"
-#include "conf/conf.h"
-#include "mail/address.h"
 #include "mail/scan.h"
 #include "net/host.h"
-#include "net/socket.h"
-#include "policy/route_table.h"
-#include "smtp/limits.h"
 
 #include <assert.h>
 #include <errno.h>
-#include <netdb.h>
 #include <poll.h>
 #include <string.h>
-#include <sysexits.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #define PIECE      ((size_t)64 * 1024) /* of the message at a time */
 #define INPUT      ((size_t)16 * 1024)
 #define MEMORY_MAX ((size_t)64 << 20) /* of outcomes */
-#define SERVER_MAX 300                /* octets of a host name with its NUL, with room */
 
-/* ---- connecting -------------------------------------------------------------------------------------------- */
-
-bool submit_server_parse(const char *text, struct submit_server *ret, const char **why)
-{
-	struct route_host host;
-
-	if (!route_host_parse(slice_from_cstr(text), ROUTE_PORT_SMTP, &host, why))
-		return false;
-	if (host.kind == ROUTE_HOST_UNIX)
-		*ret = (struct submit_server){.path = host.name.p, .patience = ret->patience};
-	else
-		*ret = (struct submit_server){.host = host.name, .port = host.port, .patience = ret->patience};
-	return true;
-}
-
-bool submit_server_of_conf(const struct conf *conf, struct submit_server *ret, bool *ret_lmtp)
-{
-	for (size_t i = 0; i < conf->listener_count; i++) {
-		const struct conf_listener *l = &conf->listeners[i];
-		bool any6 = slice_eq(l->address, SLICE("::"));
-		bool any4 = slice_eq(l->address, SLICE("*")) || slice_eq(l->address, SLICE("0.0.0.0"));
-
-		if (l->port == 0)
-			continue;
-		*ret = (struct submit_server){.host = any4   ? SLICE("127.0.0.1")
-						      : any6 ? SLICE("::1")
-							     : l->address,
-					      .port = l->port,
-					      .patience = conf->connect_timeout};
-		*ret_lmtp = l->server.lmtp;
-		return true;
-	}
-	return false;
-}
-
-/* Connects within the time; -1 with errno. */
-static int connect_within(const struct addrinfo *a, span_ms patience)
-{
-	int fd = socket(a->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	int error = 0;
-	socklen_t size = sizeof error;
-
-	if (fd < 0)
-		return -1;
-	if (connect(fd, a->ai_addr, a->ai_addrlen) < 0)
-		error = errno;
-	if (error == EINPROGRESS) {
-		struct pollfd p = {.fd = fd, .events = POLLOUT};
-		int ready = poll(&p, 1, patience > 3600000 ? 3600000 : (int)patience);
-		if (ready == 0)
-			error = ETIMEDOUT;
-		else if (ready < 0 || getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) < 0)
-			error = errno;
-	}
-	if (error == 0)
-		return fd;
-	close(fd);
-	errno = error;
-	return -1;
-}
-
-static int connect_host(const struct submit_server *server, struct buf *why, int *status)
-{
-	struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *list;
-	char host[SERVER_MAX], port[8];
-	int fd = -1;
-
-	snprintf(host, sizeof host, "%.*s", SLICE_ARGS(server->host));
-	snprintf(port, sizeof port, "%u", server->port);
-	int failed = getaddrinfo(host, port, &hints, &list);
-	if (failed) {
-		*status = failed == EAI_NONAME ? EX_NOHOST : EX_TEMPFAIL;
-		buf_printf(why, "%s: %s", host, gai_strerror(failed));
-		return -1;
-	}
-	for (struct addrinfo *a = list; a && fd < 0; a = a->ai_next)
-		fd = connect_within(a, server->patience);
-	if (fd < 0) {
-		*status = EX_TEMPFAIL;
-		buf_printf(why, "cannot connect to %s port %s: %s", host, port, strerror(errno));
-	}
-	freeaddrinfo(list);
-	return fd;
-}
-
-int submit_connect(const struct submit_server *server, struct buf *why, int *status)
-{
-	if (!server->path)
-		return connect_host(server, why, status);
-	int fd = socket_connect_unix(server->path);
-	if (fd < 0) {
-		*status = EX_TEMPFAIL;
-		buf_printf(why, "cannot connect to %s: %s%s", server->path, strerror(errno),
-			   errno == ENOENT || errno == ECONNREFUSED ? ": the server is not running" : "");
-	}
-	return fd;
-}
-
-/* ---- the dialogue, shown
- * ---------------------------------------------------------------------------------------------- */
+/* ---- the dialogue, shown ----------------------------------------------------------------------------------- */
 
 /* Whose line is open. */
 struct talk {
@@ -152,8 +46,7 @@ static void show(struct talk *t, char who, struct slice octets)
 	}
 }
 
-/* ---- one session
- * ------------------------------------------------------------------------------------------------------ */
+/* ---- one session ------------------------------------------------------------------------------------------- */
 
 struct session {
 	const struct submit_message *message;
@@ -363,8 +256,7 @@ static void run_session(struct session *s)
 		fputc('\n', s->talk.to);
 }
 
-/* ---- transactions
- * ----------------------------------------------------------------------------------------------------- */
+/* ---- transactions ------------------------------------------------------------------------------------------ */
 
 /* One connection for the recipients at these places. False without memory. */
 static bool run_once(int fd, const struct submit_message *m, const size_t *place, size_t count,
@@ -489,102 +381,4 @@ void submit_result_free(struct submit_result *r)
 	heap_free(r->outcome);
 	arena_free(&r->memory);
 	*r = (struct submit_result){0};
-}
-
-/* ---- what it came to
- * ---------------------------------------------------------------------------------------------------- */
-
-int submit_outcome_status(const struct smtp_outcome *o)
-{
-	struct smtpcodes_finding finding;
-
-	if (o->verdict == SMTP_DELIVERED)
-		return EX_OK;
-	if (o->verdict == SMTP_DEFERRED)
-		return EX_TEMPFAIL;
-	smtpcodes_classify(o->code, o->status, o->text.n ? o->text.p : "", o->text.n, NULL, &finding);
-	switch (finding.klass) {
-	case SMTPCODES_BAD_MAILBOX:
-	case SMTPCODES_INACTIVE_MAILBOX:
-	case SMTPCODES_MOVED:
-		return EX_NOUSER;
-	case SMTPCODES_BAD_DOMAIN:
-		return EX_NOHOST;
-	default:
-		return EX_UNAVAILABLE;
-	}
-}
-
-int submit_status(const struct submit_result *r)
-{
-	int status = EX_OK;
-
-	for (size_t i = 0; i < r->count; i++) {
-		int one = submit_outcome_status(&r->outcome[i]);
-		if (status == EX_OK || (status == EX_TEMPFAIL && one != EX_OK))
-			status = one;
-	}
-	return status;
-}
-
-void submit_print_refused(FILE *to, const struct mail_rcpt *rcpt, const struct submit_result *r)
-{
-	for (size_t i = 0; i < r->count; i++) {
-		if (r->outcome[i].verdict == SMTP_DELIVERED)
-			continue;
-		fprintf(to, "<");
-		cli_print(to, rcpt[i].address);
-		fprintf(to, ">:\n");
-		cli_explain_outcome(to, "  ", &r->outcome[i], r->server);
-	}
-}
-
-/* ---- words for DSN
- * -------------------------------------------------------------------------------------------------------- */
-
-bool submit_parse_notify(const char *text, uint8_t *ret)
-{
-	static const struct {
-		struct slice word;
-		uint8_t bit;
-	} words[] = {
-		{{"never", 5}, MAIL_NOTIFY_NEVER},
-		{{"success", 7}, MAIL_NOTIFY_SUCCESS},
-		{{"failure", 7}, MAIL_NOTIFY_FAILURE},
-		{{"delay", 5}, MAIL_NOTIFY_DELAY},
-	};
-
-	*ret = 0;
-	for (struct slice rest = slice_from_cstr(text); rest.p;) {
-		struct slice word = slice_split(&rest, ',');
-		uint8_t bit = 0;
-		for (size_t i = 0; i < sizeof words / sizeof *words; i++)
-			if (slice_ieq(word, words[i].word))
-				bit = words[i].bit;
-		if (!bit)
-			return false;
-		*ret |= bit;
-	}
-	/* "never" stands alone (RFC 3461 4.1). */
-	return *ret == MAIL_NOTIFY_NEVER || (*ret && !(*ret & MAIL_NOTIFY_NEVER));
-}
-
-bool submit_parse_ret(const char *text, enum mail_ret *ret)
-{
-	struct slice word = slice_from_cstr(text);
-
-	*ret = slice_ieq(word, SLICE("full"))   ? MAIL_RET_FULL
-	       : slice_ieq(word, SLICE("hdrs")) ? MAIL_RET_HDRS
-						: MAIL_RET_NONE;
-	return *ret != MAIL_RET_NONE;
-}
-
-bool submit_parse_envid(const char *text, struct buf *out)
-{
-	struct slice s = slice_from_cstr(text);
-
-	for (size_t i = 0; i < s.n; i++)
-		if (!ascii_is_print(s.p[i]))
-			return false;
-	return s.n > 0 && mail_xtext_encode(s, out) && buf_len(out) <= SMTP_ENVID_MAX;
 }

@@ -43,8 +43,8 @@ enum smtpcodes_mode {
 	/* RFC 5321 4.2: lines end in CRLF, digits are 2-5, 0-5, 0-9, all lines carry one code, text is HT and SP to '~'
 	 * (octets above 127 are taken, RFC 6531 3.7.4). A code without text, with or without SP, is good. */
 	SMTPCODES_STRICT,
-	/* The same for a client that talks to a live server: the second digit may be any, since 571 and its like are in wide
-	 * use, and the first alone says what to do (RFC 5321 4.3.2). */
+	/* The same for a client that talks to a live server: the second digit may be any, since 571 and its like are in
+	 * wide use, and the first alone says what to do (RFC 5321 4.3.2). */
 	SMTPCODES_PEER,
 	/* What people paste and old servers send: bare LF or the end of input ends a line, any three digits, any text,
 	 * codes that differ between lines (the last decides), lines without code within a reply. */

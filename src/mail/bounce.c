@@ -13,11 +13,11 @@
 #include <assert.h>
 #include <string.h>
 
-#define LEVELS_MAX      3    /* messages within messages that are looked at for a report */
-#define FOLDED_MAX      1000 /* octets of a header value that are compared */
-#define ID_MAX          300  /* octets of a message id */
-#define TEXT_READERS_MAX 50 /* recipients for whom the text is read */
-#define ORIGINAL_FIELDS 300  /* fields of the original that are looked at */
+#define LEVELS_MAX       3    /* messages within messages that are looked at for a report */
+#define FOLDED_MAX       1000 /* octets of a header value that are compared */
+#define ID_MAX           300  /* octets of a message id */
+#define TEXT_READERS_MAX 50   /* recipients for whom the text is read */
+#define ORIGINAL_FIELDS  300  /* fields of the original that are looked at */
 
 const char *mail_bounce_kind_name(enum mail_bounce_kind kind)
 {
@@ -328,15 +328,18 @@ static enum mail_bounce_kind decide(struct bounce_reader *r)
 bool mail_bounce_read(struct slice message, struct slice our_name, struct mail_bounce *ret)
 {
 	struct bounce_reader *r;
+	size_t most = message.n + 2 < MAIL_BOUNCE_RCPT_MAX ? message.n + 2 : MAIL_BOUNCE_RCPT_MAX;
 
 	*ret = (struct mail_bounce){0};
 	arena_init(&ret->arena, MAIL_BOUNCE_MEMORY_MAX);
-	ret->rcpt = arena_array(&ret->arena, MAIL_BOUNCE_RCPT_MAX, sizeof *ret->rcpt);
+	ret->rcpt = arena_array(&ret->arena, most, sizeof *ret->rcpt);
 	r = arena_alloc(&ret->arena, sizeof *r);
 	if (!ret->rcpt || !r)
 		return false;
 	r->out = ret;
 	r->our_name = our_name;
+	r->rcpt_most = most;
+	r->octets = message.n;
 	r->text_left = MAIL_BOUNCE_TEXT_MAX;
 	r->fields_left = MAIL_BOUNCE_FIELDS_MAX;
 	r->messages_left = MAIL_BOUNCE_FIELDS_MAX;

@@ -51,13 +51,15 @@ struct mail_bounce_rcpt {
 	struct slice diagnostic;        /* one line of UTF-8 without controls */
 	struct slice remote;            /* the server that refused: a name or an address */
 	enum smtpcodes_class klass;
-	/* The report's word first: failed is permanent, delayed temporary. Without an action, what codes and text say. */
+	/* The report's word first: failed is permanent, delayed temporary. Without an action, what codes and text say.
+	 */
 	enum smtpcodes_verdict verdict; /* SMTPCODES_PERMANENT, SMTPCODES_TEMPORARY or SMTPCODES_UNKNOWN */
 };
 
 struct mail_bounce {
 	enum mail_bounce_kind kind;
-	const char *form; /* what it was read as: "rfc3464", "rfc5965", "rfc8098", or a name in the data; static; or NULL */
+	const char *
+		form; /* what it was read as: "rfc3464", "rfc5965", "rfc8098", or a name in the data; static; or NULL */
 	struct mail_bounce_rcpt *rcpt;
 	size_t rcpt_count;
 	bool more; /* there were more recipients */
@@ -72,9 +74,9 @@ struct mail_bounce {
 };
 
 /*
- * Read a message. Everything in *ret is a copy or static: the message may go. `our_name` is our host name: the original's
- * Received field by that name gives own_id; empty: only a report of ours gives it. Returns false when there is no memory;
- * *ret must be freed in either case.
+ * Read a message. Everything in *ret is a copy or static: the message may go. `our_name` is our host name: the
+ * original's Received field by that name gives own_id; empty: only a report of ours gives it. Returns false when there
+ * is no memory; *ret must be freed in either case.
  */
 bool mail_bounce_read(struct slice message, struct slice our_name, struct mail_bounce *ret);
 void mail_bounce_free(struct mail_bounce *b);

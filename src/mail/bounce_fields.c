@@ -169,7 +169,10 @@ static void fill_in(struct mail_bounce_rcpt *into, const struct mail_bounce_rcpt
 
 static unsigned rank(enum mail_bounce_action action)
 {
-	return action == MAIL_BOUNCE_FAILED ? 3 : action == MAIL_BOUNCE_DELAYED ? 2 : action == MAIL_BOUNCE_NO_ACTION ? 1 : 0;
+	return action == MAIL_BOUNCE_FAILED      ? 3
+	       : action == MAIL_BOUNCE_DELAYED   ? 2
+	       : action == MAIL_BOUNCE_NO_ACTION ? 1
+						 : 0;
 }
 
 static struct mail_bounce_rcpt *find_rcpt(struct mail_bounce *b, struct slice address)
@@ -185,7 +188,7 @@ struct mail_bounce_rcpt *bounce_rcpt_put(struct bounce_reader *r, const struct m
 	struct mail_bounce *b = r->out;
 	struct mail_bounce_rcpt new = *rcpt, *old = find_rcpt(b, rcpt->address);
 
-	if (!old && b->rcpt_count == MAIL_BOUNCE_RCPT_MAX) {
+	if (!old && b->rcpt_count == r->rcpt_most) {
 		b->more = true;
 		return NULL;
 	}
@@ -277,7 +280,8 @@ bool bounce_read_status(struct bounce_reader *r, unsigned level, bool guessed)
 	size_t found = 0;
 
 	for (size_t i = 0; i < r->part_count; i++) {
-		if (r->parts[i].level != level || r->parts[i].kind != BOUNCE_PART_STATUS || (r->parts[i].guessed && !guessed))
+		if (r->parts[i].level != level || r->parts[i].kind != BOUNCE_PART_STATUS ||
+		    (r->parts[i].guessed && !guessed))
 			continue;
 		struct slice fields = bounce_part_decode(r, &r->parts[i], &r->fields_left);
 		found += read_groups(r, fields, false);

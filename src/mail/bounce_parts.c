@@ -19,6 +19,7 @@
 
 bool bounce_line_next(struct slice *rest, struct slice *ret)
 {
+	*ret = SLICE_NONE;
 	if (rest->n == 0)
 		return false;
 	size_t n = slice_find(*rest, '\n');
@@ -175,7 +176,8 @@ struct slice bounce_part_decode(struct bounce_reader *r, const struct bounce_par
 			r->no_memory = true;
 			return SLICE_NONE;
 		}
-		ret = slice_of(out, base64 ? decode_base64(part->body, out, room) : decode_quoted(part->body, out, room));
+		ret = slice_of(out,
+			       base64 ? decode_base64(part->body, out, room) : decode_quoted(part->body, out, room));
 	}
 	*left -= ret.n;
 	return ret;
@@ -198,9 +200,9 @@ static void html_put(struct html *h, struct slice s)
 /* What tags do to the text. Those that are not here do nothing. */
 static void html_tag(struct html *h, struct slice name)
 {
-	static const char *const breaks[] = {"br", "/p",  "p",	   "div", "/div", "tr", "/tr", "li", "h1",    "h2",
-					     "h3", "/h1", "/h2",   "/h3", "hr",	  "ul", "/ul", "ol", "table", "/table",
-					     "dt", "dd",  "title", "/title"};
+	static const char *const breaks[] = {"br",  "/p", "p",     "div",    "/div", "tr",  "/tr",   "li",
+					     "h1",  "h2", "h3",    "/h1",    "/h2",  "/h3", "hr",    "ul",
+					     "/ul", "ol", "table", "/table", "dt",   "dd",  "title", "/title"};
 
 	if (slice_ieq(name, SLICE("pre")) || slice_ieq(name, SLICE("/pre")))
 		h->preformatted = name.p[0] != '/';
@@ -244,12 +246,12 @@ static size_t html_take_reference(struct html *h, struct slice in)
 	static const struct {
 		struct slice name, text;
 	} rows[] = {
-		{{"&lt;", 4}, {"<", 1}},   {{"&gt;", 4}, {">", 1}},   {{"&amp;", 5}, {"&", 1}},
-		{{"&quot;", 6}, {"\"", 1}}, {{"&nbsp;", 6}, {" ", 1}}, {{"&apos;", 6}, {"'", 1}},
-		{{"&#39;", 5}, {"'", 1}},  {{"&#64;", 5}, {"@", 1}},  {{"&#46;", 5}, {".", 1}},
-		{{"&#60;", 5}, {"<", 1}},  {{"&#62;", 5}, {">", 1}},  {{"&#160;", 6}, {" ", 1}},
-		{{"&#34;", 5}, {"\"", 1}}, {{"&rsquo;", 7}, {"'", 1}}, {{"&#8217;", 7}, {"'", 1}},
-		{{"&#x40;", 6}, {"@", 1}}, {{"&#x27;", 6}, {"'", 1}}, {{"&#43;", 5}, {"+", 1}},
+		{{"&lt;", 4}, {"<", 1}},    {{"&gt;", 4}, {">", 1}},    {{"&amp;", 5}, {"&", 1}},
+		{{"&quot;", 6}, {"\"", 1}}, {{"&nbsp;", 6}, {" ", 1}},  {{"&apos;", 6}, {"'", 1}},
+		{{"&#39;", 5}, {"'", 1}},   {{"&#64;", 5}, {"@", 1}},   {{"&#46;", 5}, {".", 1}},
+		{{"&#60;", 5}, {"<", 1}},   {{"&#62;", 5}, {">", 1}},   {{"&#160;", 6}, {" ", 1}},
+		{{"&#34;", 5}, {"\"", 1}},  {{"&rsquo;", 7}, {"'", 1}}, {{"&#8217;", 7}, {"'", 1}},
+		{{"&#x40;", 6}, {"@", 1}},  {{"&#x27;", 6}, {"'", 1}},  {{"&#43;", 5}, {"+", 1}},
 	};
 
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
@@ -271,7 +273,9 @@ static struct slice html_text(struct bounce_reader *r, struct slice in)
 		return SLICE_NONE;
 	}
 	while (in.n) {
-		size_t taken = in.p[0] == '<' ? html_take_tag(&h, in) : in.p[0] == '&' ? html_take_reference(&h, in) : 0;
+		size_t taken = in.p[0] == '<'   ? html_take_tag(&h, in)
+			       : in.p[0] == '&' ? html_take_reference(&h, in)
+						: 0;
 
 		if (taken == 0) {
 			bool ends = in.p[0] == '\n' && !h.preformatted;

@@ -17,7 +17,7 @@ static bool is_refusal(unsigned code)
 /* "error code 550", "error: 550", "[SMTP Error 550]": forms that are not a reply as such. */
 static unsigned mentioned_code(struct slice text)
 {
-	static const struct slice marks[] = {{"error code", 10}, {"smtp error", 10}, {"smtp code", 9}, {"error", 5},
+	static const struct slice marks[] = {{"error code", 10},  {"smtp error", 10}, {"smtp code", 9}, {"error", 5},
 					     {"status code", 11}, {"reply code", 10}, {"code", 4}};
 
 	for (size_t i = 0; i < sizeof marks / sizeof *marks; i++) {
@@ -49,8 +49,9 @@ static unsigned code_at(struct slice s)
 /* Whether what stands before a number is what stands before a reply: nothing, or a mark. */
 static bool announces(struct slice before)
 {
-	static const struct slice marks[] = {{": ", 2}, {"; ", 2}, {";", 1}, {"(", 1}, {"\"", 1}, {"'", 1}, {"#", 1}, {"<<< ", 4},
-					     {">>> ", 4}, {"\n", 1}, {"] ", 2}, {"- ", 2}, {"= ", 2}, {"=", 1}};
+	static const struct slice marks[] = {{": ", 2}, {"; ", 2}, {";", 1},    {"(", 1},    {"\"", 1},
+					     {"'", 1},  {"#", 1},  {"<<< ", 4}, {">>> ", 4}, {"\n", 1},
+					     {"] ", 2}, {"- ", 2}, {"= ", 2},   {"=", 1}};
 
 	for (size_t i = 0; i < sizeof marks / sizeof *marks; i++)
 		if (slice_ends(before, marks[i]))
@@ -142,7 +143,8 @@ struct slice bounce_remote_find(struct slice text, bool whole)
 		size_t at = slice_isearch(text, row->fragment[0]);
 		if (at == text.n)
 			continue;
-		struct slice host = next ? bounce_host_at(slice_skip(text, at + row->fragment[0].n)) : host_before(text, at);
+		struct slice host =
+			next ? bounce_host_at(slice_skip(text, at + row->fragment[0].n)) : host_before(text, at);
 		if (host.n)
 			return host;
 	}

@@ -44,7 +44,8 @@ struct text {
 	size_t event_count;
 	struct item *item;
 	size_t item_count;
-	size_t limit; /* where the original begins */
+	size_t event_most, item_most; /* room in them: short texts need little */
+	size_t limit;                 /* where the original begins */
 };
 
 /* ---- folding ----------------------------------------------------------------------------------------------------- */
@@ -60,7 +61,7 @@ static size_t fold_character(struct slice s, char *ret)
 	static const struct {
 		struct slice from;
 		char to;
-	} rows[] = {{{"\xc2\xa0", 2}, ' '},	{{"\xe2\x80\x99", 3}, '\''}, {{"\xe2\x80\x98", 3}, '\''},
+	} rows[] = {{{"\xc2\xa0", 2}, ' '},     {{"\xe2\x80\x99", 3}, '\''}, {{"\xe2\x80\x98", 3}, '\''},
 		    {{"\xe2\x80\x93", 3}, '-'}, {{"\xe2\x80\x94", 3}, '-'},  {{"\xe2\x80\x9c", 3}, '"'},
 		    {{"\xe2\x80\x9d", 3}, '"'}};
 
@@ -124,7 +125,7 @@ static void find_phrase(struct text *t, const struct bounce_phrase *phrase)
 {
 	size_t at = 0;
 
-	while (t->event_count < EVENTS_MAX) {
+	while (t->event_count < t->event_most) {
 		at += slice_search(slice_skip(t->fold, at), phrase->fragment[0]);
 		if (at >= t->fold.n)
 			return;
@@ -209,7 +210,8 @@ static bool is_decoration(char c)
 /* What may stand before an address that follows a phrase, or that starts a line: decoration and "smtp:". */
 static struct slice skip_decoration(struct slice s)
 {
-	static const struct slice types[] = {{"smtp:", 5}, {"mailto:", 7}, {"rfc822;", 7}, {"\xe2\x80\xa2", 3}, {"\xc2\xa0", 2}};
+	static const struct slice types[] = {
+		{"smtp:", 5}, {"mailto:", 7}, {"rfc822;", 7}, {"\xe2\x80\xa2", 3}, {"\xc2\xa0", 2}};
 	const char *start = s.p;
 
 	while (s.n && (size_t)(s.p - start) < BEFORE_MAX) {
@@ -241,7 +243,7 @@ static struct slice decorated_address(struct slice s, size_t *used)
 
 static void add_item(struct text *t, struct slice address, size_t start, size_t after, enum mail_bounce_action effect)
 {
-	if (t->item_count < ITEMS_MAX && address.n)
+	if (t->item_count < t->item_most && address.n)
 		t->item[t->item_count++] =
 			(struct item){.address = address, .start = start, .after = after, .effect = effect};
 }
@@ -264,7 +266,8 @@ static void item_before(struct text *t, const struct event *e)
 	while (end > 0 && is_decoration(t->raw.p[end - 1]) && e->start - end < BEFORE_MAX)
 		end--;
 	start = end;
-	while (start > 0 && end - start < MAIL_PATH_MAX && !is_space(t->raw.p[start - 1]) && !memchr("<>\"(", t->raw.p[start - 1], 4))
+	while (start > 0 && end - start < MAIL_PATH_MAX && !is_space(t->raw.p[start - 1]) &&
+	       !memchr("<>\"(", t->raw.p[start - 1], 4))
 		start--;
 	struct slice address = bounce_address_at(slice_head(slice_skip(t->raw, start), end - start), &used);
 	if (used == end - start)
@@ -645,8 +648,9 @@ static void keep_said(const struct text *t)
 static bool read_one(const struct text *room, struct slice raw, bool *ended)
 {
 	struct bounce_reader *r = room->r;
-	struct text t = {.r = r, .raw = raw, .event = room->event, .item = room->item};
+	struct text t = *room;
 
+	t.raw = raw;
 	if (!fold(&t)) {
 		r->no_memory = true;
 		return false;
@@ -673,8 +677,7 @@ static void put_failed_field(struct bounce_reader *r, struct slice field)
 {
 	while (field.p) {
 		struct slice one = slice_split(&field, ',');
-		struct mail_bounce_rcpt rcpt = {.address = bounce_address_of(r, one),
-						.action = MAIL_BOUNCE_FAILED};
+		struct mail_bounce_rcpt rcpt = {.address = bounce_address_of(r, one), .action = MAIL_BOUNCE_FAILED};
 
 		if (rcpt.address.n)
 			bounce_rcpt_put(r, &rcpt);
@@ -698,10 +701,12 @@ struct slice bounce_all_text(struct bounce_reader *r, unsigned level)
 bool bounce_read_text(struct bounce_reader *r, unsigned level, struct slice subject, struct slice failed_field)
 {
 	struct text room = {.r = r,
-			    .event = arena_array(&r->scratch, EVENTS_MAX, sizeof *room.event),
-			    .item = arena_array(&r->scratch, ITEMS_MAX, sizeof *room.item)};
+			    .event_most = r->octets < EVENTS_MAX ? r->octets : EVENTS_MAX,
+			    .item_most = r->octets < ITEMS_MAX ? r->octets : ITEMS_MAX};
 	bool any = false, ended = false;
 
+	room.event = arena_array(&r->scratch, room.event_most, sizeof *room.event);
+	room.item = arena_array(&r->scratch, room.item_most, sizeof *room.item);
 	if (!room.event || !room.item) {
 		r->no_memory = true;
 		return false;

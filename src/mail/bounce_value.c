@@ -10,9 +10,9 @@
 #include <assert.h>
 #include <string.h>
 
-#define VALUE_MAX 2000 /* octets of a field's value that are looked at for an address */
+#define VALUE_MAX     2000 /* octets of a field's value that are looked at for an address */
 #define PATH_MAX_SEEN 1000 /* octets of a path with its source route */
-#define WORDS_MAX 1000 /* octets of a subject */
+#define WORDS_MAX     1000 /* octets of a subject */
 
 /* ---- addresses --------------------------------------------------------------------------------------------------- */
 
@@ -333,13 +333,13 @@ enum mail_bounce_action bounce_action_of(struct slice value)
 		struct slice start;
 		enum mail_bounce_action action;
 	} rows[] = {
-		{{"fail", 4}, MAIL_BOUNCE_FAILED},	 {{"error", 5}, MAIL_BOUNCE_FAILED},
-		{{"reject", 6}, MAIL_BOUNCE_FAILED},	 {{"undeliver", 9}, MAIL_BOUNCE_FAILED},
-		{{"bounce", 6}, MAIL_BOUNCE_FAILED},	 {{"permanent", 9}, MAIL_BOUNCE_FAILED},
-		{{"delay", 5}, MAIL_BOUNCE_DELAYED},	 {{"warn", 4}, MAIL_BOUNCE_DELAYED},
+		{{"fail", 4}, MAIL_BOUNCE_FAILED},       {{"error", 5}, MAIL_BOUNCE_FAILED},
+		{{"reject", 6}, MAIL_BOUNCE_FAILED},     {{"undeliver", 9}, MAIL_BOUNCE_FAILED},
+		{{"bounce", 6}, MAIL_BOUNCE_FAILED},     {{"permanent", 9}, MAIL_BOUNCE_FAILED},
+		{{"delay", 5}, MAIL_BOUNCE_DELAYED},     {{"warn", 4}, MAIL_BOUNCE_DELAYED},
 		{{"transient", 9}, MAIL_BOUNCE_DELAYED}, {{"defer", 5}, MAIL_BOUNCE_DELAYED},
 		{{"deliver", 7}, MAIL_BOUNCE_DELIVERED}, {{"relay", 5}, MAIL_BOUNCE_RELAYED},
-		{{"expand", 6}, MAIL_BOUNCE_EXPANDED},	 {{"success", 7}, MAIL_BOUNCE_DELIVERED},
+		{{"expand", 6}, MAIL_BOUNCE_EXPANDED},   {{"success", 7}, MAIL_BOUNCE_DELIVERED},
 	};
 
 	value = slice_trim(value);

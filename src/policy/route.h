@@ -22,7 +22,8 @@ enum route_kind {
  */
 struct route {
 	enum route_kind kind;
-	struct slice site;    /* "example.net" for a domain of its own, "smarthost", "lmtp/example.com", "local/example.com" */
+	struct slice
+		site; /* "example.net" for a domain of its own, "smarthost", "lmtp/example.com", "local/example.com" */
 	struct slice mailbox; /* MAILBOX: path below the mail directory, "example.com/alice"; safe as a path */
 	struct slice hosts;   /* SMTP, LMTP: name of a host group of the configuration; empty = the domain's own MX */
 };

@@ -64,7 +64,7 @@ static inline bool store_state_is_final(enum store_state state)
 
 /* What is known of who gave us a message. */
 struct store_origin {
-	struct slice client;   /* address of the client, "192.0.2.1", "2001:db8::1", "unix:uid=1000" ...; empty: ourselves */
+	struct slice client;   /* address of the client, "192.0.2.1", "2001:db8::1", "unix:uid=1000"; empty: we */
 	struct slice helo;     /* as given */
 	struct slice protocol; /* as in the Received field: "ESMTP", ... */
 	struct slice user;     /* who authenticated; empty = nobody */
@@ -194,15 +194,15 @@ struct store_ops {
 	/* Throws away the open transaction and everything cached, opens anew. */
 	enum store_result (*reopen)(struct store *st);
 
-	/* A block of ids for one receiver: ids block << MSG_ID_BLOCK_BITS up to the next block, never given before or again.
-	 * Durable when it returns, whatever else is in the transaction, of which it is no part. Blocks begin at 1. At most
-	 * STORE_ID_BLOCKS while one transaction is open, then STORE_FULL. */
+	/* A block of ids for one receiver: ids block << MSG_ID_BLOCK_BITS up to the next block, never given before
+	 * or again. Durable when it returns, whatever else is in the transaction, of which it is no part. Blocks
+	 * begin at 1. At most STORE_ID_BLOCKS while one transaction is open, then STORE_FULL. */
 	enum store_result (*id_block)(struct store *st, uint64_t *ret);
 
-	/* STORE_EXISTS: the id is taken. STORE_FULL: the disk is down to the reserve; a report (`about`) may still use it.
-	 * A body in a file is checked and synced here: STORE_NOT_FOUND when it is missing, STORE_CORRUPT when it has not
-	 * `size` octets. The file is the store's from now on, and goes when the message is refused here or by a failed
-	 * commit: do not discard it. */
+	/* STORE_EXISTS: the id is taken. STORE_FULL: the disk is down to the reserve; a report (`about`) may still
+	 * use it. A body in a file is checked and synced here: STORE_NOT_FOUND when it is missing, STORE_CORRUPT
+	 * when it has not `size` octets. The file is the store's from now on, and goes when the message is refused
+	 * here or by a failed commit: do not discard it. */
 	enum store_result (*put)(struct store *st, const struct store_new *message);
 	/* STORE_NOT_FOUND: no such recipient, or it is in a final state already. */
 	enum store_result (*settle)(struct store *st, const struct store_settle *settle);
@@ -212,11 +212,12 @@ struct store_ops {
 	enum store_result (*commit)(struct store *st);
 
 	/*
-	 * Claim recipients that are due. Sites take turns of at most STORE_SITE_FLOWS flows, and within a site its flows do;
-	 * one call gives at most `per_flow` recipients of a (site, flow) pair, and `max` in all; the store remembers whose
-	 * turn is next. *ret is how many. Fewer than max: everybody who has something due had a share; *next_due is when to
-	 * ask again, never later than the earliest due time of those that wait (NEVER: none waits), and the next millisecond
-	 * when somebody has more due. The cost goes with what is claimed, not with what waits. Part of the transaction.
+	 * Claim recipients that are due. Sites take turns of at most STORE_SITE_FLOWS flows, and within a site its
+	 * flows do; one call gives at most `per_flow` recipients of a (site, flow) pair, and `max` in all; the store
+	 * remembers whose turn is next. *ret is how many. Fewer than max: everybody who has something due had a
+	 * share; *next_due is when to ask again, never later than the earliest due time of those that wait (NEVER:
+	 * none waits), and the next millisecond when somebody has more due. The cost goes with what is claimed, not
+	 * with what waits. Part of the transaction.
 	 */
 	enum store_result (*claim)(struct store *st, queue_ms now, size_t per_flow, struct store_due *out, size_t max,
 				   size_t *ret, queue_ms *next_due);
@@ -228,10 +229,10 @@ struct store_ops {
 	/* Append the whole message to `out` when it is not in a file. Checks its digest: STORE_CORRUPT. */
 	enum store_result (*body)(struct store *st, msg_id id, struct buf *out);
 
-	/* Calls `each` for the recipients that match, newest message first, from the cursor on until it returns false: that
-	 * recipient will be the first of the next call. A call looks at no more than STORE_LIST_STEP recipients, so that a
-	 * long queue is listed in many short calls: go on until cursor->end. What `each` is given is lent for the call; it
-	 * must not call the store. */
+	/* Calls `each` for the recipients that match, newest message first, from the cursor on until it returns
+	 * false: that recipient will be the first of the next call. A call looks at no more than STORE_LIST_STEP
+	 * recipients, so that a long queue is listed in many short calls: go on until cursor->end. What `each` is
+	 * given is lent for the call; it must not call the store. */
 	enum store_result (*list)(struct store *st, const struct store_filter *filter, queue_ms now,
 				  struct store_cursor *cursor,
 				  bool (*each)(void *arg, const struct store_message *m, const struct store_rcpt *r),
@@ -269,7 +270,7 @@ struct store_sqlite_config {
 	uint64_t reserve;       /* octets that must stay free on the disk: put gives STORE_FULL below it */
 	wall_ms wall;           /* now, for the notes that recovery writes */
 	span_ms recovery_grace; /* what a former owner had claimed waits this long after the first claim */
-	int log_pages;          /* pages of 4 KiB in the write-ahead log before it is copied into the database; 0 = 4,000 */
+	int log_pages;          /* pages in the write-ahead log before it is copied to the database; 0 = 4,000 */
 };
 
 /*

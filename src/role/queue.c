@@ -64,7 +64,8 @@ static struct queue_times times_of(struct queue_role *q)
 {
 	mono_ms now = loop_mono(q->loop); /* the loop's clock is the kernel's boot clock */
 
-	return (struct queue_times){.mono = now, .wall = loop_wall(q->loop), .random = loop_random(q->loop), .boot = now};
+	return (struct queue_times){
+		.mono = now, .wall = loop_wall(q->loop), .random = loop_random(q->loop), .boot = now};
 }
 
 /* Before anything is fed in a turn. */

@@ -34,24 +34,26 @@ struct smtp_client_config {
 
 /* Lent until the job's last outcome has come. */
 struct smtp_client_job {
-	uint64_t tag;                         /* the owner's name for it, given back in events */
-	const struct mail_envelope *envelope; /* recipients: those of this job. addresses may hold UTF-8 only with .utf8 */
-	uint64_t size;                        /* octets of the message */
-	bool eight_bit;                       /* the body holds octets above 127 */
-	bool needs_utf8;                      /* the header section holds octets above 127 (RFC 6531 3.2). Addresses are
-	                                         looked at here: one whose domain alone is outside ASCII can go out as
-	                                         A-labels */
-	bool has_bare;                        /* holds bare CR, bare LF or NUL (BINARYMIME content) */
+	uint64_t tag; /* the owner's name for it, given back in events */
+	const struct mail_envelope
+		*envelope; /* recipients: those of this job. addresses may hold UTF-8 only with .utf8 */
+	uint64_t size;     /* octets of the message */
+	bool eight_bit;    /* the body holds octets above 127 */
+	bool needs_utf8;   /* the header section holds octets above 127 (RFC 6531 3.2). Addresses are
+			      looked at here: one whose domain alone is outside ASCII can go out as
+			      A-labels */
+	bool has_bare;     /* holds bare CR, bare LF or NUL (BINARYMIME content) */
 };
 
 enum smtp_client_event_type {
-	SMTP_CLIENT_READY,   /* takes a job now (or QUIT). Comes once after EHLO and once after each job that it can follow */
+	SMTP_CLIENT_READY,   /* takes a job now (or QUIT). Comes once after EHLO and once after each job that it can
+				follow */
 	SMTP_CLIENT_BODY,    /* job `tag` wants octets: smtp_client_body. Asked again until told `last`; not asked when
-	                        every recipient was refused */
+				every recipient was refused */
 	SMTP_CLIENT_OUTCOME, /* job `tag`, recipient `rcpt`: `outcome`, its text lent until the next call */
 	SMTP_CLIENT_DONE,    /* job `tag` has had all its outcomes; it is forgotten */
 	SMTP_CLIENT_CLOSED,  /* the session is over, all outcomes were given: send what is left of the output, close.
-	                        `outcome` says why: SMTP_DELIVERED for an orderly QUIT, else as for a job. */
+				`outcome` says why: SMTP_DELIVERED for an orderly QUIT, else as for a job. */
 };
 
 struct smtp_client_event {
@@ -76,8 +78,8 @@ void smtp_client_free(struct smtp_client *c);
 
 /* The connection stands; the greeting is awaited. */
 void smtp_client_start(struct smtp_client *c, mono_ms now);
-/* Returns the octets taken: no more than a reply that gave outcomes, until those are pulled. After the end everything is
- * taken and ignored. */
+/* Returns the octets taken: no more than a reply that gave outcomes, until those are pulled. After the end everything
+ * is taken and ignored. */
 size_t smtp_client_feed(struct smtp_client *c, struct slice in, mono_ms now);
 bool smtp_client_next(struct smtp_client *c, struct smtp_client_event *ev);
 /* Only after READY, once for each. The engine checks what the peer can take: a message that needs 8BITMIME, SMTPUTF8 or
@@ -90,8 +92,8 @@ void smtp_client_send(struct smtp_client *c, const struct smtp_client_job *job, 
  * was asked for, or when the transaction ended meanwhile.
  */
 void smtp_client_body(struct smtp_client *c, struct slice octets, bool last, mono_ms now);
-/* The owner cannot give the message's octets (disk error): the transaction is aborted so that the peer cannot take it as
- * whole: the connection is dropped. All recipients without outcome are deferred with `text`. */
+/* The owner cannot give the message's octets (disk error): the transaction is aborted so that the peer cannot take it
+ * as whole: the connection is dropped. All recipients without outcome are deferred with `text`. */
 void smtp_client_body_failed(struct smtp_client *c, struct slice text);
 /* No more jobs: QUIT when the open ones are done. The 221 is waited for half a minute at most. */
 void smtp_client_quit(struct smtp_client *c, mono_ms now);

@@ -1,8 +1,8 @@
 """The conformance matrix: every row of src/codes/replies.def is drawn from a live server over a socket.
 
-Each function below with @draws(ROW) brings a server into the row's situation and returns the reply. test_row then checks
-the code, the enhanced code, the text, the grammar of RFC 5321 4.2 and RFC 2034 4, and what state the session is in
-afterwards. A row that nobody draws fails, unless LATER names the feature that will draw it; so does a row that LATER
+Each function below with @draws(ROW) brings a server into the row's situation and returns the reply. test_row then
+checks the code, the enhanced code, the text, the grammar of RFC 5321 4.2 and RFC 2034 4, and what state the session is
+in afterwards. A row that nobody draws fails, unless LATER names the feature that will draw it; so does a row that LATER
 names and somebody draws.
 
 docs/codes.md says for each standard reply code and each registered enhanced code which situation and which test draws
@@ -52,12 +52,15 @@ CODES_LATER = {
 }
 STATUSES_LATER = {
     "X.1.2": "MX routing",
-    "X.1.5": "never: reports of success say 2.0.0 (RFC 3461 6.3)", "X.1.9": "message tracking (RFC 3886)", "X.2.0": "delivery to mailboxes",
+    "X.1.5": "never: reports of success say 2.0.0 (RFC 3461 6.3)", "X.1.9": "message tracking (RFC 3886)",
+    "X.2.0": "delivery to mailboxes",
     "X.2.2": "quotas of mailboxes", "X.2.3": "limits of mailboxes", "X.3.5": "routes that cannot work",
     "X.3.6": "priorities (RFC 6710)", "X.4.0": "MX routing", "X.4.5": "limits for destinations",
     "X.5.5": "never: no version of SMTP is ever negotiated", "X.5.6": AUTH,
-    "X.6.1": "rules for content", "X.6.2": "conversion", "X.6.3": "conversion", "X.6.4": "conversion", "X.6.5": "conversion",
-    "X.6.6": "BURL (RFC 4468)", "X.6.9": "next hops without SMTPUTF8", "X.6.10": "never: deprecated by the registry, X.6.8 is sent",
+    "X.6.1": "rules for content", "X.6.2": "conversion", "X.6.3": "conversion", "X.6.4": "conversion",
+    "X.6.5": "conversion",
+    "X.6.6": "BURL (RFC 4468)", "X.6.9": "next hops without SMTPUTF8",
+    "X.6.10": "never: deprecated by the registry, X.6.8 is sent",
     "X.7.3": "REQUIRETLS (RFC 8689)", "X.7.4": AUTH, "X.7.5": DKIM, "X.7.6": DKIM,
     "X.7.7": DKIM, "X.7.8": AUTH, "X.7.9": AUTH, "X.7.10": AUTH, "X.7.11": AUTH, "X.7.12": AUTH, "X.7.13": AUTH,
     "X.7.14": "BURL (RFC 4468)", "X.7.15": "priorities (RFC 6710)", "X.7.16": "priorities (RFC 6710)",
@@ -125,8 +128,11 @@ domain "example.com" {
     senders = {"chair@example.org"}
   }
   list "crowd" {
-    members = {%s}
+    members = {"crowd0@example.com", "crowd1@example.com", "crowd2@example.com", "crowd3@example.com",
+               "crowd4@example.com", "crowd5@example.com", "crowd6@example.com", "crowd7@example.com",
+               "crowd8@example.com", "crowd9@example.com"}
   }
+  %s
   list "world" {
     members = {"jörg@example.org"}
     disclose = yes
@@ -138,8 +144,10 @@ domain "example.org" {
 }
 """
 
-CROWD = 10000 # as many addresses as a message may be expanded to
-DOMAINS %= ", ".join(f'"u{n}@example.org"' for n in range(CROWD))
+# The list crowd stands for 10000 addresses, as many as a message may be expanded to.
+DOMAINS %= "\n".join(
+    'list "crowd%d" {\nmembers = {%s}\n}' % (n, ", ".join(f'"u{n}-{m}@example.org"' for m in range(1000)))
+    for n in range(10))
 
 # Name of a listener -> its keys.
 LISTENERS = {
@@ -170,7 +178,7 @@ class House(Postrider):
         self.prefix = list(prefix)
         self.ports = {name: free_port() for name in listeners or {"plain": ""}}
         self.port = self.ports["plain"]
-        text = ["hostname = \"mx.example.com\"", f"data_dir = \"{self.data}\"", "relay_networks = {\"127.0.0.1/32\"}", top]
+        text = ['hostname = "mx.example.com"', f'data_dir = "{self.data}"', 'relay_networks = {"127.0.0.1/32"}', top]
         for name, keys in (listeners or {"plain": ""}).items():
             text.append(f"listen {name} {{\n  address = \"127.0.0.1\"\n  port = {self.ports[name]}\n  {keys}\n}}")
         text += [domains, f"queue {{\n  recovery_grace = \"1s\"\n{queue}\n}}", rest]
@@ -225,7 +233,8 @@ class World:
 
     @property
     def house(self):
-        return self._share("house", listeners=LISTENERS, top="receivers = 1\nvrfy = relay\nexpn = relay\nstatus = relay")
+        return self._share("house", listeners=LISTENERS,
+                           top="receivers = 1\nvrfy = relay\nexpn = relay\nstatus = relay")
 
     @property
     def closed(self):

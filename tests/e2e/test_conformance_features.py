@@ -125,8 +125,9 @@ def test_a_list_reports_success_once_and_each_failure(make_house, make_peer, to,
     assert f"Original-Recipient: rfc822;{to}".encode() in report.wire.replace(b"; ", b";")
 
 
-@pytest.mark.parametrize("sender, code", [("alice@example.com", 250), ("Chair@Example.ORG", 250), ("bob@example.com", 550),
-                                          ("", 550), ("other@example.org", 550)])
+@pytest.mark.parametrize("sender, code", [
+    ("alice@example.com", 250), ("Chair@Example.ORG", 250), ("bob@example.com", 550), ("", 550),
+    ("other@example.org", 550)])
 def test_a_closed_list_takes_mail_from_its_members_and_named_senders(make_house, sender, code):
     server = make_house()
     with server.mailed(sender=sender) as d:
@@ -149,7 +150,8 @@ domain "example.com" {
 @pytest.mark.parametrize("argument, code, words", [
     ("alice@example.com", 250, "<alice@example.com>"), ("<alice@example.com>", 250, "<alice@example.com>"),
     ("bob", 250, "<bob@example.com>"), ("\"bob\"@example.com", 250, "<\"bob\"@example.com>"),
-    ("alice", 553, "<alice@example.com>\n5.1.4 <alice@example.org>"), ("paused@example.com", 250, "<paused@example.com>"),
+    ("alice", 553, "<alice@example.com>\n5.1.4 <alice@example.org>"),
+    ("paused@example.com", 250, "<paused@example.com>"),
     ("former@example.com", 550, "5.2.1"), ("nobody@example.com", 550, "5.1.1"), ("follow@example.com", 251,
                                                                                  "<Follow@example.net>"),
     ("quiet@example.com", 252, "2.5.0"), ("gone@example.com", 551, "<gone@example.net>"),

@@ -123,10 +123,12 @@ static void what_is_returned_changes_nothing(struct slice data)
 	if (slice_search(data, SLICE(TOKEN)) < data.n)
 		return;
 	buf_init(&message, OUT_MAX);
-	buf_add_lit(&message, "From: mailer-daemon@example.net\r\nContent-Type: multipart/report; boundary=" TOKEN "\r\n\r\n--" TOKEN
-			      "\r\nContent-Type: message/delivery-status\r\n\r\nReporting-MTA: dns; a.example\r\n\r\n"
-			      "Final-Recipient: rfc822; bob@example.net\r\nAction: failed\r\nStatus: 5.1.1\r\n\r\n--" TOKEN
-			      "\r\nContent-Type: message/rfc822\r\n\r\n");
+	buf_add_lit(&message,
+		    "From: mailer-daemon@example.net\r\nContent-Type: multipart/report; boundary=" TOKEN
+		    "\r\n\r\n--" TOKEN
+		    "\r\nContent-Type: message/delivery-status\r\n\r\nReporting-MTA: dns; a.example\r\n\r\n"
+		    "Final-Recipient: rfc822; bob@example.net\r\nAction: failed\r\nStatus: 5.1.1\r\n\r\n--" TOKEN
+		    "\r\nContent-Type: message/rfc822\r\n\r\n");
 	buf_add(&message, data);
 	buf_add_lit(&message, "\r\n--" TOKEN "--\r\n");
 	buf_add(&message, data);
@@ -134,7 +136,8 @@ static void what_is_returned_changes_nothing(struct slice data)
 	assert(b.kind == MAIL_BOUNCE_BOUNCE && b.rcpt_count == 1 && !b.more);
 	assert(slice_eq(b.rcpt[0].address, SLICE("bob@example.net")));
 	assert(b.rcpt[0].action == MAIL_BOUNCE_FAILED && b.rcpt[0].klass == SMTPCODES_BAD_MAILBOX);
-	assert(b.rcpt[0].final.n == 0 && b.rcpt[0].diagnostic.n == 0 && b.rcpt[0].remote.n == 0 && b.rcpt[0].reply == 0);
+	assert(b.rcpt[0].final.n == 0 && b.rcpt[0].diagnostic.n == 0 && b.rcpt[0].remote.n == 0 &&
+	       b.rcpt[0].reply == 0);
 	mail_bounce_free(&b);
 	buf_free(&message);
 }
@@ -145,7 +148,8 @@ static void letters_are_no_bounces(struct slice data)
 	struct buf message;
 
 	buf_init(&message, OUT_MAX);
-	buf_add_lit(&message, "From: Bob <bob@example.net>\r\nTo: alice@example.com\r\nSubject: Re: undeliverable\r\n\r\n");
+	buf_add_lit(&message,
+		    "From: Bob <bob@example.net>\r\nTo: alice@example.com\r\nSubject: Re: undeliverable\r\n\r\n");
 	buf_add(&message, data);
 	read_copy(buf_slice(&message), &b);
 	assert(b.kind == MAIL_BOUNCE_OTHER && b.rcpt_count == 0);

@@ -93,8 +93,11 @@ static const struct mail_rcpt rcpts[] = {{.address = {"a@x.example", 11}}, {.add
 static void send_to(const struct turn *turns, size_t count, struct slice body, struct submit_result *ret)
 {
 	struct mail_envelope envelope = {.sender = SLICE("me@x.example"), .rcpt = rcpts, .rcpt_count = count};
-	struct submit_message m = {
-		.config = &config, .envelope = &envelope, .at_once = 100, .head = SLICE("Subject: x\r\n\r\n"), .body = body};
+	struct submit_message m = {.config = &config,
+				   .envelope = &envelope,
+				   .at_once = 100,
+				   .head = SLICE("Subject: x\r\n\r\n"),
+				   .body = body};
 	struct submit_server nowhere = {.path = "/nonexistent/socket"};
 	int fd;
 	pid_t child = start(turns, &fd);
@@ -249,7 +252,8 @@ static void test_recipients_beyond_the_limit_of_a_transaction_follow_in_another(
 					    {".", "250 first\r\n"},
 					    THE_END};
 	struct mail_envelope envelope = {.sender = SLICE("me@x.example"), .rcpt = rcpts, .rcpt_count = 2};
-	struct submit_message m = {.config = &config, .envelope = &envelope, .at_once = 100, .head = SLICE("Subject: x\r\n\r\n")};
+	struct submit_message m = {
+		.config = &config, .envelope = &envelope, .at_once = 100, .head = SLICE("Subject: x\r\n\r\n")};
 	struct submit_result r;
 	struct door door;
 	int fd;
@@ -276,7 +280,8 @@ static void test_a_transaction_has_no_more_recipients_than_was_said(void **state
 					    {".", "250 first\r\n"},
 					    THE_END};
 	struct mail_envelope envelope = {.sender = SLICE("me@x.example"), .rcpt = rcpts, .rcpt_count = 2};
-	struct submit_message m = {.config = &config, .envelope = &envelope, .head = SLICE("A: b\r\n\r\n"), .at_once = 1};
+	struct submit_message m = {
+		.config = &config, .envelope = &envelope, .head = SLICE("A: b\r\n\r\n"), .at_once = 1};
 	struct submit_result r;
 	struct door door;
 	int fd;

@@ -13,7 +13,8 @@
 
 struct bounce_sample {
 	const char *name, *message;
-	/* Kind; then for each recipient "; address action status reply remote class verdict", "-" for what is absent. */
+	/* Kind; then for each recipient "; address action status reply remote class verdict", "-" for what is absent.
+	 */
 	const char *expected;
 };
 

@@ -56,18 +56,15 @@ void heap_free(void *block)
 /* ---- huge messages ----------------------------------------------------------------------------------------------- */
 
 /* `head`, then `unit` until the message is full, then `tail`. */
-static char *huge_message(const char *head, const char *unit, const char *tail)
+static void huge_message(char *p, const char *head, const char *unit, const char *tail)
 {
 	size_t h = strlen(head), u = strlen(unit), t = strlen(tail), at = h;
-	char *p = malloc(HUGE_OCTETS);
 
-	assert_non_null(p);
 	memcpy(p, head, h);
 	for (; at + u + t <= HUGE_OCTETS; at += u)
 		memcpy(p + at, unit, u);
 	memset(p + at, '\n', HUGE_OCTETS - at);
 	memcpy(p + HUGE_OCTETS - t, tail, t);
-	return p;
 }
 
 #define FROM   "From: MAILER-DAEMON@example.net\nSubject: Undelivered mail\n"
@@ -84,16 +81,19 @@ static void fifty_megabytes_cost_bounded_time_and_memory(void **state)
 	} rows[] = {
 		{"a returned original", REPORT STATUS BOB "--b\nContent-Type: message/rfc822\n\nA: b\n\n",
 		 "some text that was sent along, line by line\n", "--b--\n", 1},
-		{"a returned original in front", REPORT "--b\nContent-Type: message/rfc822\n\nA: b\n\n", "text and text\n",
-		 "\n" STATUS BOB "--b--\n", 1},
+		{"a returned original in front", REPORT "--b\nContent-Type: message/rfc822\n\nA: b\n\n",
+		 "text and text\n", "\n" STATUS BOB "--b--\n", 1},
 		{"attachments in base64",
-		 REPORT STATUS BOB "--b\nContent-Type: message/rfc822\nContent-Transfer-Encoding: base64\n\n", "QUJDREVG\n", "--b--\n", 1},
+		 REPORT STATUS BOB "--b\nContent-Type: message/rfc822\nContent-Transfer-Encoding: base64\n\n",
+		 "QUJDREVG\n", "--b--\n", 1},
 		{"recipients without end", REPORT STATUS, BOB "\n", "--b--\n", 1},
 		{"fields without end", REPORT STATUS, "Status: 5.1.1\n", "--b--\n", 1},
-		{"a field without end", REPORT STATUS "Final-Recipient: rfc822; bob@example.net\nDiagnostic-Code: smtp;", " 550 no", "\n", 1},
+		{"a field without end",
+		 REPORT STATUS "Final-Recipient: rfc822; bob@example.net\nDiagnostic-Code: smtp;", " 550 no", "\n", 1},
 		{"a header without end", FROM, "X-Failed-Recipients: bob@example.net\n", "\n", 1},
 		{"one line", FROM "\n", "<bob@example.net>: 550 ", "", 1},
-		{"a text of addresses", FROM "\nThe following addresses failed:\n\n", "<bob@example.net>: 550 5.1.1 no\n\n", "", 1},
+		{"a text of addresses", FROM "\nThe following addresses failed:\n\n",
+		 "<bob@example.net>: 550 5.1.1 no\n\n", "", 1},
 		{"a text of phrases", FROM "\n", "could not be delivered to the following address(es) failed: ", "", 0},
 		{"tags", FROM "Content-Type: text/html\n\n", "<p>&lt;bob@example.net&gt;: 550 no<br", "", 1},
 		{"open tags", FROM "Content-Type: text/html\n\n", "<", "", 0},
@@ -107,8 +107,11 @@ static void fifty_megabytes_cost_bounded_time_and_memory(void **state)
 		{"open quotes", FROM "\nThe following addresses failed:\n", "\"\\<@", "", 0},
 	};
 
+	char *message = malloc(HUGE_OCTETS);
+
+	assert_non_null(message);
 	for (size_t i = 0; i < ROWS(rows); i++) {
-		char *message = huge_message(rows[i].head, rows[i].unit, rows[i].tail);
+		huge_message(message, rows[i].head, rows[i].unit, rows[i].tail);
 		clock_t start = clock();
 		struct mail_bounce b;
 
@@ -116,14 +119,14 @@ static void fifty_megabytes_cost_bounded_time_and_memory(void **state)
 		bool good = mail_bounce_read(slice_of(message, HUGE_OCTETS), SLICE_NONE, &b);
 		double seconds = (double)(clock() - start) / CLOCKS_PER_SEC;
 		if (!good || b.rcpt_count != rows[i].recipients || peak > PEAK_MAX || seconds > SECONDS_MAX)
-			fail_msg("%s: %s, %zu recipients, %zu octets at most, %.1f s", rows[i].name, good ? "read" : "no memory",
-				 b.rcpt_count, peak, seconds);
+			fail_msg("%s: %s, %zu recipients, %zu octets at most, %.1f s", rows[i].name,
+				 good ? "read" : "no memory", b.rcpt_count, peak, seconds);
 		if (getenv("BOUNCE_LIMITS_SHOW"))
 			print_message("%-34s %10zu octets %6.3f s\n", rows[i].name, peak, seconds);
 		mail_bounce_free(&b);
 		assert_int_equal(live, 0);
-		free(message);
 	}
+	free(message);
 }
 
 /* Everything that a reader can be made to keep at once. */
@@ -144,7 +147,8 @@ static void the_fullest_result_fits_its_memory(void **state)
 	buf_reset(&out);
 	buf_add_lit(&out, REPORT STATUS);
 	for (int i = 0; i < 990; i++) {
-		buf_printf(&out, "Final-Recipient: rfc822; u%05d@example.net\nAction: failed\nDiagnostic-Code: smtp; ", i);
+		buf_printf(&out, "Final-Recipient: rfc822; u%05d@example.net\nAction: failed\nDiagnostic-Code: smtp; ",
+			   i);
 		for (int j = 0; j < 32; j++)
 			buf_add_lit(&out, "550 words and more words, ");
 		buf_add_lit(&out, "\n\n");
@@ -160,11 +164,14 @@ static void without_memory_it_says_so_and_leaks_nothing(void **state)
 	(void)state;
 	static const char *const messages[] = {
 		REPORT "--b\nContent-Type: text/html\nContent-Transfer-Encoding: base64\n\nPHA+U29ycnk8L3A+\n" STATUS
-		       "Original-Recipient: rfc822;bob+2Btag@example.net\n" BOB "Diagnostic-Code: smtp; 550\nX-Supplementary-Info: x\n"
+		       "Original-Recipient: rfc822;bob+2Btag@example.net\n" BOB
+		       "Diagnostic-Code: smtp; 550\nX-Supplementary-Info: x\n"
 		       "--b\nContent-Type: message/rfc822\n\nMessage-ID: <1@example.com>\n\n--b--\n",
-		FROM "Subject: =?utf-8?Q?Returned?= =?utf-8?B?bWFpbA==?=\nX-Failed-Recipients: bob@example.net\n\nThe following "
+		FROM "Subject: =?utf-8?Q?Returned?= =?utf-8?B?bWFpbA==?=\nX-Failed-Recipients: bob@example.net\n\nThe "
+		     "following "
 		     "address(es) failed:\n\n  bob@example.net\n    550 5.1.1 no\n",
-		"From: MAILER-DAEMON@aol.com\n\ncould not be delivered because they are not accepting mail from x@example.com:\n\tbob\n",
+		"From: MAILER-DAEMON@aol.com\n\ncould not be delivered because they are not accepting mail from "
+		"x@example.com:\n\tbob\n",
 	};
 
 	for (size_t i = 0; i < ROWS(messages); i++) {

@@ -52,7 +52,7 @@ CODES_LATER = {
 }
 STATUSES_LATER = {
     "X.1.2": "MX routing",
-    "X.1.5": "never: reports of success say 2.0.0 (RFC 3461 6.3)", "X.1.9": "message tracking (RFC 3886)",
+    "X.1.9": "message tracking (RFC 3886)",
     "X.2.0": "delivery to mailboxes",
     "X.2.2": "quotas of mailboxes", "X.2.3": "limits of mailboxes", "X.3.5": "routes that cannot work",
     "X.3.6": "priorities (RFC 6710)", "X.4.0": "MX routing", "X.4.5": "limits for destinations",

@@ -222,6 +222,11 @@ static void old_and_odd_servers_are_understood(void **state)
 			"recipients, but the requested delivery status notifications may not be generated.\n\n  "
 			"bob@example.net\n",
 		 "other; bob@example.net delivered - - - unknown unknown"},
+		{"the subject of the original is no reason",
+		 DAEMON SUBJECT
+		 "The subject of the message is:     Mailbox is full\n\nThe address to which the message has not yet "
+		 "been delivered is:\n\n  bob@example.net\n\nNo action is required on your part.\n",
+		 "bounce; bob@example.net delayed - - - unknown temporary"},
 		{"no recipient named", DAEMON SUBJECT "Your message could not be delivered.\n", "bounce"},
 		{"a code in other words",
 		 DAEMON SUBJECT "------ Failed Recipients ------\n\n<bob@example.net>: Requested action not taken. "
@@ -286,6 +291,10 @@ static void what_is_no_bounce_is_none(void **state)
 		{"vacation that says where its owner went",
 		 ALICE "Auto-Submitted: auto-replied\nSubject: Gone\n\nYour message to bob@example.net could not be "
 		       "delivered to me.\n",
+		 "auto-reply"},
+		{"the same with the null reverse-path",
+		 "Return-Path: <>\n" ALICE "Auto-Submitted: auto-replied\nSubject: Gone\n\nYour message to "
+					   "bob@example.net could not be delivered to me.\n",
 		 "auto-reply"},
 		{"a notice of a program", ALICE "Auto-Submitted: auto-generated\nSubject: Backup done\n\nAll well.\n",
 		 "other"},

@@ -163,15 +163,14 @@ static void without_memory_it_says_so_and_leaks_nothing(void **state)
 {
 	(void)state;
 	static const char *const messages[] = {
-		REPORT "--b\nContent-Type: text/html\nContent-Transfer-Encoding: base64\n\nPHA+U29ycnk8L3A+\n" STATUS
+		(REPORT "--b\nContent-Type: text/html\nContent-Transfer-Encoding: base64\n\nPHA+U29ycnk8L3A+\n" STATUS
 		       "Original-Recipient: rfc822;bob+2Btag@example.net\n" BOB
 		       "Diagnostic-Code: smtp; 550\nX-Supplementary-Info: x\n"
-		       "--b\nContent-Type: message/rfc822\n\nMessage-ID: <1@example.com>\n\n--b--\n",
-		FROM "Subject: =?utf-8?Q?Returned?= =?utf-8?B?bWFpbA==?=\nX-Failed-Recipients: bob@example.net\n\nThe "
-		     "following "
-		     "address(es) failed:\n\n  bob@example.net\n    550 5.1.1 no\n",
-		"From: MAILER-DAEMON@aol.com\n\ncould not be delivered because they are not accepting mail from "
-		"x@example.com:\n\tbob\n",
+		       "--b\nContent-Type: message/rfc822\n\nMessage-ID: <1@example.com>\n\n--b--\n"),
+		(FROM "Subject: =?utf-8?Q?Returned?= =?utf-8?B?bWFpbA==?=\nX-Failed-Recipients: bob@example.net\n\n"
+		      "The following address(es) failed:\n\n  bob@example.net\n    550 5.1.1 no\n"),
+		("From: MAILER-DAEMON@aol.com\n\ncould not be delivered because they are not accepting mail from "
+		 "x@example.com:\n\tbob\n"),
 	};
 
 	for (size_t i = 0; i < ROWS(messages); i++) {

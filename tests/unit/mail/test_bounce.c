@@ -150,7 +150,7 @@ static void reports_are_found_under_wrong_labels_and_in_wrong_places(void **stat
 		{"an attachment goes before what the text says",
 		 MIXED "--b\n\n<bob@example.net>: 550 5.1.1 no\n--b\nContent-Type: application/octet-stream\n\n" MTA
 		       "Original-Recipient: rfc822;sales@example.net\n" BOB FAILED ORIGINAL,
-		 "bounce; sales@example.net failed 5.1.1 - - bad-mailbox permanent"},
+		 "bounce; sales@example.net failed 5.1.1 550 - bad-mailbox permanent"},
 		{"no label", MIXED TEXT "--b\n\n" MTA BOB FAILED ORIGINAL, BOB_511},
 		{"base64",
 		 REPORT TEXT "--b\nContent-Type: message/delivery-status\nContent-Transfer-Encoding: base64\n\n"

@@ -330,6 +330,10 @@ static void receiver_end(void *arg)
 	struct receiver *r = arg;
 
 	close_listeners(r);
+	r->stopping = false;
+	for (uint32_t i = 0; i < r->slot_count; i++)
+		if (r->slots[i])
+			session_abandon(r->slots[i]);
 	resolver_free(r->resolver);
 	channel_free(r->queue);
 	conf_unref(r->conf);

@@ -73,6 +73,8 @@ void session_resolved(struct session *s, enum resolver_mx mx);
 /* The queue is gone: what waits for it gets 451. */
 void session_queue_lost(struct session *s);
 void session_shutdown(struct session *s);
+/* The process ends at once, as when its supervisor is gone: nothing more is said. */
+void session_abandon(struct session *s);
 /* The message's id, when the session waits for a spool file; else 0. */
 msg_id session_waits_for_spool(const struct session *s);
 

@@ -480,6 +480,12 @@ void session_resolved(struct session *s, enum resolver_mx mx)
 	session_run(s);
 }
 
+void session_abandon(struct session *s)
+{
+	conn_close(s->conn);
+	session_free(s);
+}
+
 void session_shutdown(struct session *s)
 {
 	smtp_server_shutdown(s->engine);

@@ -271,6 +271,9 @@ class Postrider:
             return
         running = self.process.poll() is None
         status = self.stop() if running else self.process.returncode
+        # LeakSanitizer looks at a process from another one, which may end a moment later.
+        with contextlib.suppress(AssertionError):
+            wait_for(lambda: not self.processes(), "the end of its processes", timeout=3)
         left = self.processes()
         if left:
             self.kill_all()

@@ -70,6 +70,9 @@ static void print_row(const struct wire_row *row)
 	printf("\n");
 	if (r->attempts)
 		cli_explain_outcome(stdout, "    ", &r->last, r->last_remote);
+	else if (r->state == STORE_WAITING && row->due_in > 0)
+		printf("    not tried yet: its destination rests after failed attempts, or has enough under way; "
+		       "see postrider queue status\n");
 }
 
 static json_t *json_row(const struct wire_row *row)

@@ -1,0 +1,118 @@
+#include "role/courier_private.h"
+
+#include "base/heap.h"
+#include "base/pack.h"
+#include "net/log.h"
+
+#include <assert.h>
+#include <string.h>
+
+#define JOB_ARENA_MAX ((size_t)16 * 1024 * 1024)
+
+static void hold_frame(struct courier *c, uint16_t type, struct slice payload)
+{
+	if (buf_room(&c->held) < 6 + payload.n) {
+		log_event(LOG_NO_MEMORY, LOG_CSTR("what", "an outcome that the queue could not be told"));
+		return;
+	}
+	pack_u16(&c->held, type);
+	pack_slice(&c->held, payload);
+}
+
+static void tell_queue(struct courier *c, uint16_t type, const struct buf *payload)
+{
+	if (!c->queue || !channel_send(c->queue, type, buf_slice(payload), -1))
+		hold_frame(c, type, buf_slice(payload));
+}
+
+void courier_tell_held(struct courier *c)
+{
+	struct unpack u = {.in = buf_slice(&c->held)};
+
+	while (u.in.n > 0) {
+		uint16_t type = unpack_u16(&u);
+		struct slice payload = unpack_slice(&u, CHANNEL_FRAME_MAX);
+		assert(!u.bad);
+		if (!channel_send(c->queue, type, payload, -1))
+			break;
+	}
+	buf_free(&c->held);
+}
+
+void courier_free_job(struct courier_job *job)
+{
+	if (job->file)
+		job->file->ops->close(job->file);
+	arena_free(&job->arena);
+	heap_free(job);
+}
+
+void courier_finish_if_done(struct courier *c)
+{
+	if (!c->stopping || c->finished || c->job_count > 0)
+		return;
+	c->finished = true;
+	if (c->queue)
+		channel_flush(c->queue, COURIER_STOP_PATIENCE);
+	c->self->finished(c->self->arg, 0);
+}
+
+void courier_tell_outcome(struct courier *c, const struct courier_job *job, size_t rcpt,
+			  const struct smtp_outcome *outcome, struct slice remote, bool site_failed)
+{
+	struct queue_outcome message = {
+		.id = job->queue.id,
+		.n = job->queue.n[rcpt],
+		.job = job->queue.job,
+		.outcome = *outcome,
+		.remote = remote,
+		.took = job->started ? loop_mono(c->loop) - job->started : 0,
+		.site_failed = site_failed,
+	};
+
+	buf_reset(&c->frame);
+	wire_put_outcome(&c->frame, &message);
+	tell_queue(c, WIRE_OUTCOME, &c->frame);
+}
+
+void courier_end_job(struct courier *c, struct courier_job *job, enum wire_type how)
+{
+	buf_reset(&c->frame);
+	wire_put_number(&c->frame, job->queue.job);
+	tell_queue(c, (uint16_t)how, &c->frame);
+	c->job_count--;
+	courier_free_job(job);
+	courier_finish_if_done(c);
+}
+
+void courier_outcome(struct courier *c, struct courier_job *job, size_t rcpt, const struct smtp_outcome *outcome,
+		     struct slice remote, bool site_failed)
+{
+	assert(job->open > 0);
+	courier_tell_outcome(c, job, rcpt, outcome, remote, site_failed);
+	if (--job->open == 0)
+		courier_end_job(c, job, WIRE_JOB_DONE);
+}
+
+void courier_settle_job(struct courier *c, struct courier_job *job, const struct smtp_outcome *outcome,
+			struct slice remote, bool site_failed)
+{
+	for (size_t i = job->queue.envelope.rcpt_count; i > 0; i--)
+		courier_outcome(c, job, i - 1, outcome, remote, site_failed);
+}
+
+struct courier_job *courier_decode_job(struct slice payload)
+{
+	struct courier_job *job = heap_alloc(sizeof *job + payload.n);
+
+	if (!job)
+		return NULL;
+	memcpy(job->payload, payload.p, payload.n);
+	arena_init(&job->arena, JOB_ARENA_MAX);
+	if (!wire_get_job(slice_of(job->payload, payload.n), &job->arena, &job->queue)) {
+		courier_free_job(job);
+		return NULL;
+	}
+	job->open = job->queue.envelope.rcpt_count;
+	return job;
+}

@@ -1,0 +1,231 @@
+#include "role/courier_private.h"
+
+#include "base/heap.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <string.h>
+
+#define AVOID_HOST (60 * SECOND) /* a host that failed is tried again after this, if others work */
+
+static void try_next_address(struct link *k);
+
+struct slice courier_remote(const struct link *k)
+{
+	return slice_from_cstr(k->remote);
+}
+
+void courier_free_link(struct link *k)
+{
+	struct site *site = k->site;
+
+	if (k->gone)
+		*k->gone = true;
+	TAILQ_REMOVE(&site->links, k, link);
+	site->link_count--;
+	k->courier->link_count--;
+	assert(TAILQ_EMPTY(&k->jobs));
+	conn_lookup_cancel(k->lookup);
+	conn_attempt_cancel(k->attempt);
+	loop_timer_free(k->timer);
+	smtp_client_free(k->client);
+	conf_unref(k->conf);
+	heap_free(k);
+}
+
+void courier_note_failure(struct link *k, const struct smtp_outcome *outcome)
+{
+	size_t n = outcome->text.n < sizeof k->failure_text ? outcome->text.n : sizeof k->failure_text;
+
+	if (n)
+		memcpy(k->failure_text, outcome->text.p, n);
+	k->failure = *outcome;
+	k->failure.text = slice_of(k->failure_text, n);
+}
+
+void courier_note_finding(struct link *k, enum smtp_stage stage, uint16_t detail, const char *what, const char *why)
+{
+	char text[256];
+	int n = snprintf(text, sizeof text, "%s%s%s", what, why ? ": " : "", why ? why : "");
+
+	courier_note_failure(k, &(struct smtp_outcome){.verdict = SMTP_DEFERRED,
+						       .stage = stage,
+						       .status = {4, 4, detail},
+						       .text = slice_of(text, (size_t)(n < 255 ? n : 255))});
+}
+
+void courier_give_up_link(struct link *k)
+{
+	struct site *site = k->site;
+	struct courier *c = k->courier;
+	struct courier_job *job;
+
+	while (site->link_count == 1 && (job = TAILQ_FIRST(&site->waiting))) {
+		TAILQ_REMOVE(&site->waiting, job, link);
+		courier_settle_job(c, job, &k->failure, courier_remote(k), true);
+	}
+	courier_free_link(k);
+	if (site->link_count > 0)
+		site->allowed = site->link_count;
+	courier_serve_site(site);
+}
+
+static const struct route_host *host_of(const struct link *k)
+{
+	return &k->group->hosts[k->host];
+}
+
+static void name_remote(struct link *k, const struct net_address *address)
+{
+	const struct route_host *h = host_of(k);
+	char text[NET_ADDRESS_TEXT];
+
+	if (h->kind == ROUTE_HOST_UNIX || !address) {
+		snprintf(k->remote, sizeof k->remote, "%s%.*s", h->kind == ROUTE_HOST_UNIX ? "unix:" : "",
+			 SLICE_ARGS(slice_head(h->name, 255)));
+		return;
+	}
+	struct slice ip = net_address_text(address, text);
+	if (h->kind == ROUTE_HOST_NAME)
+		snprintf(k->remote, sizeof k->remote, "%.*s [%.*s]:%u", SLICE_ARGS(slice_head(h->name, 200)),
+			 SLICE_ARGS(ip), h->port);
+	else
+		snprintf(k->remote, sizeof k->remote, "[%.*s]:%u", SLICE_ARGS(ip), h->port);
+}
+
+static void on_found(void *arg, const struct net_address *list, size_t count, const char *why)
+{
+	struct link *k = arg;
+
+	k->lookup = NULL;
+	if (count == 0)
+		courier_note_finding(k, SMTP_STAGE_CONNECT, 3, "host name cannot be resolved", why);
+	k->address = 0;
+	k->address_count = count < 16 ? count : 16;
+	memcpy(k->addresses, list, k->address_count * sizeof *list);
+	try_next_address(k);
+}
+
+/* Finds the addresses of the host that the link has come to. */
+static void begin_host(struct link *k)
+{
+	const struct route_host *h = host_of(k);
+
+	name_remote(k, NULL);
+	k->address = k->address_count = 0;
+	if (h->kind == ROUTE_HOST_NAME) {
+		k->lookup = conn_resolve(k->courier->loop, h->name, h->port, on_found, k);
+		if (k->lookup)
+			return;
+		courier_note_finding(k, SMTP_STAGE_CONNECT, 3, "host name cannot be resolved", "no resolver");
+	} else if (h->kind == ROUTE_HOST_UNIX ? net_address_unix(h->name, &k->addresses[0])
+					      : net_address_ip(h->name, h->port, &k->addresses[0])) {
+		k->address_count = 1;
+	} else {
+		courier_note_finding(k, SMTP_STAGE_CONNECT, 4, "the configured address cannot be used", NULL);
+	}
+	try_next_address(k);
+}
+
+/*
+ * The next host in order of preference that did not fail of late; when every host is to be avoided, all are tried. A
+ * host is tried once for each link. False when none is left.
+ */
+static bool next_host(struct link *k, bool first)
+{
+	mono_ms now = loop_mono(k->courier->loop);
+	size_t count = k->group->count;
+
+	if (!first) {
+		if (k->host < CONF_HOSTS_MAX)
+			k->site->avoid[k->host] = now + AVOID_HOST;
+		k->hosts_tried++;
+	}
+	for (int pass = 0; pass < 2; pass++) {
+		bool all = pass == 1 && k->hosts_tried == 0;
+		for (size_t i = first ? 0 : k->host + 1; i < count; i++)
+			if (all || i >= CONF_HOSTS_MAX || k->site->avoid[i] <= now) {
+				k->host = i;
+				return true;
+			}
+	}
+	return false;
+}
+
+void courier_host_failed(struct link *k)
+{
+	if (next_host(k, false))
+		begin_host(k);
+	else
+		courier_give_up_link(k);
+}
+
+static void on_connected(void *arg, int fd, const char *why)
+{
+	struct link *k = arg;
+
+	k->attempt = NULL;
+	if (why) {
+		courier_note_finding(k, SMTP_STAGE_CONNECT, 1, "cannot connect", why);
+		k->address++;
+		try_next_address(k);
+		return;
+	}
+	courier_start_session(k, fd);
+}
+
+static void try_next_address(struct link *k)
+{
+	if (k->address == k->address_count) {
+		courier_host_failed(k);
+		return;
+	}
+	const struct net_address *address = &k->addresses[k->address];
+	name_remote(k, address);
+	k->attempt = conn_connect(k->courier->loop, address, k->conf->connect_timeout, on_connected, k);
+	if (!k->attempt) {
+		courier_note_finding(k, SMTP_STAGE_CONNECT, 1, "cannot connect", "out of memory");
+		courier_host_failed(k);
+	}
+}
+
+static struct link *new_link(struct site *site)
+{
+	struct courier *c = site->courier;
+	struct link *k = heap_new(struct link);
+
+	if (!k)
+		return NULL;
+	*k = (struct link){.courier = c, .site = site, .conf = conf_ref(c->conf)};
+	TAILQ_INIT(&k->jobs);
+	k->timer = loop_timer_new(c->loop, courier_on_timer, k);
+	TAILQ_INSERT_TAIL(&site->links, k, link);
+	site->link_count++;
+	c->link_count++;
+	return k;
+}
+
+void courier_open_link(struct site *site, struct slice hosts)
+{
+	struct link *k = new_link(site);
+
+	if (!k)
+		return;
+	k->group = conf_hosts(k->conf, hosts);
+	if (!k->timer || !k->group) {
+		courier_note_failure(k,
+				     &(struct smtp_outcome){
+					     .verdict = SMTP_DEFERRED,
+					     .stage = SMTP_STAGE_ROUTE,
+					     .status = {4, 3, 5},
+					     .text = k->timer ? SLICE("the route's hosts are not configured any more")
+							      : SLICE("out of memory"),
+				     });
+		courier_give_up_link(k);
+		return;
+	}
+	if (next_host(k, true))
+		begin_host(k);
+	else
+		courier_give_up_link(k);
+}

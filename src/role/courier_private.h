@@ -1,0 +1,129 @@
+/*
+ * The inside of the courier: jobs (courier_jobs.c), what serves one site (courier_site.c), the search for a host that
+ * takes us (courier_link.c) and the session with it (courier_session.c). courier.c is what the roles see.
+ */
+#ifndef ROLE_COURIER_PRIVATE_H
+#define ROLE_COURIER_PRIVATE_H
+
+#include "net/channel.h"
+#include "net/conn.h"
+#include "role/courier.h"
+
+#define COURIER_BUCKETS       1024
+#define COURIER_REMOTE_MAX    300
+#define COURIER_STOP_PATIENCE (10 * SECOND) /* for what is under way when the server stops */
+
+TAILQ_HEAD(job_list, courier_job);
+
+struct site;
+
+/* One connection to a next hop, from the first look-up to its end. */
+struct link {
+	TAILQ_ENTRY(link) link;
+	struct courier *courier;
+	struct site *site;
+	struct conf *conf; /* the one that its hosts and settings come from */
+	/* Where we are in the list of hosts and their addresses. */
+	const struct route_group *group;
+	size_t host, hosts_tried;
+	struct net_address addresses[16];
+	size_t address, address_count;
+	struct conn_lookup *lookup;
+	struct conn_attempt *attempt;
+	/* Once connected. */
+	struct conn *conn;
+	struct smtp_client *client;
+	struct loop_timer *timer;
+	char remote[COURIER_REMOTE_MAX];
+	struct job_list jobs; /* given to the client and not done */
+	bool was_ready;       /* the session took jobs */
+	bool idle;            /* ready, without a job */
+	bool quitting;
+	bool *gone; /* set when the link is freed, for who is still using it */
+	size_t messages;
+	mono_ms idle_until;
+	struct smtp_outcome failure; /* of the last host, in case none is left */
+	char failure_text[SMTP_OUTCOME_TEXT_MAX];
+};
+
+struct site {
+	struct site *next;
+	uint64_t hash;
+	struct courier *courier;
+	char *name;
+	size_t name_n;
+	struct job_list waiting;
+	TAILQ_HEAD(, link) links;
+	unsigned link_count, allowed;
+	unsigned busy;                 /* functions that still use it */
+	mono_ms avoid[CONF_HOSTS_MAX]; /* until then a host is passed over */
+};
+
+struct courier {
+	struct loop *loop;
+	const struct role_self *self;
+	struct conf *conf;
+	struct channel *queue;
+	struct buf held; /* frames for the next queue: type and payload of each */
+	struct buf frame;
+	struct site *sites[COURIER_BUCKETS];
+	size_t link_count, job_count;
+	void (*local)(void *arg, struct courier_job *job);
+	void *local_arg;
+	struct loop_timer *patience;
+	bool stopping, finished;
+};
+
+/* ---- courier_jobs.c: jobs come from the queue and go back to it ------------------------------------------------ */
+
+/* NULL: not a job, or no memory for it. */
+struct courier_job *courier_decode_job(struct slice payload);
+void courier_free_job(struct courier_job *job);
+/* The outcome of one recipient; the caller counts job->open down. */
+void courier_tell_outcome(struct courier *c, const struct courier_job *job, size_t rcpt,
+			  const struct smtp_outcome *outcome, struct slice remote, bool site_failed);
+/* The same outcome for every recipient of a job that never began. Frees the job. */
+void courier_settle_job(struct courier *c, struct courier_job *job, const struct smtp_outcome *outcome,
+			struct slice remote, bool site_failed);
+/* The job is the queue's again: done, or not begun. Frees it. */
+void courier_end_job(struct courier *c, struct courier_job *job, enum wire_type how);
+/* What was kept while there was no queue. */
+void courier_tell_held(struct courier *c);
+void courier_finish_if_done(struct courier *c);
+
+/* ---- courier_site.c -------------------------------------------------------------------------------------------- */
+
+/* Found or made; NULL: no memory. It goes away when nothing waits for it and no link serves it. */
+struct site *courier_find_site(struct courier *c, struct slice name);
+/* Idle connections take waiting jobs; more are opened while jobs wait and the queue allows it. `site` may be gone
+ * afterwards. */
+void courier_serve_site(struct site *site);
+
+/* ---- courier_link.c -------------------------------------------------------------------------------------------- */
+
+/* A new connection for the site, to the first of these hosts that takes us. */
+void courier_open_link(struct site *site, struct slice hosts);
+void courier_free_link(struct link *k);
+/* Keeps a copy of the outcome, its text included: what the jobs are told if no host is left. */
+void courier_note_failure(struct link *k, const struct smtp_outcome *outcome);
+void courier_note_finding(struct link *k, enum smtp_stage stage, uint16_t detail, const char *what, const char *why);
+/* The host that the link has come to does not do: the next one, or none. k may be gone afterwards. */
+void courier_host_failed(struct link *k);
+/* No host of the site took us. If no other connection serves the site, its jobs are told why. k is gone afterwards. */
+void courier_give_up_link(struct link *k);
+/* How logs and reports name the host that the link has come to. */
+struct slice courier_remote(const struct link *k);
+
+/* ---- courier_session.c ----------------------------------------------------------------------------------------- */
+
+/* Takes fd, which is connected. k may be gone afterwards. */
+void courier_start_session(struct link *k, int fd);
+/* The session can take a job: the next one of its site, or none for the time being. */
+void courier_give_job(struct link *k);
+/* Handles what the engine has to say, and hands over what it has to send. k may be gone afterwards. */
+void courier_pull_events(struct link *k);
+/* No more jobs; courier_pull_events carries it out. */
+void courier_quit_link(struct link *k);
+void courier_on_timer(void *link);
+
+#endif

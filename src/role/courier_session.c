@@ -1,0 +1,240 @@
+#include "role/courier_private.h"
+
+#include "base/heap.h"
+
+#include <assert.h>
+#include <errno.h>
+
+#define BODY_PIECE ((size_t)64 * 1024)
+#define LINGER     (2 * SECOND)
+
+static struct courier_job *job_of(struct link *k, uint64_t tag)
+{
+	struct courier_job *job;
+
+	TAILQ_FOREACH(job, &k->jobs, link)
+	if (job->queue.job == tag)
+		return job;
+	return NULL;
+}
+
+static void feed_body(struct link *k, struct courier_job *job)
+{
+	struct loop *l = k->courier->loop;
+	char piece[BODY_PIECE];
+	size_t n = 0;
+
+	if (!job->queue.body_in_file) {
+		smtp_client_body(k->client, job->queue.body, true, loop_mono(l));
+		return;
+	}
+	int error = job->file ? job->file->ops->read(job->file, job->offset, piece, sizeof piece, &n) : EIO;
+	/* Fewer octets than were promised would be another message. */
+	if (error || (n == 0 && job->offset < job->queue.size)) {
+		smtp_client_body_failed(k->client, SLICE("the message cannot be read from our disk"));
+		return;
+	}
+	job->offset += n;
+	smtp_client_body(k->client, slice_of(piece, n), job->offset >= job->queue.size, loop_mono(l));
+}
+
+void courier_quit_link(struct link *k)
+{
+	if (k->quitting)
+		return;
+	k->quitting = true;
+	k->idle = false;
+	smtp_client_quit(k->client, loop_mono(k->courier->loop));
+}
+
+void courier_give_job(struct link *k)
+{
+	struct site *site = k->site;
+	struct courier_job *job = TAILQ_FIRST(&site->waiting);
+
+	k->was_ready = true;
+	if (k->host < CONF_HOSTS_MAX)
+		site->avoid[k->host] = 0;
+	if (k->quitting)
+		return;
+	if (!job || k->messages >= k->conf->connection_messages_max || k->courier->stopping) {
+		if (job || k->courier->stopping) {
+			courier_quit_link(k);
+			return;
+		}
+		k->idle = true;
+		k->idle_until = loop_mono(k->courier->loop) + k->conf->idle_timeout;
+		return;
+	}
+	TAILQ_REMOVE(&site->waiting, job, link);
+	TAILQ_INSERT_TAIL(&k->jobs, job, link);
+	k->idle = false;
+	k->messages++;
+	job->started = loop_mono(k->courier->loop);
+	const struct queue_job *q = &job->queue;
+	struct smtp_client_job offer = {
+		.tag = q->job,
+		.envelope = &q->envelope,
+		.size = q->size,
+		.eight_bit = q->content & STORE_CONTENT_EIGHT_BIT,
+		.needs_utf8 = q->content & STORE_CONTENT_UTF8_HEADER,
+		.has_bare = q->content & STORE_CONTENT_BARE,
+	};
+	smtp_client_send(k->client, &offer, job->started);
+}
+
+static void on_outcome(struct link *k, const struct smtp_client_event *ev)
+{
+	struct courier_job *job = job_of(k, ev->tag);
+
+	assert(job && ev->rcpt < job->queue.envelope.rcpt_count);
+	job->open--;
+	/* No answer, or an answer that ends the session, says something of the site and not of the recipient. */
+	bool site_failed = ev->outcome.verdict == SMTP_DEFERRED && (ev->outcome.code == 0 || ev->outcome.code == 421);
+	courier_tell_outcome(k->courier, job, ev->rcpt, &ev->outcome, courier_remote(k), site_failed);
+}
+
+static void on_done(struct link *k, uint64_t tag)
+{
+	struct courier_job *job = job_of(k, tag);
+
+	assert(job && job->open == 0);
+	TAILQ_REMOVE(&k->jobs, job, link);
+	courier_end_job(k->courier, job, WIRE_JOB_DONE);
+}
+
+/* The session is over; all its jobs had their outcomes. */
+static void on_session_end(struct link *k, const struct smtp_outcome *why)
+{
+	struct site *site = k->site;
+
+	conn_finish(k->conn, LINGER);
+	k->conn = NULL;
+	if (!k->was_ready && why->verdict != SMTP_DELIVERED) {
+		/* It refused us at the door: another host may not. */
+		courier_note_failure(k, why);
+		smtp_client_free(k->client);
+		k->client = NULL;
+		loop_timer_set(k->timer, NEVER);
+		courier_host_failed(k);
+		return;
+	}
+	courier_free_link(k);
+	courier_serve_site(site);
+}
+
+static void update_timer(struct link *k)
+{
+	mono_ms at = smtp_client_deadline(k->client);
+
+	if (k->idle && k->idle_until < at)
+		at = k->idle_until;
+	loop_timer_set(k->timer, at);
+}
+
+void courier_pull_events(struct link *k)
+{
+	struct smtp_client_event ev;
+
+	while (smtp_client_next(k->client, &ev)) {
+		switch (ev.type) {
+		case SMTP_CLIENT_READY:
+			courier_give_job(k);
+			break;
+		case SMTP_CLIENT_BODY:
+			feed_body(k, job_of(k, ev.tag));
+			break;
+		case SMTP_CLIENT_OUTCOME:
+			on_outcome(k, &ev);
+			break;
+		case SMTP_CLIENT_DONE:
+			on_done(k, ev.tag);
+			break;
+		case SMTP_CLIENT_CLOSED: {
+			struct slice rest = smtp_client_output(k->client);
+			conn_write(k->conn, rest);
+			on_session_end(k, &ev.outcome);
+			return;
+		}
+		}
+		/* More body is asked for only when what is there has been handed over. */
+		struct slice out = smtp_client_output(k->client);
+		if (out.n >= BODY_PIECE) {
+			if (conn_pending(k->conn) > 4 * BODY_PIECE)
+				break;
+			conn_write(k->conn, out);
+			smtp_client_sent(k->client, out.n);
+		}
+	}
+	struct slice out = smtp_client_output(k->client);
+	if (out.n > 0 && conn_pending(k->conn) <= 4 * BODY_PIECE && conn_write(k->conn, out))
+		smtp_client_sent(k->client, out.n);
+	update_timer(k);
+}
+
+static size_t on_input(void *arg, struct slice in)
+{
+	struct link *k = arg;
+	struct smtp_client *client = k->client;
+	size_t taken = 0;
+
+	bool gone = false;
+
+	k->gone = &gone;
+	while (taken < in.n) {
+		size_t n = smtp_client_feed(client, slice_skip(in, taken), loop_mono(k->courier->loop));
+		taken += n;
+		courier_pull_events(k);
+		/* The session is over: the rest of the input is nobody's. */
+		if (gone || k->client != client)
+			return in.n;
+		if (n == 0)
+			break;
+	}
+	k->gone = NULL;
+	return taken;
+}
+
+static void on_drained(void *arg)
+{
+	courier_pull_events(arg);
+}
+
+static void on_conn_closed(void *arg, const char *why)
+{
+	struct link *k = arg;
+
+	smtp_client_lost(k->client, why ? slice_from_cstr(why) : SLICE("the connection was closed by the other side"));
+	courier_pull_events(k);
+}
+
+void courier_on_timer(void *arg)
+{
+	struct link *k = arg;
+
+	if (!k->client)
+		return;
+	if (k->idle && k->idle_until <= loop_mono(k->courier->loop))
+		courier_quit_link(k);
+	else
+		smtp_client_tick(k->client, loop_mono(k->courier->loop));
+	courier_pull_events(k);
+}
+
+void courier_start_session(struct link *k, int fd)
+{
+	static const struct conn_handler handler = {on_input, on_drained, on_conn_closed};
+	struct loop *l = k->courier->loop;
+
+	k->conn = conn_new(l, fd, &handler, k);
+	k->client = k->conn ? smtp_client_new(k->group->lmtp ? &k->conf->lmtp_client : &k->conf->client) : NULL;
+	if (!k->client) {
+		conn_close(k->conn);
+		k->conn = NULL;
+		courier_note_finding(k, SMTP_STAGE_CONNECT, 1, "cannot connect", "out of memory");
+		courier_give_up_link(k);
+		return;
+	}
+	smtp_client_start(k->client, loop_mono(l));
+	courier_pull_events(k);
+}

@@ -11,13 +11,18 @@
 #include <string.h>
 #include <unistd.h>
 
-#define SLOTS_FIRST 64
-#define SLOTS_MAX   ((uint32_t)1 << 20)
+#define SLOTS_FIRST     64
+#define SLOTS_MAX       ((uint32_t)1 << 20)
+
+/* At the start, so long clients wait for the queue; then they hear from us that it is not there. */
+#define LISTEN_PATIENCE (5 * SECOND)
 
 /* A listener's socket with the number of its entry in the configuration. */
 struct accepting {
 	struct receiver *receiver;
+	struct listener *listener; /* NULL: not yet heard */
 	uint32_t number;
+	int fd; /* until it is heard */
 };
 
 /* ---- sessions ------------------------------------------------------------------------------------------------- */
@@ -116,6 +121,77 @@ void receiver_uncount_client(struct receiver *r, uint64_t hash)
 	heap_free(empty);
 }
 
+/* ---- listeners ------------------------------------------------------------------------------------------------ */
+
+static void on_accepted(void *arg, int fd, const struct net_address *from)
+{
+	struct accepting *a = arg;
+
+	session_open(a->receiver, &a->receiver->conf->listeners[a->number], fd, from);
+}
+
+/* False: no memory, and the socket is closed. */
+static bool listen_on(struct accepting *a)
+{
+	struct receiver *r = a->receiver;
+
+	a->listener = listener_new(r->loop, a->fd, buf_slice(&r->busy), on_accepted, a);
+	return a->listener != NULL;
+}
+
+/*
+ * Nobody is greeted before the queue has given ids: until then no message can be taken, and who waits a moment in the
+ * socket's line is better off than who is told to come again.
+ */
+static void start_listening(struct receiver *r)
+{
+	size_t kept = 0;
+
+	r->listening = true;
+	for (size_t i = 0; i < r->listener_count; i++) {
+		struct accepting *a = r->accepting[i];
+		if (a->listener || listen_on(a))
+			r->accepting[kept++] = a;
+		else
+			heap_free(a);
+	}
+	r->listener_count = kept;
+}
+
+static void on_patience(void *arg)
+{
+	start_listening(arg);
+}
+
+static void receiver_listener(void *arg, uint32_t number, int fd)
+{
+	struct receiver *r = arg;
+	struct accepting *a = heap_new(struct accepting);
+	size_t max = sizeof r->accepting / sizeof *r->accepting;
+
+	if (!a || r->stopping || number >= r->conf->listener_count || r->listener_count == max) {
+		heap_free(a);
+		close(fd);
+		return;
+	}
+	*a = (struct accepting){.receiver = r, .number = number, .fd = fd};
+	if (r->listening && !listen_on(a))
+		heap_free(a);
+	else
+		r->accepting[r->listener_count++] = a;
+}
+
+static void close_listeners(struct receiver *r)
+{
+	for (size_t i = 0; i < r->listener_count; i++) {
+		listener_free(r->accepting[i]->listener);
+		if (!r->accepting[i]->listener)
+			close(r->accepting[i]->fd);
+		heap_free(r->accepting[i]);
+	}
+	r->listener_count = 0;
+}
+
 /* ---- the queue ------------------------------------------------------------------------------------------------ */
 
 bool receiver_send(struct receiver *r, uint16_t type, struct slice payload)
@@ -149,6 +225,7 @@ static bool on_ids(struct receiver *r, struct slice payload)
 		return false;
 	r->ids_wanted = false;
 	r->spare_block = block;
+	start_listening(r);
 	r->self->ready(r->self->arg);
 	return true;
 }
@@ -226,16 +303,10 @@ static void *receiver_start(struct loop *l, const struct role_self *self)
 	}
 	buf_init(&r->frame, CHANNEL_FRAME_MAX);
 	buf_init(&r->busy, 512);
+	r->patience = loop_timer_new(l, on_patience, r);
+	if (r->patience)
+		loop_timer_set(r->patience, r->since + LISTEN_PATIENCE);
 	return r;
-}
-
-static void close_listeners(struct receiver *r)
-{
-	for (size_t i = 0; i < r->listener_count; i++) {
-		listener_free(r->listeners[i]);
-		heap_free(r->accepting[i]);
-	}
-	r->listener_count = 0;
 }
 
 static void on_resolved(void *arg, uint64_t tag, enum resolver_mx mx)
@@ -268,34 +339,6 @@ static bool receiver_configure(void *arg, struct conf *conf)
 	close_listeners(r);
 	buf_reset(&r->busy);
 	return reply_format(&r->busy, &(struct reply){REPLY_GREETING_BUSY, {conf->hostname}});
-}
-
-static void on_accepted(void *arg, int fd, const struct net_address *from)
-{
-	struct accepting *a = arg;
-
-	session_open(a->receiver, &a->receiver->conf->listeners[a->number], fd, from);
-}
-
-static void receiver_listener(void *arg, uint32_t number, int fd)
-{
-	struct receiver *r = arg;
-	struct accepting *a = heap_new(struct accepting);
-	size_t max = sizeof r->listeners / sizeof *r->listeners;
-
-	if (!a || r->stopping || number >= r->conf->listener_count || r->listener_count == max) {
-		heap_free(a);
-		close(fd);
-		return;
-	}
-	*a = (struct accepting){r, number};
-	struct listener *listener = listener_new(r->loop, fd, buf_slice(&r->busy), on_accepted, a);
-	if (!listener) {
-		heap_free(a);
-		return;
-	}
-	r->accepting[r->listener_count] = a;
-	r->listeners[r->listener_count++] = listener;
 }
 
 static void receiver_peer(void *arg, struct wire_peer peer, int fd)
@@ -335,6 +378,7 @@ static void receiver_end(void *arg)
 		if (r->slots[i])
 			session_abandon(r->slots[i]);
 	resolver_free(r->resolver);
+	loop_timer_free(r->patience);
 	channel_free(r->queue);
 	conf_unref(r->conf);
 	for (size_t i = 0; i < CLIENT_BUCKETS; i++)

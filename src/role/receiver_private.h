@@ -25,9 +25,10 @@ struct receiver {
 	const struct role_self *self;
 	struct conf *conf;
 	struct channel *queue; /* NULL while the queue is away */
-	struct listener *listeners[2 * CONF_LISTENER_MAX];
 	struct accepting *accepting[2 * CONF_LISTENER_MAX];
 	size_t listener_count;
+	bool listening; /* the queue is there, or was; until then sockets are kept and not heard */
+	struct loop_timer *patience;
 	struct buf busy; /* the 421 for who comes when descriptors have run out */
 
 	/* Sessions by slot; a tag is slot and generation, so that an answer for a session that is gone finds nobody. */

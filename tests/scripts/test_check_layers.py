@@ -81,3 +81,10 @@ def test_each_fault_is_found(tmp_path, name, text, words):
 def test_the_line_is_that_of_the_fault(tmp_path):
     write(tmp_path, {"mail/x.c": "/* two\n * lines */\nint a(void);\nint f(void)\n{\n\treturn time(NULL);\n}\n"})
     assert "src/mail/x.c:6: " in check(tmp_path).stdout
+
+
+def test_tests_write_within_bounds_too(tmp_path):
+    write(tmp_path, {"../tests/unit/x.c": "void f(void)\n{\n\tsscanf(a, b);\n\tsprintf(a, b);\n}\n"})
+    done = check(tmp_path)
+    assert done.returncode == 1
+    assert done.stdout.startswith("tests/unit/x.c:4: calls sprintf()")

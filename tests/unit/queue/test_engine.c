@@ -95,8 +95,9 @@ static void what_does_not_fit_the_window_waits_in_the_store_and_follows(void **s
 
 	w->config.window_rcpts = 40;
 	queue_engine_configure(w->e, &w->config);
+	size_t n = 0;
 	for (int i = 0; i < 100; i++)
-		sprintf(rcpts + strlen(rcpts), "%s%d@s%d.test", i ? " " : "", i, i % 10);
+		n = world_words(rcpts, sizeof rcpts, n, "%s%d@s%d.test", i ? " " : "", i, i % 10);
 	world_put(w, 7, "a@b.test", rcpts);
 	world_turn(w);
 	assert_true(w->job_n <= 40);

@@ -166,8 +166,8 @@ static void what_is_returned_of_the_original(void **state)
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
 		struct world *w = world_new();
 		char *body = malloc(rows[i].size + 1);
-		strcpy(body, "Subject: the header\r\n\r\n");
-		for (size_t n = strlen(body); n < rows[i].size; n++)
+		size_t head = world_words(body, rows[i].size + 1, 0, "Subject: the header\r\n\r\n");
+		for (size_t n = head; n < rows[i].size; n++)
 			body[n] = n % 70 == 68 ? '\r' : n % 70 == 69 ? '\n' : 'x';
 		memcpy(body + rows[i].size - 10, "the end.\r\n", 11);
 		world_put_as(w, 7, "a@b.test", "x@one.test/6", rows[i].ret, body);
@@ -394,8 +394,9 @@ static void many_failures_at_once_make_few_reports(void **state)
 
 	w->config.window_rcpts = 4000;
 	queue_engine_configure(w->e, &w->config);
-	for (int i = 0, n = 0; i < 1200; i++)
-		n += sprintf(rcpts + n, "%s%d@s%d.none.test", i ? " " : "", i, i);
+	size_t n = 0;
+	for (int i = 0; i < 1200; i++)
+		n = world_words(rcpts, 40000, n, "%s%d@s%d.none.test", i ? " " : "", i, i);
 	world_put(w, 7, "a@b.test", rcpts);
 	world_turn(w);
 	world_turn(w);

@@ -13,8 +13,9 @@ static void one_site_with_ten_thousand_does_not_delay_another(void **state)
 
 	for (int k = 0; k < 100; k++) {
 		rcpts[0] = '\0';
-		for (int i = 0, n = 0; i < 100; i++)
-			n += sprintf(rcpts + n, "%sr%d@big.test", i ? " " : "", i);
+		size_t n = 0;
+		for (int i = 0; i < 100; i++)
+			n = world_words(rcpts, sizeof rcpts, n, "%sr%d@big.test", i ? " " : "", i);
 		world_put(w, tag++, "a@b.test", rcpts);
 	}
 	world_turn(w);
@@ -90,7 +91,7 @@ static void a_full_window_leaves_room_for_new_sites(void **state)
 	queue_engine_configure(w->e, &w->config);
 	/* Slow sites that take all they may. */
 	for (msg_id id = 1; id <= 2000; id++) {
-		sprintf(rcpt, "x@slow%u.test", (unsigned)(id % 20));
+		world_words(rcpt, sizeof rcpt, 0, "x@slow%u.test", (unsigned)(id % 20));
 		world_put(w, id, "a@b.test", rcpt);
 	}
 	world_turn(w);

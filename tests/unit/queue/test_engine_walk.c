@@ -164,12 +164,13 @@ static void put(struct walk *k)
 		return;
 	m->count = 1 + below(k, RCPTS_MAX);
 	m->null_sender = below(k, 10) == 0;
-	for (uint32_t n = 0, at = 0; n < m->count; n++) {
+	size_t at = 0;
+	for (uint32_t n = 0; n < m->count; n++) {
 		m->notify[n] = (uint8_t)(below(k, 3) ? 0 : below(k, 15));
 		if (m->notify[n] & MAIL_NOTIFY_NEVER)
 			m->notify[n] = MAIL_NOTIFY_NEVER;
-		at += (uint32_t)sprintf(rcpts + at, "%sr%u-%u@%s/%u", n ? " " : "", (unsigned)k->next, n,
-					domains[below(k, 6)], m->notify[n]);
+		at = world_words(rcpts, sizeof rcpts, at, "%sr%u-%u@%s/%u", n ? " " : "", (unsigned)k->next, n,
+				 domains[below(k, 6)], m->notify[n]);
 	}
 	heap_odds = k->troubled && below(k, 4) == 0 ? 20 : 0;
 	if (!world_try_put(k->w, k->next, m->null_sender ? "" : "a@back.test", rcpts))

@@ -1,6 +1,7 @@
 #include "world.h"
 
 #include <assert.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -138,6 +139,18 @@ mono_ms world_now(const struct world *w)
 
 #define BODY "From: a@b.test\r\nSubject: hello\r\n\r\nThe body.\r\n"
 
+size_t world_words(char *text, size_t size, size_t at, const char *format, ...)
+{
+	va_list args;
+
+	assert(at < size);
+	va_start(args, format);
+	int n = vsnprintf(text + at, size - at, format, args);
+	va_end(args);
+	assert(n >= 0 && (size_t)n < size - at);
+	return at + (size_t)n;
+}
+
 /* ---- messages in ---------------------------------------------------------------------------------------------- */
 
 static bool try_put(struct world *w, msg_id id, const char *sender, const char *rcpts, enum mail_ret ret,
@@ -154,7 +167,7 @@ static bool try_put(struct world *w, msg_id id, const char *sender, const char *
 		struct mail_rcpt *r = &rcpt[envelope.rcpt_count++];
 		r->address = slice_head(word, slash);
 		if (slash < word.n)
-			r->notify = (uint8_t)atol(word.p + slash + 1);
+			r->notify = (uint8_t)strtoul(word.p + slash + 1, NULL, 10);
 	}
 	struct queue_put put = {
 		.id = id,

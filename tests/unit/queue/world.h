@@ -71,6 +71,8 @@ void world_crash(struct world *w);
 void world_put(struct world *w, msg_id id, const char *sender, const char *rcpts);
 void world_put_as(struct world *w, msg_id id, const char *sender, const char *rcpts, enum mail_ret ret,
 		  const char *body);
+/* Writes words at text[at]; where the next ones go. They must fit. */
+size_t world_words(char *text, size_t size, size_t at, const char *format, ...) __attribute__((format(printf, 4, 5)));
 /* False when the engine could not even remember to answer. */
 bool world_try_put(struct world *w, msg_id id, const char *sender, const char *rcpts);
 void world_turn(struct world *w);

@@ -34,7 +34,7 @@ check-style:
 	@scripts/check-style
 
 install: all
-	@meson configure $(BUILD) -Dprefix=$(PREFIX)
+	@meson configure $(BUILD) -Dprefix=$(PREFIX) >/dev/null
 	@DESTDIR=$(DESTDIR) meson install -C $(BUILD) --quiet
 
 # Leaves build/peers, which was downloaded.

@@ -2,6 +2,7 @@
 
 #include "net/host.h"
 #include "net/log.h"
+#include "role/wire.h"
 #include "smtp/outcome.h"
 
 #include <stdarg.h>
@@ -379,6 +380,19 @@ void cli_explain_outcome(FILE *to, const char *indent, const struct smtp_outcome
 		fprintf(to, "%smeans: %s\n", indent, smtpcodes_class(finding.klass)->meaning);
 	if (finding.advice && finding.advice[0])
 		fprintf(to, "%swhat to do: %s\n", indent, finding.advice);
+}
+
+void cli_explain_untried(const char *indent, const struct wire_row *row)
+{
+	char rests[32];
+
+	if (row->rests <= 0) {
+		printf("%snot tried yet: enough is under way to its destination; see postrider queue status\n", indent);
+		return;
+	}
+	printf("%snot tried yet: its destination is left alone for %s, because for another message it\n", indent,
+	       cli_span_text(row->rests, rests));
+	cli_explain_outcome(stdout, indent, &row->site_last, row->site_remote);
 }
 
 json_t *cli_json_outcome(const struct smtp_outcome *o, struct slice remote)

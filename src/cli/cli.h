@@ -83,6 +83,9 @@ void cli_json_print(json_t *value);
 /* What an outcome means, in words: one sentence on the reply and one of advice. */
 struct smtp_outcome;
 void cli_explain_outcome(FILE *to, const char *indent, const struct smtp_outcome *outcome, struct slice remote);
+/* Why a recipient that waits has had no attempt yet. */
+struct wire_row;
+void cli_explain_untried(const char *indent, const struct wire_row *row);
 json_t *cli_json_outcome(const struct smtp_outcome *outcome, struct slice remote);
 
 const char *cli_state_name(int state);

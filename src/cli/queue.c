@@ -71,8 +71,7 @@ static void print_row(const struct wire_row *row)
 	if (r->attempts)
 		cli_explain_outcome(stdout, "    ", &r->last, r->last_remote);
 	else if (r->state == STORE_WAITING && row->due_in > 0)
-		printf("    not tried yet: its destination rests after failed attempts, or has enough under way; "
-		       "see postrider queue status\n");
+		cli_explain_untried("    ", row);
 }
 
 static json_t *json_row(const struct wire_row *row)
@@ -80,12 +79,14 @@ static json_t *json_row(const struct wire_row *row)
 	const struct store_message *m = &row->message;
 	const struct store_rcpt *r = &row->rcpt;
 
-	return json_pack("{s:s, s:i, s:I, s:I, s:o, s:o, s:s, s:i, s:o, s:o}", "id", msg_id_format(m->id).text, "n",
+	return json_pack("{s:s, s:i, s:I, s:I, s:o, s:o, s:s, s:i, s:o, s:o, s:o}", "id", msg_id_format(m->id).text, "n",
 			 (int)r->n, "age_ms", (json_int_t)row->age, "size", (json_int_t)m->size, "sender",
 			 cli_json_text(m->sender), "recipient", cli_json_text(r->rcpt.address), "state",
 			 cli_state_name((int)r->state), "attempts", (int)r->attempts, "next_in_ms",
 			 r->state == STORE_WAITING ? json_integer(row->due_in > 0 ? row->due_in : 0) : json_null(),
-			 "last", r->attempts ? cli_json_outcome(&r->last, r->last_remote) : json_null());
+			 "last", r->attempts ? cli_json_outcome(&r->last, r->last_remote) : json_null(),
+			 "destination_failed",
+			 row->rests > 0 ? cli_json_outcome(&row->site_last, row->site_remote) : json_null());
 }
 
 /* One LIST frame and its answer. False after it said what went wrong. */
@@ -155,13 +156,16 @@ static void print_site(const struct queue_site_view *s)
 	if (s->paused > 0)
 		printf(", paused for %s after failures", cli_span_text(s->paused, paused));
 	printf("\n");
+	if (s->paused > 0)
+		cli_explain_outcome(stdout, "    ", &s->last, s->last_remote);
 }
 
 static json_t *json_site(const struct queue_site_view *s)
 {
-	return json_pack("{s:o, s:i, s:i, s:I, s:I}", "site", cli_json_text(s->site), "window", (int)s->window,
+	return json_pack("{s:o, s:i, s:i, s:I, s:I, s:o}", "site", cli_json_text(s->site), "window", (int)s->window,
 			 "under_way", (int)s->under_way, "ready", (json_int_t)s->waiting, "paused_ms",
-			 (json_int_t)s->paused);
+			 (json_int_t)s->paused, "last",
+			 s->paused > 0 ? cli_json_outcome(&s->last, s->last_remote) : json_null());
 }
 
 static void print_totals(const struct request *q, const struct wire_end *end, json_t *sites)

@@ -69,6 +69,8 @@ static void print_recipient(const struct wire_row *row)
 	if (r->warned)
 		printf(", the sender was told of the delay");
 	printf("\n");
+	if (r->state == STORE_WAITING && r->attempts == 0 && row->due_in > 0)
+		cli_explain_untried("    ", row);
 }
 
 static void print_history(const struct store_history *h)
@@ -133,11 +135,13 @@ static json_t *json_recipient(const struct wire_row *row)
 {
 	const struct store_rcpt *r = &row->rcpt;
 
-	return json_pack("{s:i, s:o, s:s, s:i, s:o, s:b, s:o}", "n", (int)r->n, "address",
+	return json_pack("{s:i, s:o, s:s, s:i, s:o, s:b, s:o, s:o}", "n", (int)r->n, "address",
 			 cli_json_text(r->rcpt.address), "state", cli_state_name((int)r->state), "attempts",
 			 (int)r->attempts, "next_in_ms",
 			 r->state == STORE_WAITING ? json_integer(row->due_in) : json_null(), "warned", r->warned,
-			 "last", r->attempts ? cli_json_outcome(&r->last, r->last_remote) : json_null());
+			 "last", r->attempts ? cli_json_outcome(&r->last, r->last_remote) : json_null(),
+			 "destination_failed",
+			 row->rests > 0 ? cli_json_outcome(&row->site_last, row->site_remote) : json_null());
 }
 
 static json_t *json_history(const struct store_history *h)

@@ -210,12 +210,16 @@ size_t queue_engine_under_way(const struct queue_engine *e);
 struct queue_site_view {
 	struct slice site;
 	unsigned window, under_way;
-	size_t waiting; /* in memory, ready to go */
-	span_ms paused; /* until the next connection is tried after failures; 0 = open */
+	size_t waiting;           /* in memory, ready to go */
+	span_ms paused;           /* until the next connection is tried after failures; 0 = open */
+	struct smtp_outcome last; /* why it failed last, while it is paused */
+	struct slice last_remote;
 };
 /* The hash of a site's name, as it stands in store_filter.site: the same in every process and after every restart. */
 uint64_t queue_site_hash(struct slice site);
 
+/* One of them by its hash; false when nothing is known of it. Texts are lent until the next call to this engine. */
+bool queue_engine_site(const struct queue_engine *e, uint64_t hash, struct queue_site_view *ret);
 void queue_engine_sites(const struct queue_engine *e, bool (*each)(void *arg, const struct queue_site_view *v),
 			void *arg);
 

@@ -433,18 +433,38 @@ void site_open(struct queue_engine *e, struct site *s)
 	site_update(e, s);
 }
 
+static struct queue_site_view view_of(const struct queue_engine *e, const struct site *s)
+{
+	struct queue_site_view view = {
+		.site = slice_of(s->name, s->name_n),
+		.window = s->window.connections,
+		.under_way = s->under_way,
+		.waiting = s->ready,
+		.paused = window_paused(&s->window, e->times.mono),
+	};
+
+	if (view.paused > 0) {
+		view.last = s->last.outcome;
+		view.last_remote = s->last.remote;
+	}
+	return view;
+}
+
+bool queue_engine_site(const struct queue_engine *e, uint64_t hash, struct queue_site_view *ret)
+{
+	const struct site *s = site_find(e, hash);
+
+	if (s)
+		*ret = view_of(e, s);
+	return s != NULL;
+}
+
 void queue_engine_sites(const struct queue_engine *e, bool (*each)(void *arg, const struct queue_site_view *v),
 			void *arg)
 {
 	for (struct table_node *node = table_each(&e->sites, NULL); node; node = table_each(&e->sites, node)) {
 		const struct site *s = CONTAINER(node, struct site, node);
-		struct queue_site_view view = {
-			.site = slice_of(s->name, s->name_n),
-			.window = s->window.connections,
-			.under_way = s->under_way,
-			.waiting = s->ready,
-			.paused = window_paused(&s->window, e->times.mono),
-		};
+		struct queue_site_view view = view_of(e, s);
 		if ((s->items > 0 || s->under_way > 0 || view.paused > 0) && !each(arg, &view))
 			return;
 	}

@@ -278,6 +278,13 @@ static bool list_row(void *arg, const struct store_message *m, const struct stor
 	/* Returning false leaves this recipient for the next list. */
 	if (l->count == l->limit)
 		return false;
+	struct queue_site_view site;
+	if (r->state == STORE_WAITING && r->attempts == 0 &&
+	    queue_engine_site(l->peer->queue->engine, r->site, &site) && site.paused > 0) {
+		row.rests = site.paused;
+		row.site_last = site.last;
+		row.site_remote = site.last_remote;
+	}
 	wire_put_row(frame, &row);
 	send_frame(l->peer, WIRE_ROW, frame, -1);
 	l->count++;

@@ -456,6 +456,9 @@ void wire_put_row(struct buf *out, const struct wire_row *row)
 	pack_i64(out, r->last_at);
 	pack_i64(out, row->age);
 	pack_i64(out, row->due_in);
+	pack_i64(out, row->rests);
+	put_outcome(out, &row->site_last);
+	pack_slice(out, row->site_remote);
 }
 
 bool wire_get_row(struct slice in, struct wire_row *ret)
@@ -475,6 +478,9 @@ bool wire_get_row(struct slice in, struct wire_row *ret)
 	r->last_at = unpack_i64(&u);
 	ret->age = unpack_i64(&u);
 	ret->due_in = unpack_i64(&u);
+	ret->rests = unpack_i64(&u);
+	ret->site_last = get_outcome(&u);
+	ret->site_remote = get_text(&u);
 	return unpack_done(&u);
 }
 
@@ -529,6 +535,8 @@ void wire_put_site(struct buf *out, const struct queue_site_view *site)
 	pack_u32(out, site->under_way);
 	pack_u64(out, site->waiting);
 	pack_i64(out, site->paused);
+	put_outcome(out, &site->last);
+	pack_slice(out, site->last_remote);
 }
 
 bool wire_get_site(struct slice in, struct queue_site_view *ret)
@@ -540,6 +548,8 @@ bool wire_get_site(struct slice in, struct queue_site_view *ret)
 	ret->under_way = unpack_u32(&u);
 	ret->waiting = unpack_u64(&u);
 	ret->paused = unpack_i64(&u);
+	ret->last = get_outcome(&u);
+	ret->last_remote = get_text(&u);
 	return unpack_done(&u);
 }
 

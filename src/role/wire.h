@@ -119,6 +119,9 @@ struct wire_row {
 	struct store_rcpt rcpt;
 	span_ms age;    /* of the message */
 	span_ms due_in; /* WAITING: until the next attempt; <= 0: now */
+	span_ms rests;  /* WAITING: so long its site is left alone after it failed for another message; 0: it is not */
+	struct smtp_outcome site_last; /* that failure */
+	struct slice site_remote;
 };
 void wire_put_row(struct buf *out, const struct wire_row *row);
 bool wire_get_row(struct slice in, struct wire_row *ret);

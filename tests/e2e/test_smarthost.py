@@ -98,6 +98,22 @@ def test_with_the_smart_host_down_it_waits_and_says_why_then_leaves(make_server,
     assert "peer.example.net" in story or "127.0.0.1" in story
 
 
+def test_who_was_not_tried_because_of_another_message_is_told_why(make_server):
+    """A dead site is left alone: what comes meanwhile has had no attempt of its own, but its reason is known."""
+    server = make_server(extra=route(free_port()), queue='retry_first = "1h"\n retry_longest = "1h"\n').start()
+    for n in range(40):
+        server.submit(message(f"number {n}"), to=f"n{n}@example.net")
+    wait_for(lambda: "paused for" in server.cli("queue", "status"), lambda: server.cli("queue", "status"))
+    assert re.search(r"paused for.*\n.*connection refused", server.cli("queue", "status"), re.I)
+    id_ = server.submit(message("late"), to=ELSEWHERE)
+    story = server.wait_trace(id_, "not tried yet")
+    assert re.search(r"left alone for .*\n.*connection refused", story, re.I), story
+    row, = [r for r in server.json("queue", "list") if r["id"] == id_]
+    assert row["attempts"] == 0 and row["last"] is None
+    assert "refused" in row["destination_failed"]["text"].lower()
+    assert re.search(r"left alone for .*\n.*connection refused", server.cli("queue", "list"), re.I)
+
+
 def test_queue_retry_sends_at_once(make_server, make_peer):
     port = free_port()
     server = make_server(extra=route(port), queue='retry_first = "1h"\n retry_longest = "1h"\n').start()

@@ -239,6 +239,11 @@ static void a_dead_site_is_paused_not_hammered_and_comes_back(void **state)
 	world_turn(w);
 	queue_engine_sites(w->e, find_dead, &view);
 	assert_in_range(view.paused, 20 * SECOND, 40 * SECOND);
+	assert_slice(view.last.text, "refused");
+	struct queue_site_view same = {0};
+	assert_true(queue_engine_site(w->e, queue_site_hash(SLICE("dead.test")), &same));
+	assert_int_equal(same.paused, view.paused);
+	assert_false(queue_engine_site(w->e, queue_site_hash(SLICE("unheard.test")), &same));
 	/* 10 + 4 + 2 jobs met the dead site before it was paused; the rest waits without an attempt. */
 	assert_true(d.attempts <= 20);
 	unsigned untried = 0;

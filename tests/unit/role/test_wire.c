@@ -87,7 +87,10 @@ static void sample(enum wire_kind kind, struct buf *out)
 	case KIND_ROW:
 		wire_put_row(out,
 			     &(struct wire_row){.message = stored,
-						.rcpt = {.n = 1, .rcpt = rcpts[0], .last = outcome, .attempts = 2}});
+						.rcpt = {.n = 1, .rcpt = rcpts[0], .last = outcome, .attempts = 2},
+						.rests = 7,
+						.site_last = outcome,
+						.site_remote = SLICE("mx")});
 		break;
 	case KIND_TRACE:
 		wire_put_trace(out, &(struct wire_trace){stored, 5000});
@@ -97,7 +100,7 @@ static void sample(enum wire_kind kind, struct buf *out)
 							      SLICE("text"), 9});
 		break;
 	case KIND_SITE:
-		wire_put_site(out, &(struct queue_site_view){SLICE("example.net"), 5, 4, 3, 0});
+		wire_put_site(out, &(struct queue_site_view){SLICE("example.net"), 5, 4, 3, 9, outcome, SLICE("mx")});
 		break;
 	case KIND_END:
 		wire_put_end(out, &(struct wire_end){.count = 3, .busy = 1});

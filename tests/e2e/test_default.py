@@ -37,6 +37,15 @@ def run_script(folder, port):
                             env=dict(os.environ, SMTP_PORT=str(port), DATA_DIR=str(folder / "data")))
 
 
+def what_it_proposes_works(text):
+    commands = text.split("Try next")[1].splitlines()[1:]
+    commands = [c.strip() for c in commands if c.strip()]
+    assert len(commands) == 4 and any(c.startswith("curl ") for c in commands), text
+    for command in commands:
+        done = subprocess.run(command, shell=True, cwd=ROOT, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
+
+
 def test_make_run_shows_a_first_message_and_goes_on_serving(tmp_path):
     port = free_port()
     script = run_script(tmp_path, port)
@@ -44,10 +53,10 @@ def test_make_run_shows_a_first_message_and_goes_on_serving(tmp_path):
     try:
         for line in script.stdout:
             said.append(line)
-            if "Ctrl-C" in line:
+            if "Try next" in line:
                 break
         text = "".join(said)
-        assert "Serving until" in text, text
+        assert "Try next" in text, text
         id_ = re.search(r"\b([0-9A-Z]{12})\b", text).group(1)
         path = re.search(r"(\S+/mail/example\.com/alice/new/\S+)", text).group(1)
         with open(path, "rb") as file:
@@ -61,6 +70,11 @@ def test_make_run_shows_a_first_message_and_goes_on_serving(tmp_path):
             d.envelope()
             assert d.data(message("second")).code == 250
         wait_for(lambda: len(os.listdir(tmp_path / "data/mail/example.com/alice/new")) == 2, "a second message")
+        for line in script.stdout:
+            if "Serving until" in line:
+                break
+            said.append(line)
+        what_it_proposes_works("".join(said))
     finally:
         script.send_signal(signal.SIGINT)
         status = script.wait(PATIENCE)

@@ -58,6 +58,19 @@ void conf_route(const struct conf *c, struct slice address, struct route *ret)
 		route_of_address(c, &parsed, &entry, ret, &from_anybody);
 }
 
+struct directory_texts conf_report_targets(const struct conf *c, struct slice address)
+{
+	struct mail_address parsed;
+	struct directory_entry entry = {0};
+	const char *why;
+
+	if (mail_address_parse(address, &parsed, &why) == MAIL_ADDRESS_OK)
+		directory_find(c->directory, &parsed, &entry);
+	bool open = entry.result == DIRECTORY_FORWARDED ||
+		    (entry.result == DIRECTORY_LIST && entry.post == DIRECTORY_POST_EVERYBODY);
+	return open ? entry.targets : (struct directory_texts){0};
+}
+
 const struct route_group *conf_hosts(const struct conf *c, struct slice group)
 {
 	return route_table_group(&c->route_table, group);

@@ -117,6 +117,14 @@ static void conf_router(const void *arg, struct slice address, struct route *ret
 	conf_route(arg, address, ret);
 }
 
+static size_t conf_expander(const void *arg, struct slice address, const struct slice **ret)
+{
+	struct directory_texts targets = conf_report_targets(arg, address);
+
+	*ret = targets.list;
+	return targets.count;
+}
+
 static struct slice double_bounces_to(struct build *b)
 {
 	if (b->c->postmaster.n)
@@ -164,7 +172,7 @@ static void finish(struct build *b)
 	c->lmtp_client = c->client;
 	c->lmtp_client.lmtp = true;
 	c->queue.name = c->hostname;
-	c->queue.router = (struct queue_router){conf_router, c};
+	c->queue.router = (struct queue_router){conf_router, conf_expander, c};
 	c->queue.postmaster = double_bounces_to(b);
 }
 

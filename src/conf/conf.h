@@ -202,6 +202,13 @@ bool conf_needs_restart(const struct conf *from, const struct conf *to, const ch
  */
 void conf_route(const struct conf *c, struct slice address, struct route *ret);
 
+/*
+ * Where a report to `address` goes on to: a forwarded mailbox, and a list that takes mail from everybody, stand for
+ * others; none: it stands for itself. A list that is closed to strangers is closed to reports, too: whoever may write
+ * an envelope could make us send one to all its members.
+ */
+struct directory_texts conf_report_targets(const struct conf *c, struct slice address);
+
 /* A host group of a route; NULL when there is no such group. Hosts in order of preference. */
 const struct route_group *conf_hosts(const struct conf *c, struct slice group);
 

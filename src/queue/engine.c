@@ -114,7 +114,7 @@ static void save_clock(struct queue_engine *e)
 static void check(const struct queue_config *c)
 {
 	assert(retry_policy_valid(&c->retry));
-	assert(c->router.route);
+	assert(c->router.route && c->router.expand);
 	assert(c->window_rcpts >= 1);
 	assert(c->site_connections >= 1);
 	assert(c->site_connections <= c->site_connections_max);

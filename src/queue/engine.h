@@ -37,6 +37,8 @@ struct queue_times {
 struct queue_router {
 	/* Fills *ret with texts lent until the next configuration. Never fails: ROUTE_NONE is an answer. */
 	void (*route)(const void *arg, struct slice address, struct route *ret);
+	/* The addresses that a report to `address` goes on to, lent as above; 0: it goes to the address itself. */
+	size_t (*expand)(const void *arg, struct slice address, const struct slice **ret);
 	const void *arg;
 };
 

@@ -145,14 +145,35 @@ static void tell_report(struct queue_engine *e, const struct report *r)
 	engine_tell(e, &event);
 }
 
+/* Who gets it: the sender of the message, or those whom a forwarded mailbox or a list stands for. False: no memory. */
+static bool address_report(struct queue_engine *e, const struct report *r, struct mail_envelope *ret)
+{
+	const struct slice *targets;
+	size_t count = e->config.router.expand(e->config.router.arg, r->to, &targets);
+	struct mail_rcpt *rcpt = arena_array(&e->reports, count ? count : 1, sizeof *rcpt);
+
+	if (!rcpt)
+		return false;
+	rcpt[0] = (struct mail_rcpt){.address = r->to};
+	for (size_t k = 0; k < count; k++)
+		rcpt[k] = (struct mail_rcpt){.address = targets[k]};
+	*ret = (struct mail_envelope){.rcpt = rcpt, .rcpt_count = count ? count : 1, .utf8 = !slice_is_ascii(r->to)};
+	for (size_t k = 0; k < ret->rcpt_count; k++)
+		ret->utf8 |= !slice_is_ascii(rcpt[k].address);
+	return true;
+}
+
 static void make_one(struct queue_engine *e, struct report *r)
 {
-	struct mail_rcpt rcpt = {.address = r->to};
-	struct mail_envelope envelope = {.rcpt = &rcpt, .rcpt_count = 1};
+	struct mail_envelope envelope;
 	unsigned content = 0;
 
 	if (!take_id(e, &r->id))
 		return;
+	if (!address_report(e, r, &envelope)) {
+		engine_did(e, STORE_NO_MEMORY);
+		return;
+	}
 	buf_reset(&e->composed);
 	if (!report_compose(e, r, &e->composed)) {
 		engine_did(e, STORE_NO_MEMORY);
@@ -161,7 +182,6 @@ static void make_one(struct queue_engine *e, struct report *r)
 	/* A report keeps to 7 bits, but for addresses and words of a sender who can read more. */
 	if (!slice_is_ascii(buf_slice(&e->composed)))
 		content = STORE_CONTENT_EIGHT_BIT | STORE_CONTENT_UTF8_HEADER;
-	envelope.utf8 = !slice_is_ascii(r->to);
 	if (!envelope.utf8)
 		content &= STORE_CONTENT_EIGHT_BIT;
 	envelope.body = content ? MAIL_BODY_8BITMIME : MAIL_BODY_7BIT;

@@ -191,6 +191,33 @@ def test_a_failed_report_goes_to_postmaster_and_no_further(make_server, make_pee
     assert len(server.mail("postmaster")) == 1
 
 
+def test_a_report_reaches_who_sent_under_a_forwarded_address_or_a_list(make_server, make_peer):
+    peer = refusing(make_peer)
+    server = make_server(extra=route(peer.port), domain="""
+  moved "info" {
+    to = "alice@example.com"
+    forward = yes
+  }
+  list "sales" {
+    members = {"alice@example.com", "bob@example.com"}
+  }
+  list "board" {
+    members = {"bob@example.com"}
+    post = "members"
+  }
+""").start()
+    server.submit(message("from info"), sender="info@example.com", to="gone@example.net")
+    report, = server.wait_mail("alice")
+    assert report.field("Return-Path") == "<>" and b"gone@example.net" in report.raw
+    server.submit(message("from sales"), sender="sales@example.com", to="gone@example.net")
+    server.wait_mail("bob"), server.wait_mail("alice", 2)
+    # Anybody may write this sender: nobody makes us write to all members of a closed list.
+    server.submit(message("from board"), sender="board@example.com", to="gone@example.net")
+    server.wait_mail("postmaster")
+    wait_for(lambda: not server.queued(), "an empty queue")
+    assert (len(server.mail("alice")), len(server.mail("bob"))) == (2, 1)
+
+
 def test_a_failed_message_from_nobody_makes_no_report_to_its_sender(make_server, make_peer):
     peer = refusing(make_peer)
     server = make_server(extra=route(peer.port)).start()

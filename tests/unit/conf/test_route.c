@@ -272,6 +272,41 @@ static void who_may_send_to_a_list(void **state)
 	conf_unref(c);
 }
 
+static void reports_go_on_to_those_whom_an_open_address_stands_for(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *address;
+		size_t count;
+		const char *first;
+	} rows[] = {
+		{"carol@local.example", 1, "c@new.example"},
+		{"Everybody@LOCAL.example", 2, "alice@local.example"},
+		{"relay@local.example", 0, ""},
+		{"members@local.example", 0, ""},
+		{"nobody@local.example", 0, ""},
+		{"alice@local.example", 0, ""},
+		{"unknown@local.example", 0, ""},
+		{"x@elsewhere.example", 0, ""},
+		{"no address", 0, ""},
+		{"", 0, ""},
+	};
+	struct conf *c = load(lists);
+
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		struct slice address = slice_from_cstr(rows[i].address);
+		struct directory_texts targets = conf_report_targets(c, address);
+		const struct slice *asked;
+
+		if (targets.count != rows[i].count)
+			fail_msg("%s: %zu", rows[i].address, targets.count);
+		if (targets.count > 0)
+			assert_slice(targets.list[0], rows[i].first);
+		assert_int_equal(c->queue.router.expand(c->queue.router.arg, address, &asked), targets.count);
+	}
+	conf_unref(c);
+}
+
 static void names_of_ours_are_known(void **state)
 {
 	(void)state;
@@ -409,6 +444,7 @@ int main(void)
 		cmocka_unit_test(disabled_and_moved_mailboxes_are_told_apart),
 		cmocka_unit_test(lists_and_forwarding_are_ours_and_suspended_mailboxes_keep_their_route),
 		cmocka_unit_test(who_may_send_to_a_list),
+		cmocka_unit_test(reports_go_on_to_those_whom_an_open_address_stands_for),
 		cmocka_unit_test(names_of_ours_are_known),
 		cmocka_unit_test(open_relay_corpus_E1),
 		cmocka_unit_test(vrfy_tells_whom_the_configuration_names),

@@ -103,6 +103,25 @@ static void a_report_is_made_handed_out_and_said(void **state)
 	world_free(w);
 }
 
+static void a_report_goes_to_those_whom_the_sender_stands_for(void **state)
+{
+	(void)state;
+	struct world *w = world_new();
+
+	world_put(w, 7, "team@local.test", "x@none.test");
+	world_turn(w);
+	world_turn(w);
+	assert_int_equal(world_reports(w, 7), 1);
+	const struct mem_message *report = world_report(w, 7, 0);
+	assert_int_equal(report->row.rcpt_count, 2);
+	assert_string_equal(world_job_of(w, report->id)->sender, "");
+	assert_slice(world_rcpt(w, report->id, 0)->row.rcpt.address, "ann@local.test");
+	assert_slice(world_rcpt(w, report->id, 1)->row.rcpt.address, "ben@one.test");
+	/* To whom it may concern: the report names the address that sent. */
+	assert_true(world_report_says(report, "To: <team@local.test>") || world_report_says(report, "To: team@local.test"));
+	world_free(w);
+}
+
 static void failures_of_one_turn_share_a_report(void **state)
 {
 	(void)state;
@@ -412,6 +431,7 @@ int main(void)
 		cmocka_unit_test(notify_decides_about_reports),
 		cmocka_unit_test(success_is_reported_only_if_the_configuration_honours_it),
 		cmocka_unit_test(a_report_is_made_handed_out_and_said),
+		cmocka_unit_test(a_report_goes_to_those_whom_the_sender_stands_for),
 		cmocka_unit_test(failures_of_one_turn_share_a_report),
 		cmocka_unit_test(an_unknown_mailbox_fails_with_5_1_1),
 		cmocka_unit_test(what_is_returned_of_the_original),

@@ -45,13 +45,22 @@ static void route(const void *arg, struct slice address, struct route *ret)
 	}
 }
 
+static size_t expand(const void *arg, struct slice address, const struct slice **ret)
+{
+	static const struct slice team[] = {{"ann@local.test", 14}, {"ben@one.test", 12}};
+
+	(void)arg;
+	*ret = team;
+	return slice_ieq(address, SLICE("team@local.test")) ? 2 : 0;
+}
+
 static const struct queue_config standard = {
 	.retry = {.first = 5 * MINUTE,
 		  .longest = 4 * HOUR,
 		  .warn = 4 * HOUR,
 		  .lifetime = 5 * DAY,
 		  .growth_percent = 200},
-	.router = {.route = route},
+	.router = {.route = route, .expand = expand},
 	.name = {"mx.local.test", 13},
 	.postmaster = {"postmaster@local.test", 21},
 	.window_rcpts = 1000,

@@ -2,7 +2,8 @@
  * world: an engine in a made-up world: virtual time, a store in memory, couriers that do as they are told.
  *
  * Routes: NAME@local.test is a Maildir here, but nobody@local.test is unknown; NAME@lmtp.test goes by LMTP; none.test
- * and all below it leads nowhere; every other domain is a site of its own.
+ * and all below it leads nowhere; every other domain is a site of its own. Reports to
+ * team@local.test go to two others.
  */
 #ifndef WORLD_H
 #define WORLD_H

@@ -79,8 +79,8 @@ static json_t *json_row(const struct wire_row *row)
 	const struct store_message *m = &row->message;
 	const struct store_rcpt *r = &row->rcpt;
 
-	return json_pack("{s:s, s:i, s:I, s:I, s:o, s:o, s:s, s:i, s:o, s:o, s:o}", "id",
-			 msg_id_format(m->id).text, "n", (int)r->n, "age_ms", (json_int_t)row->age, "size", (json_int_t)m->size, "sender",
+	return json_pack("{s:s, s:i, s:I, s:I, s:o, s:o, s:s, s:i, s:o, s:o, s:o}", "id", msg_id_format(m->id).text,
+			 "n", (int)r->n, "age_ms", (json_int_t)row->age, "size", (json_int_t)m->size, "sender",
 			 cli_json_text(m->sender), "recipient", cli_json_text(r->rcpt.address), "state",
 			 cli_state_name((int)r->state), "attempts", (int)r->attempts, "next_in_ms",
 			 r->state == STORE_WAITING ? json_integer(row->due_in > 0 ? row->due_in : 0) : json_null(),

@@ -202,6 +202,21 @@ struct conf *cli_conf_load(const char *path, struct conf_error *error)
 	return c;
 }
 
+/* The configuration whose rules count in what this process explains. */
+static struct conf *explaining;
+
+void cli_use_rules(struct conf *c)
+{
+	conf_ref(c);
+	conf_unref(explaining);
+	explaining = c;
+}
+
+const struct smtpcodes_rules *cli_rules(void)
+{
+	return explaining ? &explaining->rules : NULL;
+}
+
 struct conf *cli_conf(const struct cli_command *command, const char *path)
 {
 	static struct conf_error error;
@@ -209,6 +224,8 @@ struct conf *cli_conf(const struct cli_command *command, const char *path)
 
 	if (!c)
 		cli_fail(command, EX_CONFIG, "the configuration is wrong:\n%s", error.text);
+	else
+		cli_use_rules(c);
 	return c;
 }
 
@@ -375,7 +392,7 @@ void cli_explain_outcome(FILE *to, const char *indent, const struct smtp_outcome
 			indent);
 	if (o->verdict == SMTP_DELIVERED)
 		return;
-	smtpcodes_classify(o->code, o->status, o->text.n ? o->text.p : "", o->text.n, NULL, &finding);
+	smtpcodes_classify(o->code, o->status, o->text.n ? o->text.p : "", o->text.n, cli_rules(), &finding);
 	if (finding.klass != SMTPCODES_CLASS_UNKNOWN)
 		fprintf(to, "%smeans: %s\n", indent, smtpcodes_class(finding.klass)->meaning);
 	if (finding.advice && finding.advice[0])
@@ -400,7 +417,7 @@ json_t *cli_json_outcome(const struct smtp_outcome *o, struct slice remote)
 	struct smtpcodes_finding finding;
 	bool explain = o->verdict != SMTP_DELIVERED;
 
-	smtpcodes_classify(o->code, o->status, o->text.n ? o->text.p : "", o->text.n, NULL, &finding);
+	smtpcodes_classify(o->code, o->status, o->text.n ? o->text.p : "", o->text.n, cli_rules(), &finding);
 	return json_pack("{s:s, s:s, s:o, s:o, s:o, s:o, s:b, s:o, s:o}", "verdict", verdict_names[o->verdict], "stage",
 			 smtp_stage_name(o->stage), "code", o->code ? json_integer(o->code) : json_null(), "status",
 			 cli_json_status(o->status), "text", cli_json_text(o->text), "remote",

@@ -61,6 +61,10 @@ struct conf *cli_conf(const struct cli_command *command, const char *path);
 /* The same, its errors and warnings to *error, and the file that it would be read from; NULL: the embedded default. */
 struct conf *cli_conf_load(const char *path, struct conf_error *error);
 const char *cli_conf_path(const char *path);
+/* From now on the configuration's rules about replies count in what is explained. cli_conf does so. */
+void cli_use_rules(struct conf *c);
+/* NULL: no configuration was loaded. */
+const struct smtpcodes_rules *cli_rules(void);
 
 /* "90", "90s", "5m", "2h", "3d" as milliseconds. */
 bool cli_span_parse(const char *text, span_ms *ret);
@@ -95,9 +99,12 @@ int cli_state_parse(const char *name);
 int cli_queue(const struct cli_command *self, int argc, char **argv);
 int cli_trace(const struct cli_command *self, int argc, char **argv);
 int cli_explain(const struct cli_command *self, int argc, char **argv);
+int cli_codes(const struct cli_command *self, int argc, char **argv);
 int cli_send(const struct cli_command *self, int argc, char **argv);
 int cli_check(const struct cli_command *self, int argc, char **argv);
-extern const struct cli_option cli_queue_options[], cli_trace_options[], cli_explain_options[], cli_send_options[],
-	cli_check_options[];
+/* What cli_trace tells of one message. */
+int cli_trace_id(const struct cli_command *self, const char *conf_path, msg_id id, bool json);
+extern const struct cli_option cli_queue_options[], cli_trace_options[], cli_explain_options[], cli_codes_options[],
+	cli_send_options[], cli_check_options[];
 
 #endif

@@ -36,13 +36,26 @@ const struct cli_command cli_commands[] = {
 	{
 		.name = "explain",
 		.summary = "what a reply, a status code, a log line or a bounce means",
-		.synopsis = "[TEXT ... | FILE] [options]",
+		.synopsis = "[TEXT ... | FILE ... | CODE ... | ID] [options]",
 		.text = "Explains a reply of any mail server, a code such as 550 or 5.7.1, or a log line that\n"
 			"holds one: what it means, by which RFC, who has to act, and whether trying again\n"
-			"helps. Of a message it says whether it is a bounce, and of whom. Without TEXT or\n"
-			"FILE it reads standard input.",
+			"helps. Of a message it says whether it is a bounce, and of whom. Words are one TEXT,\n"
+			"but several files or several codes are explained one by one, and so is each line of\n"
+			"a log. The ID of a message here gives its story, as postrider trace does. Without\n"
+			"words it reads standard input.",
 		.options = cli_explain_options,
 		.run = cli_explain,
+	},
+	{
+		.name = "codes",
+		.summary = "list and search the reply codes and enhanced status codes of SMTP",
+		.synopsis = "[CODE | WORD ...] [options]",
+		.text = "Lists the reply codes and the enhanced status codes that a standard or the wild\n"
+			"knows. CODE is one of them or a part: 550, 55x, 5, 5.1.1, X.7.1, 4.2. Words are\n"
+			"looked for in everything that is known of a code; all must be there. When a single\n"
+			"code is left, all of it is shown.",
+		.options = cli_codes_options,
+		.run = cli_codes,
 	},
 	{
 		.name = "send",

@@ -1,12 +1,10 @@
 /*
  * What a bounce, complaint or automatic reply says, for postrider explain.
  */
-#include "cli/explain_bounce.h"
+#include "cli/explain.h"
 
 #include "mail/bounce.h"
 #include "mail/mime.h"
-
-#include <sysexits.h>
 
 #define LOOK_LINES 40
 
@@ -46,15 +44,6 @@ bool cli_is_message(struct slice text)
 	return known && fields >= 2;
 }
 
-static void print_fact(const char *label, struct slice text)
-{
-	if (text.n == 0)
-		return;
-	printf("%-12s ", label);
-	cli_print(stdout, text);
-	putchar('\n');
-}
-
 static void print_rcpt(const struct mail_bounce_rcpt *rcpt)
 {
 	const struct smtpcodes_class_row *klass = smtpcodes_class(rcpt->klass);
@@ -62,76 +51,84 @@ static void print_rcpt(const struct mail_bounce_rcpt *rcpt)
 	char status[10];
 
 	putchar('\n');
-	print_fact("Recipient", rcpt->address.n ? rcpt->address : SLICE("(not named)"));
-	print_fact("  in the end", rcpt->final);
-	print_fact("  action", slice_from_cstr(mail_bounce_action_name(rcpt->action)));
-	print_fact("  status", slice_of(status, smtpcodes_status_format(rcpt->status, status)));
+	cli_fact_print("Recipient", rcpt->address.n ? rcpt->address : SLICE("(not named)"));
+	cli_fact_print("  in the end", rcpt->final);
+	cli_fact_print("  action", slice_from_cstr(mail_bounce_action_name(rcpt->action)));
+	cli_fact_print("  status", slice_of(status, smtpcodes_status_format(rcpt->status, status)));
 	if (rcpt->reply)
 		printf("%-12s %u\n", "  reply", rcpt->reply);
-	print_fact("  words", rcpt->diagnostic);
-	print_fact("  from", rcpt->remote);
+	cli_fact_print("  words", rcpt->diagnostic);
+	cli_fact_print("  from", rcpt->remote);
 	printf("%-12s %s: %s\n", "  class", klass->name, klass->meaning);
 	printf("%-12s %s\n", "  verdict", smtpcodes_verdict_name(rcpt->verdict));
 	if (rcpt->verdict != SMTPCODES_UNKNOWN) {
 		enum smtpcodes_actor actor = temporary ? klass->actor_temporary : klass->actor_permanent;
 
-		print_fact("  who acts", slice_from_cstr(smtpcodes_actor_name(actor)));
-		print_fact("  advice", slice_from_cstr(temporary ? klass->advice_temporary : klass->advice_permanent));
+		cli_fact_print("  who acts", slice_from_cstr(smtpcodes_actor_name(actor)));
+		cli_fact_print("  advice",
+			       slice_from_cstr(temporary ? klass->advice_temporary : klass->advice_permanent));
 	}
 }
 
 static void print_bounce(const struct mail_bounce *b)
 {
-	print_fact("Kind", slice_from_cstr(mail_bounce_kind_name(b->kind)));
-	print_fact("Form", slice_from_cstr(b->form));
-	print_fact("Reporter", b->reporter);
-	print_fact("Complaint", b->feedback_type);
-	print_fact("Message-ID", b->message_id);
-	print_fact("Our id", b->own_id);
-	print_fact("Envelope id", b->envelope_id);
+	cli_fact_print("Kind", slice_from_cstr(mail_bounce_kind_name(b->kind)));
+	cli_fact_print("Form", slice_from_cstr(b->form));
+	cli_fact_print("Reporter", b->reporter);
+	cli_fact_print("Complaint", b->feedback_type);
+	cli_fact_print("Message-ID", b->message_id);
+	cli_fact_print("Our id", b->own_id);
+	cli_fact_print("Envelope id", b->envelope_id);
 	for (size_t i = 0; i < b->rcpt_count; i++)
 		print_rcpt(&b->rcpt[i]);
 	if (b->more)
 		printf("\nThere are more recipients; these are the first %zu.\n", b->rcpt_count);
 }
 
-static json_t *json_rcpt(const struct mail_bounce_rcpt *rcpt)
+static json_t *json_rcpt(const struct mail_bounce_rcpt *rcpt, bool details)
 {
 	const char *action = mail_bounce_action_name(rcpt->action);
+	json_t *one = json_pack(
+		"{s:o, s:o, s:o, s:o, s:o, s:o, s:s, s:s}", "address", cli_json_text_or_null(rcpt->address), "action",
+		action ? json_string(action) : json_null(), "status", cli_json_status(rcpt->status), "reply",
+		rcpt->reply ? json_integer(rcpt->reply) : json_null(), "diagnostic",
+		cli_json_text_or_null(rcpt->diagnostic), "remote", cli_json_text_or_null(rcpt->remote), "class",
+		smtpcodes_class(rcpt->klass)->name, "verdict", smtpcodes_verdict_name(rcpt->verdict));
 
-	return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:s, s:s}", "address",
-			 cli_json_text_or_null(rcpt->address), "final", cli_json_text_or_null(rcpt->final), "action",
-			 action ? json_string(action) : json_null(), "status", cli_json_status(rcpt->status), "reply",
-			 rcpt->reply ? json_integer(rcpt->reply) : json_null(), "diagnostic",
-			 cli_json_text_or_null(rcpt->diagnostic), "remote", cli_json_text_or_null(rcpt->remote),
-			 "class", smtpcodes_class(rcpt->klass)->name, "verdict", smtpcodes_verdict_name(rcpt->verdict));
+	if (details)
+		json_object_set_new(one, "final", cli_json_text_or_null(rcpt->final));
+	return one;
 }
 
-static void print_json(const struct mail_bounce *b)
+static json_t *json_of(const struct mail_bounce *b, bool details)
 {
 	json_t *recipients = json_array();
 
 	for (size_t i = 0; i < b->rcpt_count; i++)
-		json_array_append_new(recipients, json_rcpt(&b->rcpt[i]));
-	cli_json_print(json_pack(
-		"{s:s, s:o, s:b, s:o, s:o, s:o, s:o, s:o, s:o}", "kind", mail_bounce_kind_name(b->kind), "recipients",
-		recipients, "more", b->more, "form", b->form ? json_string(b->form) : json_null(), "message_id",
-		cli_json_text_or_null(b->message_id), "own_id", cli_json_text_or_null(b->own_id), "envelope_id",
-		cli_json_text_or_null(b->envelope_id), "reporter", cli_json_text_or_null(b->reporter), "feedback_type",
-		cli_json_text_or_null(b->feedback_type)));
+		json_array_append_new(recipients, json_rcpt(&b->rcpt[i], details));
+	json_t *all = json_pack("{s:s, s:o}", "kind", mail_bounce_kind_name(b->kind), "recipients", recipients);
+	if (!details)
+		return all;
+	json_t *more =
+		json_pack("{s:b, s:o, s:o, s:o, s:o, s:o, s:o}", "more", b->more, "form",
+			  b->form ? json_string(b->form) : json_null(), "message_id",
+			  cli_json_text_or_null(b->message_id), "own_id", cli_json_text_or_null(b->own_id),
+			  "envelope_id", cli_json_text_or_null(b->envelope_id), "reporter",
+			  cli_json_text_or_null(b->reporter), "feedback_type", cli_json_text_or_null(b->feedback_type));
+	json_object_update(all, more);
+	json_decref(more);
+	return all;
 }
 
-int cli_explain_message(const struct cli_command *self, struct slice message, struct slice our_name, bool json)
+bool cli_explain_message(struct slice message, const struct mail_bounce_config *config, bool details, json_t **ret_json)
 {
 	struct mail_bounce b;
-	int status = EX_OK;
+	bool good = mail_bounce_read(message, config, &b);
 
-	if (!mail_bounce_read(message, our_name, &b))
-		status = cli_fail(self, EX_OSERR, "there is no memory for it");
-	else if (json)
-		print_json(&b);
-	else
+	if (good && ret_json)
+		*ret_json = json_of(&b, details);
+	else if (good)
 		print_bounce(&b);
 	mail_bounce_free(&b);
-	return status;
+	return good;
 }

@@ -18,7 +18,7 @@ int submit_outcome_status(const struct smtp_outcome *o)
 		return EX_OK;
 	if (o->verdict == SMTP_DEFERRED)
 		return EX_TEMPFAIL;
-	smtpcodes_classify(o->code, o->status, o->text.n ? o->text.p : "", o->text.n, NULL, &finding);
+	smtpcodes_classify(o->code, o->status, o->text.n ? o->text.p : "", o->text.n, cli_rules(), &finding);
 	switch (finding.klass) {
 	case SMTPCODES_BAD_MAILBOX:
 	case SMTPCODES_INACTIVE_MAILBOX:

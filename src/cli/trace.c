@@ -220,7 +220,7 @@ static int read_story(const struct cli_command *self, struct control *control, b
 	return EX_OK;
 }
 
-static int ask(const struct cli_command *self, const char *conf_path, msg_id id, bool json)
+int cli_trace_id(const struct cli_command *self, const char *conf_path, msg_id id, bool json)
 {
 	struct conf *conf = cli_conf(self, conf_path);
 	struct control control;
@@ -274,5 +274,5 @@ int cli_trace(const struct cli_command *self, int argc, char **argv)
 	}
 	if (!id)
 		return cli_fail(self, EX_USAGE, "which message? See postrider trace --help");
-	return ask(self, conf_path, id, json);
+	return cli_trace_id(self, conf_path, id, json);
 }

@@ -20,6 +20,7 @@ extern const struct smtpcodes_class_row smtpcodes__classes[SMTPCODES_CLASSES];
 /* Those with a text condition first, otherwise in the order of the data. */
 extern const struct smtpcodes_rule smtpcodes__rules[];
 extern const size_t smtpcodes__rules_count;
+extern const size_t smtpcodes__rules_about_texts; /* of these, the first ones */
 
 /*
  * An enhanced code that stands somewhere in the text, at the start or behind one of "#([=;", of the given class (0:

@@ -15,11 +15,6 @@ static bool is_blank(char c)
 	return c == ' ' || c == '\t' || c == '\r' || c == '\n' || c == '_' || c == '\0';
 }
 
-static bool is_about_codes(const struct smtpcodes_rule *rule)
-{
-	return rule->text.n == 1 && rule->text.p[0] == '*';
-}
-
 const struct smtpcodes_rule *smtpcodes_rule_at(size_t index)
 {
 	return index < smtpcodes__rules_count ? &smtpcodes__rules[index] : NULL;
@@ -103,20 +98,32 @@ static const char *disagreement(const struct smtpcodes_finding *f, enum smtpcode
 	return classes ? "the codes speak of something else than the text" : NULL;
 }
 
-static const struct smtpcodes_rule *decide(const struct rules_question *q, const struct smtpcodes_rules *extra,
+static const struct smtpcodes_rule *decide_by_operator(const struct rules_question *q, struct rules_text *text,
+						       const struct smtpcodes_rules *extra)
+{
+	struct rules_pairs pairs;
+
+	if (!extra || extra->count == 0)
+		return NULL;
+	smtpcodes__note_pairs(text, &pairs);
+	const struct smtpcodes_rule *rule = smtpcodes__first_match(extra->rule, extra->count, q);
+	text->pairs = NULL;
+	return rule;
+}
+
+static const struct smtpcodes_rule *decide(unsigned code, struct rules_text *text, const struct smtpcodes_rules *extra,
 					   struct smtpcodes_finding *ret)
 {
-	const struct smtpcodes_rule *rule = extra ? smtpcodes__first_match(extra->rule, extra->count, q) : NULL;
-	size_t texts = 0;
+	const struct rules_question question = {code, ret->status, text}, *q = &question;
+	const struct smtpcodes_rule *rule = decide_by_operator(q, text, extra);
+	size_t texts = smtpcodes__rules_about_texts;
 
-	while (texts < smtpcodes__rules_count && !is_about_codes(&smtpcodes__rules[texts]))
-		texts++;
 	ret->code_rule = smtpcodes__first_match(smtpcodes__rules + texts, smtpcodes__rules_count - texts, q);
 	if (rule) {
 		ret->decided_by = SMTPCODES_BY_OPERATOR;
 		return rule;
 	}
-	rule = smtpcodes__first_match(smtpcodes__rules, texts, q);
+	rule = smtpcodes__first_indexed(q);
 	ret->decided_by = rule ? SMTPCODES_BY_TEXT : ret->code_rule ? SMTPCODES_BY_CODE : SMTPCODES_BY_NOTHING;
 	return rule ? rule : ret->code_rule;
 }
@@ -136,7 +143,7 @@ void smtpcodes_classify(unsigned code, struct smtpcodes_status status, const cha
 		return;
 	}
 	smtpcodes__fold(&folded, code, ret->status, n ? text : "", n);
-	ret->rule = decide(&(struct rules_question){code, ret->status, &folded}, extra, ret);
+	ret->rule = decide(code, &folded, extra, ret);
 	if (ret->rule) {
 		ret->klass = ret->rule->klass;
 		if (ret->rule->verdict != SMTPCODES_UNKNOWN)

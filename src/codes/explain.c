@@ -27,19 +27,20 @@ static bool is_blank(char c)
 	return c == ' ' || c == '\t' || c == '\r' || c == '\n' || c == '_';
 }
 
-static bool is_wrapping(char c)
+static bool is_quote(char c)
 {
-	return is_blank(c) || c == '\'' || c == '"' || c == '`';
+	return c == '\'' || c == '"' || c == '`';
 }
 
+/* Blanks around it, and quotes: one at the end belongs to the text unless one stands before it. */
 static struct smtpcodes_span trim(struct smtpcodes_span s)
 {
-	while (s.n > 0 && is_wrapping(s.p[0])) {
-		s.p++;
-		s.n--;
-	}
-	while (s.n > 0 && is_wrapping(s.p[s.n - 1]))
-		s.n--;
+	size_t quotes = 0;
+
+	for (; s.n > 0 && (is_blank(s.p[0]) || is_quote(s.p[0])); s.n--)
+		quotes += is_quote(*s.p++);
+	while (s.n > 0 && (is_blank(s.p[s.n - 1]) || (quotes > 0 && is_quote(s.p[s.n - 1]))))
+		quotes -= is_quote(s.p[--s.n]);
 	return s;
 }
 

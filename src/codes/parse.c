@@ -41,6 +41,22 @@ static bool is_reply_text(char c)
 	return c == '\t' || (c >= 0x20 && c != 0x7f) || (unsigned char)c >= 0x80;
 }
 
+/* Octets of the text that starts at `in`, up to what ends it. From a peer, control characters stand for themselves and
+ * only CR LF is an end: what they stand in is a refusal all the same. */
+static size_t text_length(const char *in, size_t n, enum smtpcodes_mode mode)
+{
+	size_t i = 0;
+
+	while (i < n) {
+		bool control_of_peer =
+			mode == SMTPCODES_PEER && in[i] != '\n' && (in[i] != '\r' || (i + 1 < n && in[i + 1] != '\n'));
+		if (!is_reply_text(in[i]) && !control_of_peer)
+			break;
+		i++;
+	}
+	return i;
+}
+
 static unsigned code_of(const char *in)
 {
 	return (unsigned)(in[0] - '0') * 100 + (unsigned)(in[1] - '0') * 10 + (unsigned)(in[2] - '0');
@@ -150,9 +166,8 @@ static enum line_result read_strict(const char *in, size_t n, enum smtpcodes_mod
 	else if (in[3] != '\r')
 		return bad_line(ret, "the code is not followed by a space, a hyphen or the line's end");
 	ret->text = in + i;
-	while (i < n && is_reply_text(in[i]))
-		i++;
-	ret->text_n = (size_t)(in + i - ret->text);
+	ret->text_n = text_length(in + i, n - i, mode);
+	i += ret->text_n;
 	if (i < n && in[i] != '\r')
 		return bad_line(ret, "the text holds a control character, or the line does not end in CR LF");
 	if (i + 1 < n && in[i + 1] != '\n')
@@ -261,6 +276,7 @@ enum smtpcodes_parse smtpcodes_reply_parse(const char *in, size_t n, enum smtpco
 struct output {
 	char *p;
 	size_t n, cap;
+	enum smtpcodes_mode mode;
 };
 
 static void put(struct output *out, const char *text, size_t n)
@@ -269,14 +285,14 @@ static void put(struct output *out, const char *text, size_t n)
 
 	if (n > room)
 		n = room;
-	if (n)
-		memcpy(out->p + out->n, text, n);
+	for (size_t i = 0; i < n; i++)
+		out->p[out->n + i] = out->mode == SMTPCODES_PEER && !is_reply_text(text[i]) ? '?' : text[i];
 	out->n += n;
 }
 
 size_t smtpcodes_reply_text(const char *in, size_t n, enum smtpcodes_mode mode, char joint, char *out, size_t cap)
 {
-	struct output to = {out, 0, cap};
+	struct output to = {out, 0, cap, mode};
 	struct smtpcodes_reply reply;
 	struct smtpcodes_status status;
 	struct line line;
@@ -286,8 +302,8 @@ size_t smtpcodes_reply_text(const char *in, size_t n, enum smtpcodes_mode mode, 
 	for (size_t i = 0, taken; i < reply.octets; i += line.octets) {
 		if (read_line(in + i, reply.octets - i, mode, i == 0, &line) != LINE_WHOLE)
 			break;
-		if (i > 0)
-			put(&to, &joint, 1);
+		if (i > 0 && to.n < cap)
+			to.p[to.n++] = joint;
 		taken = line_status(&line, &status);
 		if (taken && status_equal(status, reply.status))
 			while (taken < line.text_n && is_space(line.text[taken]))

@@ -52,11 +52,12 @@ static size_t pair_of(const char *text)
 	return (size_t)(unsigned char)text[0] << 8 | (unsigned char)text[1];
 }
 
-static void note_pairs(struct rules_text *out)
+void smtpcodes__note_pairs(struct rules_text *text, struct rules_pairs *pairs)
 {
-	memset(out->pairs, 0, sizeof out->pairs);
-	for (size_t i = 0; i + 1 < out->n; i++)
-		out->pairs[pair_of(out->text + i) / 8] |= (uint8_t)(1u << pair_of(out->text + i) % 8);
+	memset(pairs, 0, sizeof *pairs);
+	for (size_t i = 0; i + 1 < text->n; i++)
+		pairs->bits[pair_of(text->text + i) / 8] |= (uint8_t)(1u << pair_of(text->text + i) % 8);
+	text->pairs = pairs;
 }
 
 void smtpcodes__fold(struct rules_text *out, unsigned code, struct smtpcodes_status status, const char *in, size_t n)
@@ -64,6 +65,7 @@ void smtpcodes__fold(struct rules_text *out, unsigned code, struct smtpcodes_sta
 	bool start = true; /* of a word */
 
 	out->n = 0;
+	out->pairs = NULL;
 	if (n > RULES_TEXT_READ)
 		n = RULES_TEXT_READ;
 	for (size_t i = 0; i < n; i++) {
@@ -77,7 +79,6 @@ void smtpcodes__fold(struct rules_text *out, unsigned code, struct smtpcodes_sta
 		else if (out->n > 0 && out->text[out->n - 1] != ' ')
 			out->text[out->n++] = ' ';
 	}
-	note_pairs(out);
 }
 
 /* ---- conditions ------------------------------------------------------------------------------------------------ */
@@ -169,12 +170,20 @@ static bool equal_here(const char *text, struct smtpcodes_span fragment)
 	return true;
 }
 
+/* The next place from `i` on where the fragment may begin, by its first octet; text->n when there is none. */
+static size_t next_start(const struct rules_text *text, size_t i, struct smtpcodes_span fragment)
+{
+	const char *at = fragment.n && i < text->n ? memchr(text->text + i, lower(fragment.p[0]), text->n - i) : NULL;
+
+	return at ? (size_t)(at - text->text) : text->n;
+}
+
 static bool may_hold(const struct rules_text *text, struct smtpcodes_span fragment)
 {
-	if (fragment.n < 2)
+	if (fragment.n < 2 || !text->pairs)
 		return true;
 	const char start[2] = {lower(fragment.p[0]), lower(fragment.p[1])};
-	return text->pairs[pair_of(start) / 8] >> pair_of(start) % 8 & 1;
+	return text->pairs->bits[pair_of(start) / 8] >> pair_of(start) % 8 & 1;
 }
 
 /* Where the text goes on behind the first such fragment at or after `from`; 0 when there is none. */
@@ -187,7 +196,8 @@ static size_t find_fragment(const struct rules_text *text, size_t from, struct s
 	fragment.n -= (size_t)starts + ends;
 	if (!may_hold(text, fragment))
 		return 0;
-	for (size_t i = from; i + fragment.n <= text->n; i++) {
+	for (size_t i = next_start(text, from, fragment); i + fragment.n <= text->n;
+	     i = next_start(text, i + 1, fragment)) {
 		size_t end = i + fragment.n;
 		if (equal_here(text->text + i, fragment) && !(starts && i > 0 && is_word(text->text[i - 1])) &&
 		    !(ends && end < text->n && is_word(text->text[end])))
@@ -225,7 +235,7 @@ static bool next_fragment(struct smtpcodes_span *rest, struct smtpcodes_span *fr
 	return true;
 }
 
-static bool text_matches(struct smtpcodes_span condition, const struct rules_text *text)
+bool smtpcodes__text_holds(struct smtpcodes_span condition, const struct rules_text *text)
 {
 	struct smtpcodes_span fragment;
 	bool holds = true, ends;
@@ -247,12 +257,16 @@ static bool text_matches(struct smtpcodes_span condition, const struct rules_tex
 	return false;
 }
 
+bool smtpcodes__codes_hold(const struct smtpcodes_rule *rule, const struct rules_question *q)
+{
+	return codes_match(rule->codes, q->code) && statuses_match(rule->statuses, q->status);
+}
+
 const struct smtpcodes_rule *smtpcodes__first_match(const struct smtpcodes_rule *rules, size_t count,
 						    const struct rules_question *q)
 {
 	for (size_t i = 0; i < count; i++)
-		if (codes_match(rules[i].codes, q->code) && statuses_match(rules[i].statuses, q->status) &&
-		    text_matches(rules[i].text, q->text))
+		if (smtpcodes__codes_hold(&rules[i], q) && smtpcodes__text_holds(rules[i].text, q->text))
 			return &rules[i];
 	return NULL;
 }

@@ -44,7 +44,8 @@ enum smtpcodes_mode {
 	 * (octets above 127 are taken, RFC 6531 3.7.4). A code without text, with or without SP, is good. */
 	SMTPCODES_STRICT,
 	/* The same for a client that talks to a live server: the second digit may be any, since 571 and its like are in
-	 * wide use, and the first alone says what to do (RFC 5321 4.3.2). */
+	 * wide use, and the first alone says what to do (RFC 5321 4.3.2). The text may hold any octet but LF: a refusal
+	 * is one, however it is worded. smtpcodes_reply_text writes '?' for its control characters. */
 	SMTPCODES_PEER,
 	/* What people paste and old servers send: bare LF or the end of input ends a line, any three digits, any text,
 	 * codes that differ between lines (the last decides), lines without code within a reply. */
@@ -284,8 +285,9 @@ struct smtpcodes_finding {
 
 /*
  * Say what a reply means. code 0 and status.klass 0: there is none. The text is that of the reply, line ends and
- * repeated codes within it do no harm; only its first 4096 octets are read. `extra` may be NULL. Time: linear in the
- * number of rules and in that limit. Replies that report success are not classified: their class is unknown.
+ * repeated codes within it do no harm; only its first 4096 octets are read. `extra` may be NULL. Time: linear in what
+ * is read (the built-in rules are found by an index), times the number of extra rules. Replies that report success are
+ * not classified: their class is unknown.
  */
 SMTPCODES_API void smtpcodes_classify(unsigned code, struct smtpcodes_status status, const char *text, size_t n,
 				      const struct smtpcodes_rules *extra, struct smtpcodes_finding *ret);

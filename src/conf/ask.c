@@ -76,6 +76,47 @@ const struct route_group *conf_hosts(const struct conf *c, struct slice group)
 	return route_table_group(&c->route_table, group);
 }
 
+static const struct conf_quota *find_quota(const struct conf *c, struct slice path)
+{
+	size_t low = 0, high = c->quota_count;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+		int order = slice_compare(c->quotas[middle].path, path);
+
+		if (order == 0)
+			return &c->quotas[middle];
+		if (order < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return NULL;
+}
+
+struct conf_quota conf_quota_of(const struct conf *c, struct slice mailbox)
+{
+	const struct conf_quota *q = find_quota(c, mailbox);
+
+	if (!q)
+		q = find_quota(c, slice_head(mailbox, slice_find(mailbox, '/')));
+	return q ? *q : (struct conf_quota){0};
+}
+
+static bool leads_back(const struct conf *c, const struct route *route)
+{
+	const struct route_group *group = route->hosts.n ? conf_hosts(c, route->hosts) : NULL;
+
+	return group && group->ours;
+}
+
+/* What a route of its own, to a server that the operator named, says of a domain goes before what the DNS says. */
+static bool goes_by_dns(const struct route *route)
+{
+	return route->kind == ROUTE_NONE ||
+	       (route->kind == ROUTE_SMTP && (route->hosts.n == 0 || slice_eq(route->hosts, SLICE("*"))));
+}
+
 void conf_recipient(const struct conf *c, const struct relay_client *client, const struct mail_address *address,
 		    struct conf_recipient *ret)
 {
@@ -83,6 +124,8 @@ void conf_recipient(const struct conf *c, const struct relay_client *client, con
 
 	*ret = (struct conf_recipient){0};
 	route_of_address(c, address, &ret->entry, &ret->route, &from_anybody);
+	ret->in_a_circle = leads_back(c, &ret->route);
+	ret->by_dns = goes_by_dns(&ret->route);
 	ret->decision = relay_decide(client, c->relay_networks, ret->route.kind, from_anybody);
 	if (ret->entry.result == DIRECTORY_FORWARDED || ret->entry.result == DIRECTORY_LIST)
 		ret->decision = RELAY_OURS;
@@ -111,6 +154,15 @@ bool conf_is_own_name(const struct conf *c, struct slice name)
 		return false;
 	directory_find_plain(c->directory, buf_slice(&domain), POSTMASTER, &entry);
 	return entry.result != DIRECTORY_NOT_OURS;
+}
+
+bool conf_asks_dns(const struct conf *c)
+{
+	bool asks = c->check_null_mx != CONF_CHECK_NO || c->check_domains != CONF_CHECK_NO;
+
+	for (size_t i = 0; i < c->listener_count; i++)
+		asks |= c->listeners[i].check_reverse_dns != CONF_CHECK_NO;
+	return asks;
 }
 
 bool conf_discloses(const struct conf *c, enum conf_disclose to, const struct relay_client *client)

@@ -206,6 +206,7 @@ static void build_all(struct build *b)
 	c->delimiter = c->delimiter_text.n ? c->delimiter_text.p[0] : 0;
 	c->relay_networks = build_networks(b, &c->relay_texts);
 	build_listeners(b);
+	build_rules(b);
 	build_domains(b);
 	build_routes(b);
 	if (b->err->errors > 0)

@@ -1,6 +1,7 @@
 #include "conf/build_private.h"
 
 #include <assert.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* ---- domains ------------------------------------------------------------------------------------------------- */
@@ -88,6 +89,45 @@ static void build_lists(struct build *b, const struct conf_raw_section *s, struc
 	d->list_count = count;
 }
 
+/* What a limit does not say is as the domain has it. */
+static void inherit_limit(const struct conf_raw_section *s, const struct conf_domain *d, struct conf_limit *limit)
+{
+	if (!build_key_given(s, "message_max"))
+		limit->message_max = d->message_max;
+	if (!build_key_given(s, "quota_octets"))
+		limit->quota.octets = d->quota.octets;
+	if (!build_key_given(s, "quota_messages"))
+		limit->quota.messages = d->quota.messages;
+}
+
+static void build_limits(struct build *b, const struct conf_raw_section *s, struct conf_domain *d)
+{
+	size_t count = count_children(s, SECTION_LIMIT), n = 0;
+	struct conf_limit *limits = build_take(b, count, sizeof *limits);
+	struct named *names = build_take(b, count, sizeof *names);
+	const char *why;
+
+	if (!limits || !names)
+		return;
+	for (const struct conf_raw_section *m = next_child(s->children, SECTION_LIMIT); m;
+	     m = next_child(m->sibling, SECTION_LIMIT)) {
+		struct conf_limit *limit = &limits[count - ++n];
+
+		limit->name = build_keep(b, m->title);
+		if (!directory_name_valid(m->title, &why))
+			conf_wrong(b->err, m->at, "limit \"%.*s\": %s", SLICE_ARGS(slice_head(m->title, 200)), why);
+		build_section(b, SECTION_LIMIT, m, limit);
+		inherit_limit(m, d, limit);
+		if (!is_any(&d->mailboxes) && !has_name(&d->mailboxes, m->title) && !has_name(&d->suspended, m->title))
+			conf_wrong(b->err, m->at, "limit \"%.*s\" is no mailbox of this domain",
+				   SLICE_ARGS(slice_head(m->title, 200)));
+		names[n - 1] = (struct named){m->title, m->at};
+	}
+	build_check_twice(b, names, count, "limit");
+	d->limits = limits;
+	d->limit_count = count;
+}
+
 static void check_delivery(struct build *b, const struct conf_raw_section *s, const struct conf_domain *d)
 {
 	bool lmtp = d->deliver == DIRECTORY_LMTP;
@@ -107,6 +147,29 @@ static void check_delivery(struct build *b, const struct conf_raw_section *s, co
 	if (d->catch_all.n && !has_name(&d->mailboxes, d->catch_all))
 		conf_wrong(b->err, build_key_place(s, "catch_all"), "catch_all: \"%.*s\" is no mailbox of this domain",
 			   SLICE_ARGS(d->catch_all));
+}
+
+/* The section of a limit, or of the domain itself. What it inherits was complained of there. */
+static void check_quota(struct build *b, const struct conf_raw_section *s, const struct conf_quota *q)
+{
+	bool octets = q->octets > 0 && build_key_given(s, "quota_octets");
+	bool messages = q->messages > 0 && build_key_given(s, "quota_messages");
+
+	if (octets || messages)
+		conf_wrong(b->err, build_key_place(s, octets ? "quota_octets" : "quota_messages"),
+			   "a quota has no effect with deliver = lmtp: that server counts what its mailboxes hold");
+}
+
+static void check_quotas(struct build *b, const struct conf_raw_section *s, const struct conf_domain *d)
+{
+	size_t n = d->limit_count;
+
+	if (d->deliver != DIRECTORY_LMTP)
+		return;
+	check_quota(b, s, &d->quota);
+	for (const struct conf_raw_section *m = next_child(s->children, SECTION_LIMIT); m && n > 0;
+	     m = next_child(m->sibling, SECTION_LIMIT))
+		check_quota(b, m, &d->limits[--n].quota); /* newest first, as they were read */
 }
 
 /* RFC 5321 4.5.1 */
@@ -133,17 +196,53 @@ static void check_mailboxes(struct build *b, const struct conf_raw_section *s, c
 	struct named *names = build_take(b, most, sizeof *names);
 	size_t n, active;
 
-	if (!names)
+	if (!names || b->out_of_memory) /* then lists may lack what sections have */
 		return;
 	n = active = add_names(names, s, "mailboxes", &d->mailboxes);
 	n += add_names(names + n, s, "suspended", &d->suspended);
 	n += add_names(names + n, s, "disabled", &d->disabled);
 	for (const struct conf_raw_section *m = s->children; m; m = m->sibling)
-		names[n++] = (struct named){m->title, m->at};
+		if (m->section->id != SECTION_LIMIT)
+			names[n++] = (struct named){m->title, m->at};
 	assert(n == most);
 	for (size_t i = 0; i < n; i++)
 		check_postmaster(b, &names[i], i < active);
 	build_check_twice(b, names, n, "the mailbox");
+}
+
+static int by_path(const void *a, const void *b)
+{
+	return slice_compare(((const struct conf_quota *)a)->path, ((const struct conf_quota *)b)->path);
+}
+
+/* The table that a mailbox's path is looked up in. A title that is no name was complained of. */
+static void build_quotas(struct build *b)
+{
+	size_t most = b->c->domain_count, n = 0;
+
+	for (size_t i = 0; i < b->c->domain_count; i++)
+		most += b->c->domains[i].limit_count;
+	struct conf_quota *list = build_take(b, most, sizeof *list);
+	if (!list)
+		return;
+	for (size_t i = 0; i < b->c->domain_count; i++) {
+		const struct conf_domain *d = &b->c->domains[i];
+
+		list[n] = d->quota;
+		list[n++].path = d->name;
+		for (size_t k = 0; k < d->limit_count; k++) {
+			if (d->limits[k].name.n == 0)
+				continue;
+			buf_add(&b->scratch, d->name);
+			buf_add_char(&b->scratch, '/');
+			directory_path_part(d->limits[k].name, &b->scratch);
+			list[n] = d->limits[k].quota;
+			list[n++].path = build_keep_scratch(b);
+		}
+	}
+	qsort(list, n, sizeof *list, by_path);
+	b->c->quotas = list;
+	b->c->quota_count = n;
 }
 
 void build_domains(struct build *b)
@@ -162,20 +261,33 @@ void build_domains(struct build *b)
 		build_section(b, SECTION_DOMAIN, s, d);
 		build_all_moved(b, s, d);
 		build_lists(b, s, d);
+		build_limits(b, s, d);
 		check_delivery(b, s, d);
+		check_quotas(b, s, d);
 		check_mailboxes(b, s, d);
 		names[n++] = (struct named){d->name, s->at};
 	}
 	b->c->domains = list;
 	b->c->domain_count = n;
 	build_check_twice(b, names, n, "domain");
+	if (!b->out_of_memory)
+		build_quotas(b);
 }
 
 /* ---- the directory ------------------------------------------------------------------------------------------- */
 
+static uint64_t message_max_of(const struct conf_domain *d, struct slice mailbox)
+{
+	for (size_t i = 0; i < d->limit_count; i++)
+		if (slice_ieq(d->limits[i].name, mailbox))
+			return d->limits[i].message_max;
+	return d->message_max;
+}
+
 static bool directory_domain(struct build *b, const struct conf_domain *d, struct directory_domain_config *ret)
 {
-	size_t most = d->mailboxes.count + d->suspended.count + d->disabled.count + d->moved_count + d->list_count,
+	size_t most = d->mailboxes.count + d->suspended.count + d->disabled.count + d->moved_count + d->list_count +
+		      d->limit_count,
 	       n = 0;
 	struct directory_mailbox_config *list = build_take(b, most, sizeof *list);
 	bool any = is_any(&d->mailboxes);
@@ -183,9 +295,23 @@ static bool directory_domain(struct build *b, const struct conf_domain *d, struc
 	if (!list)
 		return false;
 	for (size_t i = 0; i < d->mailboxes.count && !any; i++)
-		list[n++] = (struct directory_mailbox_config){.name = d->mailboxes.list[i]};
+		list[n++] = (struct directory_mailbox_config){
+			.name = d->mailboxes.list[i],
+			.message_max = message_max_of(d, d->mailboxes.list[i]),
+		};
+	/* With "*" a mailbox is only known by the limit that it has, unless it is suspended. */
+	for (size_t i = 0; i < d->limit_count && any; i++)
+		if (!has_name(&d->suspended, d->limits[i].name))
+			list[n++] = (struct directory_mailbox_config){
+				.name = d->limits[i].name,
+				.message_max = d->limits[i].message_max,
+			};
 	for (size_t i = 0; i < d->suspended.count; i++)
-		list[n++] = (struct directory_mailbox_config){.name = d->suspended.list[i], .state = DIRECTORY_PAUSED};
+		list[n++] = (struct directory_mailbox_config){
+			.name = d->suspended.list[i],
+			.state = DIRECTORY_PAUSED,
+			.message_max = message_max_of(d, d->suspended.list[i]),
+		};
 	for (size_t i = 0; i < d->disabled.count; i++)
 		list[n++] =
 			(struct directory_mailbox_config){.name = d->disabled.list[i], .state = DIRECTORY_SWITCHED_OFF};
@@ -208,18 +334,12 @@ static bool directory_domain(struct build *b, const struct conf_domain *d, struc
 		.name = d->name,
 		.delivery = d->deliver,
 		.accept_all = any,
+		.message_max = d->message_max,
 		.catch_all = d->catch_all,
 		.mailboxes = list,
 		.mailbox_count = n,
 	};
 	return true;
-}
-
-static bool is_unspecified(const struct ip_address *a)
-{
-	static const uint8_t zeros[16];
-
-	return memcmp(a->octets, zeros, sizeof zeros) == 0;
 }
 
 /* Our own addresses: those listed, and those we listen on. */
@@ -230,7 +350,7 @@ static size_t collect_literals(const struct conf *c, struct ip_address *list)
 	for (size_t i = 0; i < c->literal_texts.count; i++)
 		n += ip_parse(c->literal_texts.list[i], &list[n]);
 	for (size_t i = 0; i < c->listener_count; i++)
-		n += ip_parse(c->listeners[i].address, &list[n]) && !is_unspecified(&list[n]);
+		n += ip_parse(c->listeners[i].address, &list[n]) && !ip_is_unspecified(&list[n]);
 	return n;
 }
 
@@ -261,7 +381,8 @@ static void check_all_targets(struct build *b)
 	for (size_t i = 0; i < b->c->domain_count; i++, s = s->next) {
 		s = build_next_section(s, SECTION_DOMAIN);
 		for (const struct conf_raw_section *m = s->children; m; m = m->sibling)
-			check_targets(b, m->title, &b->c->domains[i], m->at);
+			if (m->section->id != SECTION_LIMIT)
+				check_targets(b, m->title, &b->c->domains[i], m->at);
 	}
 }
 

@@ -5,6 +5,7 @@
  *	build_keys.c     keys of a section into a struct, by the table; memory; names that must not come twice
  *	build_domains.c  domains, the directory
  *	build_routes.c   routes and host groups
+ *	build_rules.c    rules about other servers' replies
  */
 #ifndef CONF_BUILD_PRIVATE_H
 #define CONF_BUILD_PRIVATE_H
@@ -65,5 +66,7 @@ void build_domains(struct build *b);
 void build_directory(struct build *b);
 /* After domains. */
 void build_routes(struct build *b);
+/* After the queue's keys. */
+void build_rules(struct build *b);
 
 #endif

@@ -1,14 +1,43 @@
 #include "conf/build_private.h"
 
-static void build_group(struct build *b, struct slice name, const struct conf_texts *texts, bool lmtp,
-			struct conf_place at)
+/* Whether a listener answers there. An address of this machine that we do not know of as ours counts as another's. */
+static bool is_listener(const struct conf *c, const struct conf_listener *l, const struct route_host *host)
+{
+	struct ip_address at, literal;
+
+	if (host->kind == ROUTE_HOST_UNIX)
+		return l->socket.n > 0 && slice_eq(l->socket, host->name);
+	if (host->kind != ROUTE_HOST_ADDRESS || l->socket.n > 0 || l->port != host->port)
+		return false;
+	if (ip_parse(l->address, &at) && !ip_is_unspecified(&at))
+		return ip_eq(&at, &host->address);
+	if (slice_eq(l->address, SLICE("0.0.0.0")) && host->address.size != 4)
+		return false;
+	for (size_t i = 0; i < c->literal_texts.count; i++)
+		if (ip_parse(c->literal_texts.list[i], &literal) && ip_eq(&literal, &host->address))
+			return true;
+	return ip_is_loopback(&host->address);
+}
+
+static bool is_ours(const struct conf *c, const struct route_host *host)
+{
+	for (size_t i = 0; i < c->listener_count; i++)
+		if (is_listener(c, &c->listeners[i], host))
+			return true;
+	return false;
+}
+
+/* NULL: there was no memory. */
+static struct route_group *build_group(struct build *b, struct slice name, const struct conf_texts *texts, bool lmtp,
+				       struct conf_place at)
 {
 	struct route_table *t = &b->c->route_table;
 	struct route_host *hosts = build_take(b, texts->count, sizeof *hosts);
 	const char *why;
+	size_t ours = 0;
 
 	if (!hosts)
-		return;
+		return NULL;
 	for (size_t i = 0; i < texts->count; i++) {
 		uint16_t port = lmtp ? ROUTE_PORT_LMTP : ROUTE_PORT_SMTP;
 
@@ -19,9 +48,25 @@ static void build_group(struct build *b, struct slice name, const struct conf_te
 			conf_wrong(b->err, at, "a route leads to hosts, not to unix sockets");
 		hosts[i].name = build_keep(b, hosts[i].name);
 		hosts[i].preference = (unsigned)i;
+		ours += is_ours(b->c, &hosts[i]);
 	}
-	t->groups[t->group_count++] =
-		(struct route_group){.name = name, .hosts = hosts, .count = texts->count, .lmtp = lmtp};
+	bool all_ours = ours > 0 && ours == texts->count;
+	if (all_ours)
+		conf_warn(b->err, at,
+			  "\"%.*s\" leads back to this server, to a listener of its own: mail for it is "
+			  "refused with 451",
+			  SLICE_ARGS(name));
+	struct route_group *group = &t->groups[t->group_count++];
+	*group = (struct route_group){
+		.name = name,
+		.hosts = hosts,
+		.count = texts->count,
+		.lmtp = lmtp,
+		.ours = all_ours,
+		.convert = true,
+		.own_name = lmtp,
+	};
+	return group;
 }
 
 static void build_lmtp_groups(struct build *b)
@@ -69,7 +114,11 @@ void build_routes(struct build *b)
 		r->domain = build_title(b, s);
 		build_section(b, SECTION_ROUTE, s, r);
 		check_route(b, s, r);
-		build_group(b, r->domain, &r->hosts, false, s->at);
+		struct route_group *group = build_group(b, r->domain, &r->hosts, false, s->at);
+		if (group) {
+			group->convert = r->convert;
+			group->own_name = r->own_name;
+		}
 		t->rules[t->rule_count++] = (struct route_rule){
 			.domain = r->domain,
 			.site = slice_eq(r->domain, SLICE("*")) ? SLICE("smarthost") : r->domain,

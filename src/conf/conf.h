@@ -29,6 +29,8 @@
 #define CONF_LISTENER_MAX 64
 #define CONF_HOSTS_MAX    32 /* hosts of one route */
 #define CONF_PROCESS_MAX  64 /* receivers, or senders */
+#define CONF_RULES_MAX    1000 /* about other servers' replies */
+#define CONF_RULE_NAME_MAX 64
 
 /* What the machine is like; the caller finds out. */
 struct conf_host {
@@ -50,6 +52,9 @@ struct conf_texts {
 	size_t count;
 };
 
+/* Whether the DNS is asked, and whether mail waits while it does not answer. */
+enum conf_check { CONF_CHECK_NO, CONF_CHECK_YES, CONF_CHECK_STRICT };
+
 struct conf_listener {
 	struct slice name;    /* "smtp", "submission"; "submit" for submit_socket */
 	struct slice address; /* "127.0.0.1", "::", "*" = every address of both families; empty for a unix socket */
@@ -63,7 +68,9 @@ struct conf_listener {
 	struct networks clients; /* who may come; empty: everybody */
 	span_ms greeting_delay;  /* 0: none */
 	uint32_t connections_per_minute, messages_per_minute, recipients_per_minute; /* of one network; 0: no limit */
+	enum conf_check check_reverse_dns;
 	bool refuse_own_name;
+	struct conf_texts refuse_media, refuse_attachments; /* see mail/parts.h */
 	struct conf_texts refuse_senders, sender_domains; /* patterns, see policy/pattern.h */
 	bool bounce_single_recipient;
 	bool require_from;
@@ -74,6 +81,19 @@ struct conf_moved {
 	struct slice name;
 	struct slice to;
 	bool disclose, forward;
+};
+
+/* What a Maildir may hold; 0: no limit. */
+struct conf_quota {
+	struct slice path; /* in a table: "example.com/alice", or "example.com" for all others of the domain */
+	uint64_t octets;
+	uint32_t messages;
+};
+
+struct conf_limit {
+	struct slice name;
+	uint64_t message_max; /* 0: none */
+	struct conf_quota quota;
 };
 
 struct conf_list {
@@ -91,8 +111,12 @@ struct conf_domain {
 	struct slice lmtp; /* "unix:/path" or "inet:host:port"; empty for Maildir */
 	struct conf_texts mailboxes, suspended, disabled;
 	struct slice catch_all; /* empty = none */
+	uint64_t message_max;   /* 0: none */
 	const struct conf_moved *moved;
 	size_t moved_count;
+	struct conf_quota quota;
+	const struct conf_limit *limits;
+	size_t limit_count;
 	const struct conf_list *lists;
 	size_t list_count;
 };
@@ -101,14 +125,24 @@ struct conf_domain {
 struct conf_route_keys {
 	struct slice domain; /* canonical, ".example.net" or "*" */
 	struct conf_texts hosts;
-	bool from_anybody;
+	bool from_anybody, convert, own_name;
+};
+
+enum conf_rule_verdict { CONF_VERDICT_OF_CODES, CONF_VERDICT_TEMPORARY, CONF_VERDICT_PERMANENT };
+
+/* A rule about replies of other servers as it was configured; questions go to `rules`. */
+struct conf_rule {
+	struct slice name;
+	struct conf_texts codes, statuses, texts;
+	enum smtpcodes_class klass;
+	enum conf_rule_verdict verdict;
+	struct slice note; /* empty: none */
 };
 
 enum conf_newlines { CONF_NEWLINES_CRLF, CONF_NEWLINES_LF };
 enum conf_log_format { CONF_LOG_LOGFMT, CONF_LOG_JSON };
 enum conf_log_level { CONF_LOG_ERROR, CONF_LOG_WARNING, CONF_LOG_INFO, CONF_LOG_DEBUG };
 enum conf_disclose { CONF_DISCLOSE_NOBODY, CONF_DISCLOSE_RELAY, CONF_DISCLOSE_EVERYBODY, CONF_DISCLOSE_OFF };
-enum conf_null_mx { CONF_NULL_MX_IGNORED, CONF_NULL_MX_CHECKED, CONF_NULL_MX_STRICT };
 
 struct conf {
 	struct slice hostname;
@@ -121,7 +155,7 @@ struct conf {
 	enum conf_disclose status;     /* who is told by HELP STATUS how the server does */
 	struct slice resolver;         /* "192.0.2.53@53"; empty: those of the system */
 	span_ms resolver_timeout;
-	enum conf_null_mx check_null_mx;
+	enum conf_check check_null_mx, check_domains;
 
 	const struct conf_listener *listeners;
 	size_t listener_count;
@@ -131,23 +165,29 @@ struct conf {
 
 	const struct conf_domain *domains; /* in the order of the file */
 	size_t domain_count;
+	const struct conf_quota *quotas; /* by path */
+	size_t quota_count;
 	const struct directory *directory;
 	const struct conf_route_keys *routes;
 	size_t route_count;
+	const struct conf_rule *rule_keys; /* as many as there are rules */
+	struct smtpcodes_rules rules;      /* about other servers' replies */
 	struct route_table route_table; /* host groups of routes and of LMTP domains */
 
 	struct queue_config queue; /* with router, name and postmaster; .fs and .boot_id are the role's to add */
+	uint64_t congested_recipients; /* no mail is taken while there are so many; 0: no bound */
 	span_ms recovery_grace;    /* for the store: what a former queue had under way waits this long */
 	uint64_t disk_reserve;     /* octets kept free: the queue takes nothing below it (452 4.3.1) */
 	uint64_t inline_body_max;  /* larger bodies live in files */
 
-	struct smtp_client_config client;      /* for SMTP */
+	struct smtp_client_config client;      /* for SMTP; whose own name is refused is the route's to say */
 	struct smtp_client_config lmtp_client; /* for LMTP: the same with .lmtp */
 	span_ms connect_timeout;
 	span_ms idle_timeout;           /* an open connection without a job is kept for further mail this long */
 	size_t connection_messages_max; /* messages on one connection */
 	size_t connections_max;         /* of one sender, or of the mailbox role to LMTP */
 
+	span_ms full_wait;           /* age of a message up to which it waits for a full mailbox */
 	enum conf_newlines newlines; /* of files in a Maildir; LF: but for messages with bare CR or LF */
 	char delimiter;              /* of sub-addresses; 0 = none */
 	enum conf_log_format log_format;
@@ -212,9 +252,14 @@ struct directory_texts conf_report_targets(const struct conf *c, struct slice ad
 /* A host group of a route; NULL when there is no such group. Hosts in order of preference. */
 const struct route_group *conf_hosts(const struct conf *c, struct slice group);
 
+/* What a Maildir may hold; `mailbox` is its path, as in a route. */
+struct conf_quota conf_quota_of(const struct conf *c, struct slice mailbox);
+
 /* All there is to know for the answer to RCPT. */
 struct conf_recipient {
 	enum relay_decision decision;
+	bool in_a_circle; /* its route leads back to us: every host of it is a listener of ours */
+	bool by_dns;      /* another's, and no route of its own says where it is */
 	/* .result DISABLED or MOVED refine RELAY_UNKNOWN_MAILBOX; FORWARDED, LIST and SUSPENDED are RELAY_OURS */
 	struct directory_entry entry;
 	struct route route;
@@ -225,6 +270,9 @@ void conf_recipient(const struct conf *c, const struct relay_client *client, con
 /* Whether the address may send to a list: by who may relay, by the members or by the list's senders. */
 bool conf_may_post(const struct conf *c, const struct relay_client *client, const struct directory_entry *list,
 		   const struct mail_address *sender);
+
+/* Whether anything in it asks the DNS. */
+bool conf_asks_dns(const struct conf *c);
 
 /* Whether a name given in EHLO is one of ours: our host name, a domain or an address. */
 bool conf_is_own_name(const struct conf *c, struct slice name);

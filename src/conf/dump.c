@@ -100,6 +100,11 @@ static void write_domain(const struct conf_domain *d, struct buf *out)
 		write_keys(SECTION_MOVED, &d->moved[i], "\t\t", out);
 		buf_add_lit(out, "\t}\n");
 	}
+	for (size_t i = 0; i < d->limit_count; i++) {
+		open_section(SECTION_LIMIT, d->limits[i].name, "\t", out);
+		write_keys(SECTION_LIMIT, &d->limits[i], "\t\t", out);
+		buf_add_lit(out, "\t}\n");
+	}
 	for (size_t i = 0; i < d->list_count; i++) {
 		open_section(SECTION_LIST, d->lists[i].name, "\t", out);
 		write_keys(SECTION_LIST, &d->lists[i], "\t\t", out);
@@ -124,6 +129,8 @@ bool conf_dump(const struct conf *c, struct buf *out)
 		write_domain(&c->domains[i], out);
 	for (size_t i = 0; i < c->route_count; i++)
 		write_section(SECTION_ROUTE, c->routes[i].domain, &c->routes[i], out);
+	for (size_t i = 0; i < c->rules.count; i++)
+		write_section(SECTION_RULE, c->rule_keys[i].name, &c->rule_keys[i], out);
 	write_section(SECTION_QUEUE, SLICE_NONE, c, out);
 	write_section(SECTION_CLIENT, SLICE_NONE, c, out);
 	write_section(SECTION_MAILBOX, SLICE_NONE, c, out);

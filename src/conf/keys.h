@@ -12,8 +12,10 @@ enum conf_section_id {
 	SECTION_LISTEN,
 	SECTION_DOMAIN,
 	SECTION_MOVED,
+	SECTION_LIMIT,
 	SECTION_LIST,
 	SECTION_ROUTE,
+	SECTION_RULE,
 	SECTION_QUEUE,
 	SECTION_CLIENT,
 	SECTION_MAILBOX,
@@ -30,8 +32,9 @@ enum conf_type {
 	TYPE_OCTETS,
 	TYPE_SPAN,
 	TYPE_SPAN_OR_NEVER, /* "never" is stored as 0 */
-	TYPE_COUNT_OR_NONE, /* "none" is stored as 0 */
-	TYPE_NUMBER_LAST = TYPE_COUNT_OR_NONE,
+	TYPE_COUNT_OR_NONE,  /* "none" is stored as 0 */
+	TYPE_OCTETS_OR_NONE, /* the same */
+	TYPE_NUMBER_LAST = TYPE_OCTETS_OR_NONE,
 
 	TYPE_HOSTNAME, /* "auto" is replaced */
 	TYPE_PATH,
@@ -42,7 +45,8 @@ enum conf_type {
 	TYPE_MAILBOX,
 	TYPE_DELIMITER,
 	TYPE_RESOLVER, /* "192.0.2.53@53"; "none" is the system's */
-	TYPE_TEXT_LAST = TYPE_RESOLVER,
+	TYPE_NOTE,     /* any one line */
+	TYPE_TEXT_LAST = TYPE_NOTE,
 
 	TYPE_NETWORKS,
 	TYPE_ADDRESSES,
@@ -52,8 +56,13 @@ enum conf_type {
 	TYPE_PATTERNS,   /* mail addresses and domains, see policy/pattern.h */
 	TYPE_DOMAINS,    /* domains alone */
 	TYPE_PARAMETERS, /* of MAIL and RCPT */
+	TYPE_MEDIA,      /* media types; "*" as subtype stands for all */
+	TYPE_EXTENSIONS, /* of file names, without the dot */
+	TYPE_REPLY_CODES, /* these three: conditions of rules, see codes/smtpcodes.h */
+	TYPE_STATUS_CODES,
+	TYPE_WORDINGS,
 };
-#define TYPE_COUNT_OF (TYPE_PARAMETERS + 1)
+#define TYPE_COUNT_OF (TYPE_WORDINGS + 1)
 
 struct conf_section {
 	enum conf_section_id id, parent;

@@ -7,6 +7,7 @@
 
 #define SOCKET_PATH_MAX 107 /* octets of sun_path without its NUL */
 #define PATH_OCTETS_MAX 1024
+#define MEDIA_OCTETS_MAX 100
 
 typedef bool (*text_reader)(struct slice text, const struct conf_text_context *context, struct buf *out,
 			    const char **why);
@@ -145,6 +146,44 @@ static bool read_parameter(struct slice text, const struct conf_text_context *co
 	return false;
 }
 
+/* RFC 2045 5.1 token, in lower case. */
+static bool add_token(struct slice text, struct buf *out)
+{
+	for (size_t i = 0; i < text.n; i++) {
+		if (!ascii_is_print(text.p[i]) || strchr(" ()<>@,;:\\\"/[]?=", text.p[i]))
+			return false;
+		buf_add_char(out, ascii_lower(text.p[i]));
+	}
+	return text.n > 0;
+}
+
+static bool read_media(struct slice text, const struct conf_text_context *context, struct buf *out, const char **why)
+{
+	struct slice subtype = text, type = slice_split(&subtype, '/');
+
+	(void)context;
+	*why = "a media type is written image/png, or image/* for all of a kind";
+	return text.n <= MEDIA_OCTETS_MAX && !slice_eq(type, SLICE("*")) && add_token(type, out) &&
+	       buf_add_char(out, '/') && add_token(subtype, out);
+}
+
+static bool read_extension(struct slice text, const struct conf_text_context *context, struct buf *out,
+			   const char **why)
+{
+	(void)context;
+	*why = "an extension is written exe or .exe, in printable ASCII";
+	if (slice_starts(text, SLICE(".")))
+		text = slice_skip(text, 1);
+	if (text.n > MEDIA_OCTETS_MAX || slice_ends(text, SLICE(".")))
+		return false;
+	for (size_t i = 0; i < text.n; i++) {
+		if (!ascii_is_print(text.p[i]) || strchr(" /\\", text.p[i]))
+			return false;
+		buf_add_char(out, ascii_lower(text.p[i]));
+	}
+	return text.n > 0;
+}
+
 static bool read_resolver(struct slice text, const struct conf_text_context *context, struct buf *out, const char **why)
 {
 	struct slice port = text, address = slice_split(&port, '@');
@@ -154,6 +193,68 @@ static bool read_resolver(struct slice text, const struct conf_text_context *con
 	if (!read_ip(address, context, out, why) || (port.p && !slice_u64(port, 65535, &number)) || number == 0)
 		return false;
 	return buf_add_char(out, '@') && buf_add_u64(out, number);
+}
+
+/* ---- conditions of rules (codes/smtpcodes.h) ----------------------------------------------------------------- */
+
+#define WORDING_MAX 200
+
+/* Whether a rule with these conditions is one. */
+static bool is_condition(struct slice codes, struct slice statuses, struct slice text)
+{
+	struct smtpcodes_rules_error error;
+	struct smtpcodes_rule rule;
+	struct buf line;
+	size_t count = 0;
+
+	buf_init(&line, 1024);
+	buf_printf(&line, "rule\t%.*s\t%.*s\t%.*s\tunknown\t-", SLICE_ARGS(codes), SLICE_ARGS(statuses),
+		   SLICE_ARGS(text));
+	bool good = !line.failed &&
+		    smtpcodes_rules_parse(buf_slice(&line).p, buf_len(&line), &rule, 1, &count, &error) && count == 1;
+	buf_free(&line);
+	return good;
+}
+
+static bool is_line(struct slice text)
+{
+	for (size_t i = 0; i < text.n; i++)
+		if ((unsigned char)text.p[i] < 0x20 || text.p[i] == 0x7f)
+			return false;
+	return text.n > 0 && text.n <= WORDING_MAX;
+}
+
+static bool read_reply_code(struct slice text, const struct conf_text_context *context, struct buf *out,
+			    const char **why)
+{
+	(void)context;
+	*why = "a reply code has three digits or x, such as 550 or 45x; \"-\" is a text without one";
+	return is_line(text) && slice_find(text, ',') == text.n && !slice_eq(text, SLICE("*")) &&
+	       is_condition(text, SLICE("*"), SLICE("*")) && buf_add(out, text);
+}
+
+static bool read_status_code(struct slice text, const struct conf_text_context *context, struct buf *out,
+			     const char **why)
+{
+	(void)context;
+	*why = "an enhanced code has three numbers or x, such as 5.1.1 or x.7.x; \"-\" is a text without one";
+	return is_line(text) && slice_find(text, ',') == text.n && !slice_eq(text, SLICE("*")) &&
+	       is_condition(SLICE("*"), text, SLICE("*")) && buf_add(out, text);
+}
+
+static bool read_wording(struct slice text, const struct conf_text_context *context, struct buf *out, const char **why)
+{
+	(void)context;
+	*why = "words have 1 to 200 octets without control characters, and something before and after \" ... \"";
+	return is_line(text) && !slice_eq(text, SLICE("*")) && slice_search(text, SLICE(" | ")) == text.n &&
+	       is_condition(SLICE("*"), SLICE("*"), text) && buf_add(out, text);
+}
+
+static bool read_note(struct slice text, const struct conf_text_context *context, struct buf *out, const char **why)
+{
+	(void)context;
+	*why = "a note has 1 to 200 octets without control characters";
+	return is_line(text) && buf_add(out, text);
 }
 
 static const struct {
@@ -177,6 +278,12 @@ static const struct {
 	[TYPE_PATTERNS] = {read_pattern, false},
 	[TYPE_DOMAINS] = {read_domain, false},
 	[TYPE_PARAMETERS] = {read_parameter, false},
+	[TYPE_NOTE] = {read_note, true},
+	[TYPE_REPLY_CODES] = {read_reply_code, false},
+	[TYPE_STATUS_CODES] = {read_status_code, false},
+	[TYPE_WORDINGS] = {read_wording, false},
+	[TYPE_MEDIA] = {read_media, false},
+	[TYPE_EXTENSIONS] = {read_extension, false},
 };
 
 bool conf_text_read(enum conf_type type, struct slice text, const struct conf_text_context *context, struct buf *out,

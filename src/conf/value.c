@@ -102,6 +102,7 @@ static bool read_form(const struct conf_key *key, struct slice s, uint64_t *ret)
 	case TYPE_WORD:
 		return read_word(key->words, s, ret);
 	case TYPE_OCTETS:
+	case TYPE_OCTETS_OR_NONE:
 		return read_units(s, octet_units, ret);
 	case TYPE_SPAN:
 	case TYPE_SPAN_OR_NEVER:
@@ -117,7 +118,7 @@ enum conf_number_result conf_number_read(const struct conf_key *key, struct slic
 	*ret = 0;
 	if (key->type == TYPE_SPAN_OR_NEVER && slice_eq(text, SLICE("never")))
 		return CONF_NUMBER_OK;
-	if (key->type == TYPE_COUNT_OR_NONE && slice_eq(text, SLICE("none")))
+	if ((key->type == TYPE_COUNT_OR_NONE || key->type == TYPE_OCTETS_OR_NONE) && slice_eq(text, SLICE("none")))
 		return CONF_NUMBER_OK;
 	if (key->type == TYPE_PROCESSES && slice_eq(text, SLICE("auto"))) {
 		*ret = cores < key->min ? key->min : cores > key->max ? key->max : cores;
@@ -174,6 +175,12 @@ bool conf_number_write(const struct conf_key *key, uint64_t value, struct buf *o
 	case TYPE_SPAN:
 		write_units(value, span_units, out);
 		break;
+	case TYPE_OCTETS_OR_NONE:
+		if (value == 0)
+			buf_add_lit(out, "none");
+		else
+			write_units(value, octet_units, out);
+		break;
 	case TYPE_COUNT_OR_NONE:
 		if (value == 0)
 			buf_add_lit(out, "none");
@@ -209,6 +216,7 @@ static const char *const type_words[TYPE_COUNT_OF] = {
 	[TYPE_SPAN] = "a time, such as 500ms, 30s, 5m, 1h30m or 2d,",
 	[TYPE_SPAN_OR_NEVER] = "\"never\" or a time, such as 30s, 5m, 1h30m or 2d,",
 	[TYPE_COUNT_OR_NONE] = "\"none\" or a number",
+	[TYPE_OCTETS_OR_NONE] = "\"none\" or a size, such as 500, 64k, 10M or 2G,",
 	[TYPE_HOSTNAME] = "\"auto\" or a host name",
 	[TYPE_PATH] = "a path",
 	[TYPE_SOCKET] = "\"none\" or the path of a unix socket, at most 107 octets",
@@ -218,6 +226,7 @@ static const char *const type_words[TYPE_COUNT_OF] = {
 	[TYPE_MAILBOX] = "\"none\" or the name of a mailbox",
 	[TYPE_DELIMITER] = "\"none\" or one of the characters + - _ = # . ~",
 	[TYPE_RESOLVER] = "\"none\", or an IP address with or without @port",
+	[TYPE_NOTE] = "\"none\" or a text of at most 200 octets",
 	[TYPE_NETWORKS] = "a list of networks",
 	[TYPE_ADDRESSES] = "a list of IP addresses",
 	[TYPE_MAILBOXES] = "a list of names of mailboxes",
@@ -225,7 +234,12 @@ static const char *const type_words[TYPE_COUNT_OF] = {
 	[TYPE_MEMBERS] = "a list of mail addresses",
 	[TYPE_PATTERNS] = "a list of mail addresses, domains (example.com) and parents of domains (.example.com)",
 	[TYPE_DOMAINS] = "a list of domains (example.com) and parents of domains (.example.com)",
+	[TYPE_REPLY_CODES] = "a list of reply codes, such as 550 or 45x, and \"-\"",
+	[TYPE_STATUS_CODES] = "a list of enhanced status codes, such as 5.1.1 or x.7.x, and \"-\"",
+	[TYPE_WORDINGS] = "a list of texts of 1 to 200 octets",
 	[TYPE_PARAMETERS] = "a list of BODY, SMTPUTF8, RET, ENVID, NOTIFY and ORCPT",
+	[TYPE_MEDIA] = "a list of media types, such as image/png or image/*",
+	[TYPE_EXTENSIONS] = "a list of file name extensions, such as exe or tar.gz",
 };
 
 void conf_type_describe(const struct conf_key *key, struct buf *out)
@@ -245,6 +259,8 @@ void conf_type_describe(const struct conf_key *key, struct buf *out)
 		number.type = TYPE_SPAN;
 	if (number.type == TYPE_COUNT_OR_NONE)
 		number.type = TYPE_COUNT;
+	if (number.type == TYPE_OCTETS_OR_NONE)
+		number.type = TYPE_OCTETS;
 	buf_add_lit(out, " from ");
 	conf_number_write(&number, key->min, out);
 	buf_add_lit(out, " to ");

@@ -18,6 +18,7 @@ struct mailbox {
 	enum directory_state state;
 	struct slice path; /* "example.com/alice" */
 	struct slice moved_to;
+	uint64_t message_max;
 	bool forward, disclose;
 	struct directory_texts members, senders, targets, keys;
 	enum directory_post post;
@@ -27,6 +28,7 @@ struct domain {
 	struct slice name; /* canonical */
 	enum directory_delivery delivery;
 	bool accept_all;
+	uint64_t message_max;
 	struct slice site;
 	struct mailbox *mailboxes; /* by name */
 	size_t count;
@@ -230,6 +232,7 @@ static void make_mailbox(struct making *m, struct mailbox *mailbox, struct slice
 		.state = config->state,
 		.path = keep_path(m, domain, config->name),
 		.moved_to = keep(m, config->moved_to),
+		.message_max = config->message_max,
 		.forward = config->forward,
 		.disclose = config->disclose,
 		.members = keep_texts(m, &config->members),
@@ -275,6 +278,7 @@ static void make_domain(struct making *m, struct domain *domain, const struct di
 	}
 	domain->delivery = config->delivery;
 	domain->accept_all = config->accept_all && config->delivery == DIRECTORY_LMTP;
+	domain->message_max = config->message_max;
 	domain->site = keep_joined(m, kind, domain->name);
 	make_mailboxes(m, domain, config);
 	make_catch_all(m, domain, config->catch_all);
@@ -297,6 +301,7 @@ static void found(const struct domain *domain, const struct mailbox *mailbox, st
 		.site = domain->site,
 		.mailbox = domain->delivery == DIRECTORY_MAILDIR ? mailbox->path : SLICE_NONE,
 		.moved_to = mailbox->moved_to,
+		.message_max = mailbox->message_max,
 		.disclose = mailbox->disclose,
 		.members = mailbox->members,
 		.senders = mailbox->senders,
@@ -530,6 +535,50 @@ static void make_targets(struct making *m)
 	heap_free(x.found);
 }
 
+/* The lowest limit of what a list or a forwarded mailbox stands for. */
+static uint64_t limit_of_targets(const struct directory *d, const struct directory_texts *targets)
+{
+	uint64_t least = 0;
+
+	for (size_t i = 0; i < targets->count; i++) {
+		struct mail_address address;
+		struct directory_entry entry;
+		const char *why;
+
+		if (mail_address_parse(targets->list[i], &address, &why) != MAIL_ADDRESS_OK)
+			continue;
+		directory_find(d, &address, &entry);
+		if (entry.message_max && (least == 0 || entry.message_max < least))
+			least = entry.message_max;
+	}
+	return least;
+}
+
+static bool has_limits(const struct directory *d)
+{
+	for (size_t i = 0; i < d->count; i++) {
+		if (d->domains[i].message_max)
+			return true;
+		for (size_t j = 0; j < d->domains[i].count; j++)
+			if (d->domains[i].mailboxes[j].message_max)
+				return true;
+	}
+	return false;
+}
+
+static void make_limits(struct directory *d)
+{
+	if (!has_limits(d))
+		return;
+	for (size_t i = 0; i < d->count; i++)
+		for (size_t j = 0; j < d->domains[i].count; j++) {
+			struct mailbox *mailbox = &d->domains[i].mailboxes[j];
+
+			if (mailbox->targets.count)
+				mailbox->message_max = limit_of_targets(d, &mailbox->targets);
+		}
+}
+
 struct directory *directory_new(const struct directory_config *config, struct arena *a, const char **why)
 {
 	struct making m = {.a = a};
@@ -550,6 +599,8 @@ struct directory *directory_new(const struct directory_config *config, struct ar
 		if (!m.why)
 			make_targets(&m);
 		make_postmaster(&m, config);
+		if (!m.why)
+			make_limits(m.d);
 	}
 	buf_free(&m.scratch);
 	*why = m.why;
@@ -600,7 +651,8 @@ static void find_in(const struct directory *d, const struct domain *domain, stru
 		*ret = (struct directory_entry){.result = DIRECTORY_FOUND,
 						.delivery = DIRECTORY_LMTP,
 						.domain = domain->name,
-						.site = domain->site};
+						.site = domain->site,
+						.message_max = domain->message_max};
 	else if (is_postmaster(d, lower))
 		*ret = domain->postmaster;
 	else if (domain->catch_all)

@@ -58,6 +58,7 @@ struct directory_mailbox_config {
 	enum directory_state state;
 	struct slice moved_to;          /* GONE: the new address */
 	bool forward;                   /* GONE: mail goes on to the new address */
+	uint64_t message_max;           /* octets of a message; 0: no limit. Not for GONE and GROUP */
 	bool disclose;                  /* GONE: tell it to whoever asks; GROUP: EXPN may show the members */
 	struct directory_texts members; /* GROUP: at least one address */
 	struct directory_texts senders; /* GROUP: addresses and domains that may send to it besides `post` */
@@ -68,6 +69,7 @@ struct directory_domain_config {
 	struct slice name; /* a domain name */
 	enum directory_delivery delivery;
 	bool accept_all;        /* LMTP: every local part, the server behind decides */
+	uint64_t message_max;   /* with accept_all: of the local parts that are not listed; 0: no limit */
 	struct slice catch_all; /* name of an active mailbox of this domain; empty = none */
 	const struct directory_mailbox_config *mailboxes;
 	size_t mailbox_count;
@@ -120,6 +122,8 @@ struct directory_entry {
 	struct slice site; /* FOUND, SUSPENDED: "local/example.com" or "lmtp/example.com", also the LMTP host group */
 	struct slice mailbox;                    /* the same with MAILDIR: "example.com/alice" */
 	struct slice moved_to;                   /* MOVED, FORWARDED */
+	/* Octets of the largest message that it takes, 0: no limit. FORWARDED, LIST: that all targets take. */
+	uint64_t message_max;
 	bool disclose;                           /* MOVED, FORWARDED, LIST */
 	struct directory_texts members, senders; /* LIST, as configured */
 	enum directory_post post;                /* LIST */

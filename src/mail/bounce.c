@@ -226,7 +226,7 @@ static void fill_reason(struct bounce_reader *r, struct mail_bounce_rcpt *rcpt, 
 		rcpt->verdict = last->verdict;
 	} else {
 		r->reasoned[0] = *rcpt;
-		bounce_reason_fill(rcpt, text);
+		bounce_reason_fill(rcpt, text, r->rules);
 		r->reasoned[1] = *rcpt;
 		r->any_reasoned = true;
 	}
@@ -290,6 +290,9 @@ static enum mail_bounce_kind read_words(struct bounce_reader *r, const struct si
 	if (signs->reply && !signs->server && !signs->report && !failed.n)
 		return MAIL_BOUNCE_AUTO_REPLY;
 	if (may_report(r, signs) && bounce_read_text(r, 0, signs->subject, failed)) {
+		/* A letter's subject may speak of bounces: without a recipient it takes more than common words. */
+		if (r->out->rcpt_count == 0 && !r->out->form && !signs->server && !signs->null && !r->report)
+			return MAIL_BOUNCE_OTHER;
 		fill_reasons(r);
 		return r->out->rcpt_count == 0 || any_failure(r->out) ? MAIL_BOUNCE_BOUNCE : MAIL_BOUNCE_OTHER;
 	}
@@ -325,7 +328,7 @@ static enum mail_bounce_kind decide(struct bounce_reader *r)
 	return kind;
 }
 
-bool mail_bounce_read(struct slice message, struct slice our_name, struct mail_bounce *ret)
+bool mail_bounce_read(struct slice message, const struct mail_bounce_config *config, struct mail_bounce *ret)
 {
 	struct bounce_reader *r;
 	size_t most = message.n + 2 < MAIL_BOUNCE_RCPT_MAX ? message.n + 2 : MAIL_BOUNCE_RCPT_MAX;
@@ -337,7 +340,8 @@ bool mail_bounce_read(struct slice message, struct slice our_name, struct mail_b
 	if (!ret->rcpt || !r)
 		return false;
 	r->out = ret;
-	r->our_name = our_name;
+	r->our_name = config ? config->our_name : SLICE_NONE;
+	r->rules = config ? config->rules : NULL;
 	r->rcpt_most = most;
 	r->octets = message.n;
 	r->text_left = MAIL_BOUNCE_TEXT_MAX;

@@ -73,12 +73,19 @@ struct mail_bounce {
 	struct arena arena; /* holds all of it */
 };
 
+/* What the reader may know of us. */
+struct mail_bounce_config {
+	/* Our host name: the original's Received field by that name gives own_id; empty: only a report of ours gives
+	 * it. */
+	struct slice our_name;
+	const struct smtpcodes_rules *rules; /* the operator's, for class and verdict; NULL: none */
+};
+
 /*
- * Read a message. Everything in *ret is a copy or static: the message may go. `our_name` is our host name: the
- * original's Received field by that name gives own_id; empty: only a report of ours gives it. Returns false when there
- * is no memory; *ret must be freed in either case.
+ * Read a message. Everything in *ret is a copy or static: the message may go. `config` may be NULL: nothing of it is
+ * known. Returns false when there is no memory; *ret must be freed in either case.
  */
-bool mail_bounce_read(struct slice message, struct slice our_name, struct mail_bounce *ret);
+bool mail_bounce_read(struct slice message, const struct mail_bounce_config *config, struct mail_bounce *ret);
 void mail_bounce_free(struct mail_bounce *b);
 
 /* "bounce", "complaint", "auto-reply", "other". */

@@ -331,6 +331,26 @@ static void read_complaint(struct bounce_reader *r, struct slice fields)
 	}
 }
 
+/* Outlook.com's complaints hold no fields for programs, but name the recipient in the original. */
+static bool read_outlook_complaint(struct bounce_reader *r, unsigned level)
+{
+	struct slice fields[2] = {level == 0 ? r->header : SLICE_NONE};
+
+	for (size_t i = 0; i < r->part_count; i++)
+		if (r->parts[i].level == level && r->parts[i].kind == BOUNCE_PART_MESSAGE)
+			fields[1] = r->parts[i].body;
+	for (size_t i = 0; i < sizeof fields / sizeof *fields; i++) {
+		struct slice value = bounce_field_find(fields[i], SLICE("X-HmXmrOriginalRecipient"));
+		struct mail_bounce_rcpt rcpt = {.address = bounce_address_of(r, value), .klass = SMTPCODES_SPAM};
+
+		if (rcpt.address.n) {
+			bounce_rcpt_put(r, &rcpt);
+			return true;
+		}
+	}
+	return false;
+}
+
 bool bounce_read_feedback(struct bounce_reader *r, unsigned level)
 {
 	bool any = false;
@@ -341,7 +361,7 @@ bool bounce_read_feedback(struct bounce_reader *r, unsigned level)
 		read_complaint(r, bounce_part_decode(r, &r->parts[i], &r->fields_left));
 		any = true;
 	}
-	return any;
+	return any || (level == 0 && read_outlook_complaint(r, level));
 }
 
 /* ---- dispositions ------------------------------------------------------------------------------------------------ */

@@ -32,6 +32,7 @@ struct bounce_reader {
 	struct mail_bounce *out;
 	struct arena scratch; /* gone when the message has been read */
 	struct slice our_name;
+	const struct smtpcodes_rules *rules;
 	size_t octets;       /* of the message */
 	size_t rcpt_most;    /* room in out->rcpt: no message has more recipients than octets */
 	struct slice header; /* of the message */
@@ -107,7 +108,7 @@ unsigned bounce_reply_find(struct slice text, struct smtpcodes_status *ret_statu
 struct slice bounce_remote_find(struct slice text, bool whole);
 
 /* Fill in what the recipient's facts imply: reply, status, class, verdict. `text` is read when they tell nothing. */
-void bounce_reason_fill(struct mail_bounce_rcpt *rcpt, struct slice text);
+void bounce_reason_fill(struct mail_bounce_rcpt *rcpt, struct slice text, const struct smtpcodes_rules *rules);
 
 /* ---- the readers ------------------------------------------------------------------------------------------------- */
 

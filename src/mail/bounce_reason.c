@@ -106,6 +106,9 @@ unsigned bounce_reply_find(struct slice text, struct smtpcodes_status *ret_statu
 		*ret_status = status_behind(slice_skip(text, i + 3), code / 100);
 		if (ret_status->klass)
 			return code;
+		/* What the text begins with is the reply; another one that it quotes is not. */
+		if (i == 0 && smtpcodes_code(code) && status_behind(slice_skip(text, 3), 9 - code / 100).klass)
+			return code;
 		if (fair == 0 && smtpcodes_code(code) && announces(slice_head(text, i)))
 			fair = code;
 	}
@@ -176,7 +179,7 @@ static bool is_vague(struct smtpcodes_status status)
 }
 
 /* Take over what the text says beside the facts. False when it says nothing that is understood. */
-static bool fill_from(struct mail_bounce_rcpt *rcpt, struct slice text)
+static bool fill_from(struct mail_bounce_rcpt *rcpt, struct slice text, const struct smtpcodes_rules *rules)
 {
 	struct smtpcodes_finding found;
 	struct smtpcodes_status inner = {0};
@@ -188,20 +191,20 @@ static bool fill_from(struct mail_bounce_rcpt *rcpt, struct slice text)
 		rcpt->status = inner;
 	if (rcpt->action == MAIL_BOUNCE_NO_ACTION && rcpt->status.klass == 2 && rcpt->reply == 0)
 		rcpt->action = MAIL_BOUNCE_DELIVERED;
-	smtpcodes_classify(rcpt->reply, rcpt->status, text.n ? text.p : "", text.n, NULL, &found);
+	smtpcodes_classify(rcpt->reply, rcpt->status, text.n ? text.p : "", text.n, rules, &found);
 	rcpt->klass = found.klass;
 	rcpt->verdict = verdict_of(rcpt, found.verdict);
 	assert(rcpt->klass < SMTPCODES_CLASSES);
 	return found.klass != SMTPCODES_CLASS_UNKNOWN || code;
 }
 
-void bounce_reason_fill(struct mail_bounce_rcpt *rcpt, struct slice text)
+void bounce_reason_fill(struct mail_bounce_rcpt *rcpt, struct slice text, const struct smtpcodes_rules *rules)
 {
-	bool understood = fill_from(rcpt, rcpt->diagnostic);
+	bool understood = fill_from(rcpt, rcpt->diagnostic, rules);
 	enum smtpcodes_class klass = rcpt->klass;
 
 	if (text.n && (!understood || rcpt->reply == 0))
-		fill_from(rcpt, text);
+		fill_from(rcpt, text, rules);
 	if (klass != SMTPCODES_CLASS_UNKNOWN)
 		rcpt->klass = klass;
 }

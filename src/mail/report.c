@@ -49,7 +49,7 @@ static const struct action_row actions[] = {
 	},
 	[MAIL_REPORT_RELAYED] = {
 		.name = "relayed",
-		.fallback = {2, 0, 0},
+		.fallback = {2, 1, 9}, /* RFC 3886 3.3.4 */
 		.one = "was handed on for this recipient to a server that does not report deliveries",
 		.many = "was handed on for these recipients to servers that do not report deliveries",
 		.advice = "You may get no further report about it.",
@@ -85,6 +85,9 @@ static struct smtpcodes_status status_of(const struct mail_report_rcpt *rcpt)
 	unsigned klass = rcpt->status.klass;
 	bool fits = klass == actions[rcpt->action].fallback.klass || (rcpt->action == MAIL_REPORT_FAILED && klass == 4);
 
+	/* RFC 3886 3.3.4: 2.1.9 goes with "relayed" alone. */
+	if (rcpt->action != MAIL_REPORT_RELAYED && rcpt->status.subject == 1 && rcpt->status.detail == 9)
+		fits = false;
 	return fits ? rcpt->status : actions[rcpt->action].fallback;
 }
 

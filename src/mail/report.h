@@ -36,7 +36,8 @@ struct mail_report_rcpt {
 	struct slice address; /* the recipient in the envelope */
 	struct slice orcpt;   /* ORCPT= as given; empty = not given */
 	enum mail_report_action action;
-	struct smtpcodes_status status; /* one that contradicts the action is replaced by the action's X.0.0 */
+	/* One that contradicts the action is replaced by that action's own: X.0.0, for RELAYED 2.1.9. */
+	struct smtpcodes_status status;
 	struct slice remote_mta;        /* the host that answered, name or literal; empty: our own finding */
 	struct slice diagnostic;        /* its reply with codes, lines joined by SP or LF; empty: none. At most 1,000
 					   octets are used */

@@ -124,8 +124,59 @@ static void look_at(struct mail_scan *s, struct slice in, bool header)
 
 /* ---- the header section ------------------------------------------------------------------------------------------ */
 
+static void by_word_ends(struct mail_scan *s)
+{
+	struct mail_scan_by *c = &s->clause;
+
+	if (c->word_n == 0)
+		return;
+	if (c->want_name) {
+		c->over = true;
+		c->us = c->is_name && c->word_n == s->by.n;
+	}
+	c->want_name = c->is_by && c->word_n == 2;
+	c->word_n = 0;
+}
+
+static void by_octet(struct mail_scan *s, char octet)
+{
+	struct mail_scan_by *c = &s->clause;
+
+	if (c->depth > 0) { /* a comment (RFC 5322 3.2.2) */
+		if (!c->escaped && octet == '(' && c->depth < UINT16_MAX)
+			c->depth++;
+		else if (!c->escaped && octet == ')')
+			c->depth--;
+		c->escaped = !c->escaped && octet == '\\';
+	} else if (octet == ' ' || octet == '\t' || octet == '(' || octet == ';') {
+		by_word_ends(s);
+		c->depth = octet == '(';
+		c->over |= octet == ';';
+	} else {
+		size_t n = c->word_n;
+
+		c->is_by = (n == 0 || c->is_by) && n < 2 && ascii_lower(octet) == "by"[n];
+		c->is_name = (n == 0 || c->is_name) && n < s->by.n && ascii_lower(octet) == ascii_lower(s->by.p[n]);
+		if (n < UINT16_MAX)
+			c->word_n++;
+	}
+}
+
+/* Looks for the BY clause, the first one, in octets of a Received field. */
+static void follow_by(struct mail_scan *s, struct slice in)
+{
+	for (size_t i = 0; i < in.n && !s->clause.over; i++)
+		by_octet(s, in.p[i]);
+}
+
 static void field_ends(struct mail_scan *s)
 {
+	if (s->received_field) {
+		follow_by(s, SLICE(" "));
+		s->received_by_us += s->clause.us;
+	}
+	s->received_field = false;
+	s->clause = (struct mail_scan_by){0};
 	if (s->delivered_field && !s->mismatch && s->address.n && s->matched == s->address.n)
 		s->delivered_to++;
 	s->delivered_field = false;
@@ -148,7 +199,9 @@ static void field_named(struct mail_scan *s)
 			s->flags |= fields[i].flag;
 	if (slice_starts(name, SLICE("resent-")))
 		s->flags |= MAIL_SCAN_HAS_RESENT;
-	s->received += slice_eq(name, SLICE("received"));
+	bool received = slice_eq(name, SLICE("received"));
+	s->received += received;
+	s->received_field = received && s->by.n > 0;
 	s->delivered_field = slice_eq(name, SLICE("delivered-to"));
 	s->matched = 0;
 	s->mismatch = false;
@@ -178,6 +231,8 @@ static void line_starts(struct mail_scan *s, char c)
 		s->state = EMPTY_CR;
 	} else if ((c == ' ' || c == '\t') && s->header_lines > 0) {
 		s->state = VALUE;
+		if (s->received_field)
+			follow_by(s, SLICE(" "));
 	} else if (mail_is_field_name(c)) {
 		field_ends(s);
 		s->name[0] = ascii_lower(c);
@@ -240,10 +295,13 @@ static size_t follow_header(struct mail_scan *s, struct slice in)
 	for (size_t at = 0; at < in.n; at++) {
 		if (s->state == VALUE && !s->delivered_field) { /* most octets: skip to the end of the line */
 			const char *cr = memchr(in.p + at, '\r', in.n - at);
+			size_t end = cr ? (size_t)(cr - in.p) : in.n;
 
+			if (s->received_field)
+				follow_by(s, slice_of(in.p + at, end - at));
 			if (!cr)
 				return in.n;
-			at = (size_t)(cr - in.p);
+			at = end;
 		}
 		header_octet(s, in.p[at], s->octets + at + 1);
 		if (!s->in_header)
@@ -258,6 +316,12 @@ void mail_scan_init(struct mail_scan *s, struct slice delivered_to)
 {
 	*s = (struct mail_scan){
 		.in_header = true, .state = LINE_START, .address = delivered_to, .flags = MAIL_SCAN_ENDS_CRLF};
+}
+
+void mail_scan_count_by(struct mail_scan *s, struct slice name)
+{
+	assert(s->octets == 0);
+	s->by = name;
 }
 
 void mail_scan_feed(struct mail_scan *s, struct slice piece)

@@ -30,25 +30,35 @@ enum mail_scan_flag {
 
 #define MAIL_SCAN_NAME_MAX 16 /* octets of a field name that are looked at */
 
+/* Where a Received field stands, when its BY clause is of interest. */
+struct mail_scan_by {
+	uint16_t word_n, depth;   /* octets of the word, comments inside one another */
+	bool escaped;             /* the octet before was a backslash inside a comment */
+	bool is_by, is_name;      /* the word is "by" so far, or the host's name */
+	bool want_name, over, us; /* the word behind "by" comes; it has been seen; it was the name */
+};
+
 struct mail_scan {
 	/* Found so far; final after mail_scan_end. */
 	uint64_t octets;
 	uint64_t header_octets; /* of the header section with its line ends; the empty line is not counted */
 	uint64_t header_lines;
-	uint64_t body_start;   /* offset of the first octet of the body; final once in_header is false */
-	uint64_t longest_line; /* octets with CRLF */
-	uint64_t received;     /* Received fields: hops (RFC 5321 6.3) */
-	uint64_t delivered_to; /* Delivered-To fields that hold the address of mail_scan_init */
-	unsigned flags;        /* mail_scan_flag */
+	uint64_t body_start;     /* offset of the first octet of the body; final once in_header is false */
+	uint64_t longest_line;   /* octets with CRLF */
+	uint64_t received;       /* Received fields: hops (RFC 5321 6.3) */
+	uint64_t received_by_us; /* those of them that the name of mail_scan_count_by wrote */
+	uint64_t delivered_to;   /* Delivered-To fields that hold the address of mail_scan_init */
+	unsigned flags;          /* mail_scan_flag */
 	bool in_header;
 
 	/* The scanner's own. */
-	struct slice address;
+	struct slice address, by;
 	uint64_t line; /* octets of the line that is open */
 	size_t matched;
 	uint8_t state, name_n;
-	bool cr, delivered_field, mismatch;
+	bool cr, delivered_field, received_field, mismatch;
 	char name[MAIL_SCAN_NAME_MAX];
+	struct mail_scan_by clause;
 };
 
 /*
@@ -56,6 +66,9 @@ struct mail_scan {
  * case. The empty slice counts none.
  */
 void mail_scan_init(struct mail_scan *s, struct slice delivered_to);
+/* Before the first piece: count the Received fields whose BY clause (RFC 5321 4.4) names this host. `name` is lent
+ * until mail_scan_end. */
+void mail_scan_count_by(struct mail_scan *s, struct slice name);
 void mail_scan_feed(struct mail_scan *s, struct slice piece);
 /* The message is whole. No piece may follow. */
 void mail_scan_end(struct mail_scan *s);

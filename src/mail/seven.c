@@ -35,6 +35,25 @@ enum trouble {
 	LONG = 4,      /* lines over 998 octets */
 };
 
+/* Why a part is OPAQUE. */
+enum opaque { SIGNED, FIXED, ENCODED, DEEP, MALFORMED };
+
+/* clang-format off */
+static const struct {
+	enum mail_seven_result result;
+	const char *reason;
+} refusals[] = {
+	[SIGNED] = {MAIL_SEVEN_PROHIBITED,
+		    "a part that would need conversion is signed, and the signature would not hold any more"},
+	[FIXED] = {MAIL_SEVEN_UNSUPPORTED,
+		   "a part that would need conversion is of a kind that must not be changed"},
+	[ENCODED] = {MAIL_SEVEN_UNSUPPORTED,
+		     "a part that would need conversion has an encoding that we do not know"},
+	[DEEP] = {MAIL_SEVEN_FAILED, "a part that would need conversion is nested too deep"},
+	[MALFORMED] = {MAIL_SEVEN_FAILED, "a part that would need conversion is malformed"},
+};
+/* clang-format on */
+
 #define LINE_MAX_OCTETS 998                            /* RFC 5322 2.1.1 */
 #define QP_LINE_MAX     75                             /* 76 with the "=" of a soft line break, RFC 2045 6.7 */
 #define BASE64_LINE_MAX 76                             /* RFC 2045 6.8 */
@@ -52,6 +71,7 @@ struct entity {
 	bool digest_part;
 	bool has_type, has_version;
 	bool text;       /* quoted-printable suits it */
+	bool malformed;  /* a field that must come once came twice */
 	bool empty_line; /* stands behind its header section */
 	enum mail_mime_encoding encoding;
 };
@@ -60,6 +80,7 @@ struct mail_seven {
 	enum mail_seven_target target;
 	enum mail_seven_result result;
 	const char *reason;
+	bool lossy;
 	struct buf *out; /* of the call that runs; may be NULL */
 
 	bool cr;           /* the last octet was CR */
@@ -69,6 +90,7 @@ struct mail_seven {
 	struct buf held;
 
 	enum state state;
+	enum opaque opaque;
 	struct entity entity;
 	struct buf header; /* of the entity; its last line begins at header_line */
 	size_t header_line;
@@ -278,7 +300,7 @@ static void check_header(struct mail_seven *s)
 		else if (trouble & EIGHT_BIT)
 			fail(s, MAIL_SEVEN_HEADER_8BIT, "its header fields hold characters outside ASCII");
 		else if (trouble)
-			fail(s, MAIL_SEVEN_UNCONVERTIBLE, "its header fields hold a bare CR, a bare LF or a NUL");
+			fail(s, MAIL_SEVEN_UNSUPPORTED, "its header fields hold a bare CR, a bare LF or a NUL");
 	}
 }
 
@@ -304,11 +326,12 @@ static void read_fields(struct mail_seven *s, struct mail_mime_type *type)
 				*type = (struct mail_mime_type){.type = SLICE("?"), .subtype = SLICE("?")};
 			s->entity.has_type = true;
 		} else if (slice_ieq(f.name, SLICE("Content-Transfer-Encoding"))) {
-			s->entity.encoding = s->entity.encoding == MAIL_MIME_NONE ? mail_mime_encoding_parse(f.value)
-										  : MAIL_MIME_UNKNOWN;
+			s->entity.malformed |= s->entity.encoding != MAIL_MIME_NONE;
+			s->entity.encoding = mail_mime_encoding_parse(f.value);
 		}
 	}
-	if (typed_twice)
+	s->entity.malformed |= typed_twice;
+	if (s->entity.malformed)
 		s->entity.encoding = MAIL_MIME_UNKNOWN;
 }
 
@@ -341,9 +364,14 @@ static bool is_ambiguous(const struct mail_seven *s, const struct mail_mime_type
 	return false;
 }
 
+static bool is_signed(const struct mail_mime_type *type)
+{
+	return slice_ieq(type->subtype, SLICE("signed"));
+}
+
 static bool is_open_multipart(const struct mail_seven *s, const struct mail_mime_type *type)
 {
-	return type->boundary_n > 0 && !slice_ieq(type->subtype, SLICE("signed")) && !is_ambiguous(s, type);
+	return type->boundary_n > 0 && !is_signed(type) && !is_ambiguous(s, type);
 }
 
 /* Passes on a header section whose body will be changed, so that no line of the body can become a part of it. */
@@ -354,10 +382,24 @@ static void write_closed_header(struct mail_seven *s, const char *encoding)
 		emit(s, SLICE("\r\n"));
 }
 
-static void begin_opaque(struct mail_seven *s)
+static void begin_opaque(struct mail_seven *s, enum opaque why)
 {
 	write_header(s, NULL, false);
+	s->opaque = why;
 	s->state = OPAQUE;
+}
+
+/* A multipart or message that is not gone into. */
+static void begin_closed(struct mail_seven *s, const struct mail_mime_type *type, bool multipart, bool deep)
+{
+	if (multipart && is_signed(type))
+		begin_opaque(s, SIGNED);
+	else if (deep)
+		begin_opaque(s, DEEP);
+	else if (multipart || s->entity.malformed || slice_ieq(type->subtype, SLICE("rfc822")))
+		begin_opaque(s, MALFORMED);
+	else
+		begin_opaque(s, FIXED);
 }
 
 static void begin_multipart(struct mail_seven *s, const struct mail_mime_type *type)
@@ -403,14 +445,16 @@ static void begin_body(struct mail_seven *s)
 	} else if (message && identity && !deep && slice_ieq(type.subtype, SLICE("rfc822"))) {
 		begin_message(s);
 	} else if (multipart || (message && !s->entity.text)) {
-		begin_opaque(s);
+		begin_closed(s, &type, multipart, deep);
 	} else if (identity) {
 		s->state = LOOK;
 	} else if (s->entity.encoding == MAIL_MIME_QUOTED_PRINTABLE) {
 		write_closed_header(s, NULL);
 		s->state = QP_FIX;
 	} else {
-		begin_opaque(s);
+		/* Octets outside of its alphabet are no base64. */
+		bool known = s->entity.malformed || s->entity.encoding == MAIL_MIME_BASE64;
+		begin_opaque(s, known ? MALFORMED : ENCODED);
 	}
 }
 
@@ -445,7 +489,7 @@ static void header_line_ends(struct mail_seven *s, bool crlf)
 static void header_octets(struct mail_seven *s, struct slice octets, bool crlf)
 {
 	if (buf_room(&s->header) < 2 || octets.n > buf_room(&s->header) - 2) {
-		fail(s, MAIL_SEVEN_UNCONVERTIBLE, "a header section in it is too long");
+		fail(s, MAIL_SEVEN_FAILED, "a header section in it is too long");
 		return;
 	}
 	check_room(s, buf_add(&s->header, octets) && (!crlf || buf_add_lit(&s->header, "\r\n")));
@@ -525,7 +569,10 @@ static void fill_octet(struct mail_seven *s, char c)
 		emit(s, SLICE("\r\n ")); /* SP, so that no delimiter begins here */
 		s->column = 1;
 	}
-	emit(s, trouble_of(s, c) ? SLICE("?") : slice_of(&c, 1));
+	bool lost = trouble_of(s, c) != 0;
+
+	s->lossy |= lost;
+	emit(s, lost ? SLICE("?") : slice_of(&c, 1));
 	s->column++;
 }
 
@@ -536,8 +583,7 @@ static void opaque_octets(struct mail_seven *s, struct slice octets)
 	for (size_t i = 0; i < octets.n; i++)
 		trouble |= trouble_of(s, octets.p[i]);
 	if (trouble)
-		fail(s, MAIL_SEVEN_UNCONVERTIBLE,
-		     "a part that would need conversion is signed or of a kind that must not be changed");
+		fail(s, refusals[s->opaque].result, refusals[s->opaque].reason);
 	emit(s, octets);
 }
 
@@ -786,4 +832,9 @@ enum mail_seven_result mail_seven_end(struct mail_seven *s, struct buf *out)
 const char *mail_seven_reason(const struct mail_seven *s)
 {
 	return s->reason;
+}
+
+bool mail_seven_lossy(const struct mail_seven *s)
+{
+	return s->lossy;
 }

@@ -14,12 +14,15 @@
  * What cannot be converted ends the conversion: then the output so far must not be used. So a caller who has to know
  * before he starts sending runs the message through once with `out` NULL.
  *
- *	- octets above 127 in a header section, that of the message or of a part (RFC 6532)
- *	- a part that breaks the rule inside multipart/signed (RFC 1847 2.1), below a depth of MAIL_SEVEN_DEPTH_MAX, in
- *a type of "message" that must not be encoded (RFC 2046 5.2), or with an encoding or structure that is not understood
+ *	HEADER_8BIT   octets above 127 in a header section, that of the message or of a part (RFC 6532)
+ *	PROHIBITED    a part that breaks the rule inside multipart/signed: its signature would not hold (RFC 1847 2.1)
+ *	UNSUPPORTED   such a part in a type of "message" that must not be encoded (RFC 2046 5.2), or with an encoding
+ *	              that is not known; a header section with bare CR, bare LF or NUL
+ *	FAILED        such a part where the structure is malformed, below a depth of MAIL_SEVEN_DEPTH_MAX, or behind a
+ *	              header section over MAIL_SEVEN_HEADER_MAX
  *
  * Octets that break the rule in the preamble or epilogue of a multipart, which no reader shows (RFC 2046 5.1.1), become
- *'?'.
+ * '?'. They are all that is ever lost; mail_seven_lossy says whether any were.
  */
 #ifndef MAIL_SEVEN_H
 #define MAIL_SEVEN_H
@@ -38,9 +41,11 @@ enum mail_seven_target {
 
 enum mail_seven_result {
 	MAIL_SEVEN_OK,
-	MAIL_SEVEN_HEADER_8BIT,   /* a header section would need SMTPUTF8: 5.6.7 */
-	MAIL_SEVEN_UNCONVERTIBLE, /* 5.6.3 */
-	MAIL_SEVEN_NO_ROOM,       /* no memory, or `out` is full: try again later */
+	MAIL_SEVEN_HEADER_8BIT, /* a header section would need SMTPUTF8: 5.6.9 */
+	MAIL_SEVEN_PROHIBITED,  /* 5.6.2 */
+	MAIL_SEVEN_UNSUPPORTED, /* 5.6.3 */
+	MAIL_SEVEN_FAILED,      /* 5.6.5 */
+	MAIL_SEVEN_NO_ROOM,     /* no memory, or `out` is full: try again later */
 };
 
 struct mail_seven;
@@ -56,5 +61,7 @@ enum mail_seven_result mail_seven_feed(struct mail_seven *s, struct slice piece,
 enum mail_seven_result mail_seven_end(struct mail_seven *s, struct buf *out);
 /* Why it cannot be converted, as a static text for a report; NULL as long as it can. */
 const char *mail_seven_reason(const struct mail_seven *s);
+/* Whether octets were replaced by '?' so far. */
+bool mail_seven_lossy(const struct mail_seven *s);
 
 #endif

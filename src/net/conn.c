@@ -278,9 +278,9 @@ void conn_resume(struct conn *c)
 struct conn_attempt {
 	struct event *event;
 	int fd;
-	void (*connected)(void *arg, int fd, const char *why);
+	void (*connected)(void *arg, int fd, int error);
 	void *arg;
-	const char *failed; /* at once, told later all the same */
+	int failed; /* at once, told later all the same */
 };
 
 void conn_attempt_cancel(struct conn_attempt *a)
@@ -297,24 +297,23 @@ void conn_attempt_cancel(struct conn_attempt *a)
 static void on_connected(evutil_socket_t fd, short what, void *arg)
 {
 	struct conn_attempt *a = arg;
-	int error = 0;
+	int error = a->failed;
 	socklen_t size = sizeof error;
-	const char *why = a->failed;
 
-	if (!why && (what & EV_TIMEOUT))
-		why = "connection timed out";
-	if (!why && (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) < 0 || error))
-		why = strerror(error ? error : errno);
+	if (!error && (what & EV_TIMEOUT))
+		error = ETIMEDOUT;
+	if (!error && getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) < 0)
+		error = errno;
 
 	struct conn_attempt copy = *a;
-	if (!why)
+	if (!error)
 		a->fd = -1;
 	conn_attempt_cancel(a);
-	copy.connected(copy.arg, why ? -1 : copy.fd, why);
+	copy.connected(copy.arg, error ? -1 : copy.fd, error);
 }
 
 struct conn_attempt *conn_connect(struct loop *l, const struct net_address *to, span_ms timeout,
-				  void (*connected)(void *arg, int fd, const char *why), void *arg)
+				  void (*connected)(void *arg, int fd, int error), void *arg)
 {
 	struct conn_attempt *a = heap_new(struct conn_attempt);
 
@@ -324,7 +323,7 @@ struct conn_attempt *conn_connect(struct loop *l, const struct net_address *to, 
 	a->fd = socket(to->storage.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (a->fd < 0 ||
 	    (connect(a->fd, (const struct sockaddr *)&to->storage, to->length) < 0 && errno != EINPROGRESS))
-		a->failed = strerror(errno);
+		a->failed = errno;
 	a->event = event_new(loop_base(l), a->failed ? -1 : a->fd, a->failed ? 0 : EV_WRITE, on_connected, a);
 	struct timeval tv = {.tv_sec = timeout / SECOND, .tv_usec = timeout % SECOND * 1000};
 	if (a->failed)

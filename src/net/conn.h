@@ -28,12 +28,12 @@ struct conn_handler {
 /* Takes the descriptor, also on failure (NULL). */
 struct conn *conn_new(struct loop *l, int fd, const struct conn_handler *handler, void *arg);
 /*
- * Begin to connect. `connected` is called later, once: `why` is NULL and fd is a connected socket, now the owner's,
- * or it says what failed. NULL is returned without memory.
+ * Begin to connect. `connected` is called later, once: `error` is 0 and fd is a connected socket, now the owner's, or
+ * it is the errno value of what failed (ETIMEDOUT: also our own timeout). NULL is returned without memory.
  */
 struct conn_attempt;
 struct conn_attempt *conn_connect(struct loop *l, const struct net_address *to, span_ms timeout,
-				  void (*connected)(void *arg, int fd, const char *why), void *arg);
+				  void (*connected)(void *arg, int fd, int error), void *arg);
 void conn_attempt_cancel(struct conn_attempt *a); /* NULL is fine; not after `connected` */
 
 /* Look up the addresses of a host name, asynchronously; `found` is called once, with at most 16. count 0: `why`. */

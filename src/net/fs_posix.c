@@ -257,22 +257,48 @@ int fs_posix_open(const char *root, struct fs **ret)
 	return 0;
 }
 
+/* Without this a directory that is new, with all that was made durable in it, could be gone after a power cut. */
+static int sync_parent(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	char parent[PATH_MAX] = ".";
+
+	if (slash) {
+		size_t n = slash == path ? 1 : (size_t)(slash - path);
+		memcpy(parent, path, n);
+		parent[n] = '\0';
+	}
+	int fd = open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return errno;
+	int error = fsync(fd) < 0 ? errno : 0;
+	close(fd);
+	return error;
+}
+
+static int make_one(const char *path)
+{
+	if (mkdir(path, 0700) == 0)
+		return sync_parent(path);
+	return errno == EEXIST ? 0 : errno;
+}
+
 int fs_posix_make_root(const char *path)
 {
 	char part[PATH_MAX];
 	size_t n = strlen(path);
+	int error = 0;
 
 	if (n == 0 || n >= sizeof part)
 		return ENAMETOOLONG;
 	memcpy(part, path, n + 1);
-	for (size_t i = 1; i <= n; i++) {
+	for (size_t i = 1; i <= n && !error; i++) {
 		if (part[i] != '/' && part[i] != '\0')
 			continue;
 		char end = part[i];
 		part[i] = '\0';
-		if (mkdir(part, 0700) < 0 && errno != EEXIST)
-			return errno;
+		error = make_one(part);
 		part[i] = end;
 	}
-	return 0;
+	return error;
 }

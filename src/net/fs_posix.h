@@ -11,7 +11,7 @@
 
 /* `root` exists. 0 or an errno value. fs->ops->close gives it back. */
 int fs_posix_open(const char *root, struct fs **ret);
-/* Makes a directory and those above it, mode 0700. 0 also when it is there. */
+/* Makes a directory and those above it, mode 0700, and what it made durable. 0 also when it is there. */
 int fs_posix_make_root(const char *path);
 
 /* A file made of a descriptor that came over a channel; takes it. NULL without memory: it is closed then. */

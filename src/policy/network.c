@@ -137,6 +137,27 @@ bool ip_eq(const struct ip_address *a, const struct ip_address *b)
 	return a->size == b->size && memcmp(a->octets, b->octets, sizeof a->octets) == 0;
 }
 
+bool ip_is_unspecified(const struct ip_address *a)
+{
+	static const uint8_t zeros[16];
+
+	return memcmp(a->octets, zeros, sizeof zeros) == 0;
+}
+
+bool ip_is_loopback(const struct ip_address *a)
+{
+	static const uint8_t six[16] = {[15] = 1};
+
+	return a->size == 4 ? a->octets[0] == 127 : memcmp(a->octets, six, sizeof six) == 0;
+}
+
+bool ip_is_of_host(const struct ip_address *a)
+{
+	if (a->size == 4)
+		return a->octets[0] > 0 && a->octets[0] < 224;
+	return a->size == 16 && a->octets[0] != 0xff && !ip_is_unspecified(a);
+}
+
 /* The longest run of two zero groups or more, the first of equals (RFC 5952 4.2). *start is 8 when there is none. */
 static void longest_zeros(const unsigned *groups, size_t *start, size_t *length)
 {

@@ -25,6 +25,11 @@ bool ip_parse(struct slice text, struct ip_address *ret);
 /* 4 or 16 octets in network order. */
 bool ip_from_octets(const void *octets, size_t n, struct ip_address *ret);
 bool ip_eq(const struct ip_address *a, const struct ip_address *b);
+/* "0.0.0.0" and "::"; 127.0.0.0/8 and ::1. */
+bool ip_is_unspecified(const struct ip_address *a);
+bool ip_is_loopback(const struct ip_address *a);
+/* Whether a host can have it as its own: not those of 0.0.0.0/8, multicast and 240.0.0.0/4, :: and ff00::/8. */
+bool ip_is_of_host(const struct ip_address *a);
 /* RFC 5952 form for IPv6. */
 struct ip_text ip_format(const struct ip_address *a);
 

@@ -29,6 +29,9 @@ struct route_group {
 	const struct route_host *hosts; /* in order of preference */
 	size_t count;                   /* at least 1 */
 	bool lmtp;
+	bool convert;  /* messages may be converted to what its hosts take */
+	bool own_name; /* its hosts may have our own name */
+	bool ours; /* each of them is this very server: what goes there comes back */
 };
 
 struct route_rule {

@@ -59,6 +59,7 @@ struct queue_config {
 	span_ms retention;            /* of settled messages' history */
 	struct fs *fs;                /* of the data directory, for reports about bodies in files; NULL: without them */
 	struct slice boot_id;         /* names this run of the kernel; empty = not known */
+	const struct smtpcodes_rules *reply_rules; /* the operator's, about other servers' replies; NULL: none */
 };
 
 struct queue_engine;
@@ -159,6 +160,7 @@ struct queue_job {
 	uint64_t size;
 	unsigned content;
 	wall_ms arrived;
+	span_ms age;       /* of the message, by a clock that never jumps */
 	struct slice body; /* or ... */
 	bool body_in_file; /* ... open it with store_spool_open */
 };

@@ -124,10 +124,13 @@ static void write_success(const struct report_line *line, struct buf *out)
 {
 	if (line->local) {
 		buf_add_lit(out, "The message is in the recipient's mailbox.");
-		return;
+	} else {
+		write_who(line, out);
+		buf_add_lit(out, " took the message. It does not report what becomes of it there.");
 	}
-	write_who(line, out);
-	buf_add_lit(out, " took the message. It does not report what becomes of it there.");
+	if (line->outcome.lossy)
+		buf_add_lit(out, " On the way it was converted to what that server takes, and some characters between "
+				 "its parts, where mail programs show nothing, were replaced.");
 }
 
 static void write_delay(struct queue_engine *e, const struct report *r, const struct report_line *line, struct buf *out)
@@ -150,14 +153,14 @@ static void write_explanation(struct queue_engine *e, const struct report *r, co
 }
 
 /* The catalogue's advice on what the server said, or on our own finding. */
-static struct slice advice_on(const struct report *r, const struct report_line *line)
+static struct slice advice_on(const struct queue_engine *e, const struct report *r, const struct report_line *line)
 {
 	const struct smtp_outcome *o = &line->outcome;
 	struct smtpcodes_finding finding;
 
 	if (r->kind != REPORT_FAILED || line->by_operator || line->given_up)
 		return SLICE_NONE;
-	smtpcodes_classify(o->code, o->status, o->text.n ? o->text.p : "", o->text.n, NULL, &finding);
+	smtpcodes_classify(o->code, o->status, o->text.n ? o->text.p : "", o->text.n, e->config.reply_rules, &finding);
 	return finding.klass == SMTPCODES_CLASS_UNKNOWN ? SLICE_NONE : slice_from_cstr(finding.advice);
 }
 
@@ -170,11 +173,20 @@ static enum mail_report_action action_of(const struct report *r, const struct re
 	return line->local ? MAIL_REPORT_DELIVERED : MAIL_REPORT_RELAYED;
 }
 
-/* When we gave up, the code for the actual problem, or 4.4.7 when there is none (RFC 3463 3.5, X.4.7). */
-static struct smtpcodes_status status_of(const struct report_line *line)
+/*
+ * Of a success: what was lost comes first (RFC 3463 3.7, X.6.4). A server that does not report is one that we cannot
+ * say more about than 2.1.9 (RFC 3886 3.3.4), whatever it answered.
+ *
+ * When we gave up, the code for the actual problem, or 4.4.7 when there is none (RFC 3463 3.5, X.4.7).
+ */
+static struct smtpcodes_status status_of(const struct report *r, const struct report_line *line)
 {
 	struct smtpcodes_status status = line->outcome.status;
 
+	if (r->kind == REPORT_SUCCESS && line->outcome.lossy)
+		return (struct smtpcodes_status){2, 6, 4};
+	if (r->kind == REPORT_SUCCESS && !line->local)
+		return (struct smtpcodes_status){2, 1, 9};
 	if (line->given_up && status.subject == 0 && status.detail == 0)
 		return (struct smtpcodes_status){4, 4, 7};
 	return status;
@@ -197,9 +209,9 @@ static bool fill(struct queue_engine *e, const struct report *r, const struct re
 		.address = line->rcpt.address,
 		.orcpt = line->rcpt.orcpt,
 		.action = action_of(r, line),
-		.status = status_of(line),
+		.status = status_of(r, line),
 		.remote_mta = host_of(line),
-		.advice = advice_on(r, line),
+		.advice = advice_on(e, r, line),
 		.last_attempt = line->attempted ? line->at : 0,
 	};
 	if (r->kind == REPORT_DELAYED)

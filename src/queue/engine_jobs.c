@@ -158,6 +158,7 @@ static bool describe(struct queue_engine *e, struct job *job, struct queue_job *
 		.size = m->size,
 		.content = m->content,
 		.arrived = m->arrived,
+		.age = e->now > m->arrived_queue ? e->now - m->arrived_queue : 0,
 		.body_in_file = m->body_in_file,
 		.envelope =
 			{
@@ -338,7 +339,7 @@ void stray_free(struct queue_engine *e, struct stray *s)
 
 static void take_fact(struct queue_engine *e, struct item *i, const struct queue_outcome *o)
 {
-	finding_set(&i->found, &o->outcome, o->remote, o->took, e->times.wall);
+	finding_take(e, &i->found, o);
 	if (i->state == ITEM_READY)
 		item_unready(e, i);
 	if (i->state == ITEM_SETTLING)
@@ -356,7 +357,7 @@ void queue_engine_outcome(struct queue_engine *e, uint32_t courier, const struct
 	if (!i) {
 		stray(e, o, false);
 	} else if (i->state == ITEM_UNDER_WAY && job && i->job == job) {
-		finding_set(&i->found, &o->outcome, o->remote, o->took, e->times.wall);
+		finding_take(e, &i->found, o);
 		tell_window(e, job, i, o->site_failed);
 		arrived(e, i);
 	} else if (i->state == ITEM_READY || (i->state == ITEM_SETTLING && i->settle != SETTLE_OUTCOME)) {

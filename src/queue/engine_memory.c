@@ -245,6 +245,36 @@ void finding_set(struct finding *f, const struct smtp_outcome *outcome, struct s
 	f->remote = keep(&to, remote);
 }
 
+/*
+ * The reading of a reply is that of `postrider explain`. An operator's rule may turn it either way. Of the built-in
+ * ones those count that say "later" of a 5yz, because another attempt loses nothing; a 4yz is tried again whatever its
+ * text says, because its server asked for that (RFC 5321 4.2.1). What is no reply is our own word.
+ */
+static enum smtp_verdict verdict_by_rules(const struct smtpcodes_rules *rules, const struct smtp_outcome *o)
+{
+	struct smtpcodes_finding finding;
+
+	if (o->code == 0 || o->verdict == SMTP_DELIVERED)
+		return o->verdict;
+	smtpcodes_classify(o->code, o->status, o->text.n ? o->text.p : "", o->text.n, rules, &finding);
+	if (finding.disagreement && finding.verdict == SMTPCODES_TEMPORARY)
+		return SMTP_DEFERRED;
+	if (finding.decided_by != SMTPCODES_BY_OPERATOR || finding.rule->verdict == SMTPCODES_UNKNOWN)
+		return o->verdict;
+	return finding.rule->verdict == SMTPCODES_TEMPORARY ? SMTP_DEFERRED : SMTP_FAILED;
+}
+
+void finding_take(struct queue_engine *e, struct finding *f, const struct queue_outcome *o)
+{
+	struct smtp_outcome outcome = o->outcome;
+
+	assert(o->outcome.verdict <= SMTP_VERDICT_MAX);
+	outcome.verdict = verdict_by_rules(e->config.reply_rules, &outcome);
+	if (outcome.verdict != o->outcome.verdict && outcome.status.klass)
+		outcome.status.klass = verdict_class[outcome.verdict];
+	finding_set(f, &outcome, o->remote, o->took, e->times.wall);
+}
+
 void finding_free(struct finding *f)
 {
 	heap_free(f->texts);

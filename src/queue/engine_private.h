@@ -327,6 +327,8 @@ struct item *item_load(struct queue_engine *e, msg_id id, uint32_t n, struct sto
 		       enum store_result *ret);
 
 void finding_set(struct finding *f, const struct smtp_outcome *outcome, struct slice remote, span_ms took, wall_ms at);
+/* The same of what a courier says, with the verdict that the operator's rules give such a reply. */
+void finding_take(struct queue_engine *e, struct finding *f, const struct queue_outcome *o);
 void finding_free(struct finding *f);
 
 /* Copies the texts. Nothing when ENGINE_EVENTS_MAX wait. */

@@ -486,6 +486,13 @@ static enum store_result connect(struct sqlite_store *s, struct buf *why)
 	return result;
 }
 
+/* SQLite made a new log, and syncs the directory that names it, but takes no notice when that fails: a power cut could
+ * then take the log away with everything that was committed to it. */
+static enum store_result name_log(struct sqlite_store *s)
+{
+	return s->config.fs->ops->sync_dir(s->config.fs, "") == 0 ? STORE_OK : STORE_IO;
+}
+
 static enum store_result sqlite_reopen(struct store *st)
 {
 	struct sqlite_store *s = sqlite_store_of(st);
@@ -513,6 +520,8 @@ static enum store_result sqlite_reopen(struct store *st)
 	s->files_new = (struct sqlite_ids){0};
 	s->failed = false;
 	result = reserve_blocks(s);
+	if (!result)
+		result = name_log(s);
 	if (result) {
 		s->failed = true;
 		s->files_new = doubtful;

@@ -35,7 +35,7 @@ enum store_result sqlite_history_add(struct sqlite_store *s, msg_id id, const st
 	bind_int(&r, o->stage);
 	bind_int(&r, o->code);
 	bind_int(&r, pack_status(o->status));
-	bind_int(&r, (o->ambiguous ? 1 : 0) | (o->dsn_relayed ? 2 : 0));
+	bind_int(&r, (o->ambiguous ? 1 : 0) | (o->dsn_relayed ? 2 : 0) | (o->lossy ? 4 : 0));
 	bind_text(&r, line->event == STORE_EVENT_ATTEMPT ? o->text : line->text);
 	bind_text(&r, line->remote);
 	bind_int(&r, line->took);

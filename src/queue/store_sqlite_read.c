@@ -39,12 +39,13 @@ static struct smtp_outcome read_outcome(struct row *r)
 	o.stage = (enum smtp_stage)read_int(r, 0, SMTP_STAGE_MAX);
 	o.code = (unsigned)read_int(r, 0, 999);
 	int64_t status = read_int(r, 0, 5999999);
-	int64_t flags = read_int(r, 0, 3);
+	int64_t flags = read_int(r, 0, 7);
 	o.text = read_text(r, STORE_TEXT_MAX);
 	o.status = (struct smtpcodes_status){(uint8_t)(status / 1000000), (uint16_t)(status / 1000 % 1000),
 					     (uint16_t)(status % 1000)};
 	o.ambiguous = flags & 1;
 	o.dsn_relayed = flags & 2;
+	o.lossy = flags & 4;
 	return o;
 }
 

@@ -88,7 +88,7 @@ const char store_sqlite_schema[] =
 	"  stage INTEGER NOT NULL,"
 	"  code INTEGER NOT NULL,"
 	"  status INTEGER NOT NULL,"        /* 5001001 is 5.1.1 */
-	"  flags INTEGER NOT NULL,"         /* 1 ambiguous, 2 the peer took over the DSN parameters */
+	"  flags INTEGER NOT NULL,"         /* 1 ambiguous, 2 the peer took over the DSN parameters, 4 lossy */
 	"  text BLOB NOT NULL,"
 	"  remote BLOB NOT NULL,"
 	"  took INTEGER NOT NULL,"

@@ -96,8 +96,11 @@ static void lose_queue(struct admin *a)
 
 static void on_queue_closed(void *arg, const char *why)
 {
+	struct admin *a = arg;
+
 	(void)why;
-	lose_queue(arg);
+	lose_queue(a);
+	a->self->queue_lost(a->self->arg);
 }
 
 /* One question at a time: the queue answers them in order, and a long list of one tool is cut by its limit. */
@@ -238,6 +241,8 @@ static void admin_peer(void *arg, struct wire_peer peer, int fd)
 	if (a->queue)
 		lose_queue(a);
 	a->queue = channel_new(a->loop, fd, &handler, a);
+	if (!a->queue)
+		a->self->queue_lost(a->self->arg);
 	ask_next(a);
 }
 

@@ -1,11 +1,11 @@
 #include "role/courier_private.h"
 
 #include "base/heap.h"
+#include "net/descriptor.h"
 #include "net/fs_posix.h"
 #include "net/log.h"
 
 #include <string.h>
-#include <unistd.h>
 
 #define HELD_MAX ((size_t)64 * 1024 * 1024) /* outcomes kept while the queue is away */
 
@@ -50,7 +50,7 @@ static bool on_frame(void *arg, uint16_t type, struct slice payload, int fd)
 
 	if (!job) {
 		if (fd >= 0)
-			close(fd);
+			descriptor_close(fd);
 		return false;
 	}
 	if (fd >= 0)
@@ -67,6 +67,7 @@ static void on_closed(void *arg, const char *why)
 		log_event(LOG_PEER_LOST, LOG_CSTR("peer", "queue"), LOG_CSTR("reason", why ? why : "closed"));
 	channel_free(c->queue);
 	c->queue = NULL;
+	c->self->queue_lost(c->self->arg);
 }
 
 /* ---- the whole ------------------------------------------------------------------------------------------------ */
@@ -111,13 +112,15 @@ void courier_peer(struct courier *c, struct wire_peer peer, int fd)
 	static const struct channel_handler handler = {on_frame, on_closed};
 
 	if (peer.kind != ROLE_QUEUE) {
-		close(fd);
+		descriptor_close(fd);
 		return;
 	}
 	channel_free(c->queue);
 	c->queue = channel_new(c->loop, fd, &handler, c);
 	if (c->queue)
 		courier_tell_held(c);
+	else
+		c->self->queue_lost(c->self->arg);
 }
 
 /* Each link in turn; `act` may free it. */
@@ -137,7 +140,7 @@ static void for_each_link(struct courier *c, void (*act)(struct link *k))
 static void quit_or_drop(struct link *k)
 {
 	if (!k->client) {
-		courier_note_finding(k, SMTP_STAGE_CONNECT, 1, "the server is stopping", NULL);
+		courier_note_finding(k, (struct smtpcodes_status){4, 3, 2}, "the server is stopping", NULL);
 		courier_give_up_link(k);
 		return;
 	}

@@ -39,6 +39,12 @@ void courier_peer(struct courier *c, struct wire_peer peer, int fd);
 /* Ends with self->finished, after what is under way has ended or patience has. */
 void courier_stop(struct courier *c);
 
+/* Whether the message's octets are there as the queue promised them; whatever else is there is never delivered. If not,
+ * the log says so, and *ret is the outcome for its recipients: 4.6.6, with a static text. */
+bool courier_check_body(const struct courier_job *job, struct smtp_outcome *ret);
+/* The same for a body that turned out to be unreadable later. */
+struct smtp_outcome courier_body_lost(const struct courier_job *job, const char *reason);
+
 /* For `local`: the outcome of one recipient, by its place in the job. After the last, the job is done and freed. */
 void courier_outcome(struct courier *c, struct courier_job *job, size_t rcpt, const struct smtp_outcome *outcome,
 		     struct slice remote, bool site_failed);

@@ -101,6 +101,35 @@ void courier_settle_job(struct courier *c, struct courier_job *job, const struct
 		courier_outcome(c, job, i - 1, outcome, remote, site_failed);
 }
 
+struct smtp_outcome courier_body_lost(const struct courier_job *job, const char *reason)
+{
+	log_event(LOG_CONTENT_MISSING, LOG_ID("id", job->queue.id), LOG_CSTR("reason", reason));
+	return (struct smtp_outcome){.verdict = SMTP_DEFERRED,
+				     .stage = SMTP_STAGE_ROUTE,
+				     .status = {4, 6, 6},
+				     .text = SLICE("the content of the message cannot be read from our disk")};
+}
+
+bool courier_check_body(const struct courier_job *job, struct smtp_outcome *ret)
+{
+	const struct queue_job *q = &job->queue;
+	uint64_t found = q->body.n;
+	const char *reason = NULL;
+	int error = 0;
+
+	if (q->body_in_file && !job->file)
+		reason = "its file is missing or cannot be opened";
+	else if (q->body_in_file)
+		error = job->file->ops->size(job->file, &found);
+	if (error)
+		reason = strerror(error);
+	else if (!reason && found != q->size)
+		reason = found < q->size ? "it is shorter than it was" : "it is longer than it was";
+	if (reason)
+		*ret = courier_body_lost(job, reason);
+	return !reason;
+}
+
 struct courier_job *courier_decode_job(struct slice payload)
 {
 	struct courier_job *job = heap_alloc(sizeof *job + payload.n);

@@ -3,10 +3,14 @@
 #include "base/heap.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
 #define AVOID_HOST (60 * SECOND) /* a host that failed is tried again after this, if others work */
+#define NO_NAME    ((struct smtpcodes_status){4, 4, 3})
+
+static_assert(CONF_HOSTS_MAX <= 32, "a link has a bit for each host");
 
 static void try_next_address(struct link *k);
 
@@ -37,21 +41,42 @@ void courier_note_failure(struct link *k, const struct smtp_outcome *outcome)
 {
 	size_t n = outcome->text.n < sizeof k->failure_text ? outcome->text.n : sizeof k->failure_text;
 
+	if (k->failure.status.klass == 4 && outcome->verdict == SMTP_FAILED)
+		return;
 	if (n)
 		memcpy(k->failure_text, outcome->text.p, n);
 	k->failure = *outcome;
 	k->failure.text = slice_of(k->failure_text, n);
 }
 
-void courier_note_finding(struct link *k, enum smtp_stage stage, uint16_t detail, const char *what, const char *why)
+void courier_note_finding(struct link *k, struct smtpcodes_status status, const char *what, const char *why)
 {
 	char text[256];
 	int n = snprintf(text, sizeof text, "%s%s%s", what, why ? ": " : "", why ? why : "");
 
 	courier_note_failure(k, &(struct smtp_outcome){.verdict = SMTP_DEFERRED,
-						       .stage = stage,
-						       .status = {4, 4, detail},
+						       .stage = SMTP_STAGE_CONNECT,
+						       .status = status,
 						       .text = slice_of(text, (size_t)(n < 255 ? n : 255))});
+}
+
+/* X.4.1 is for a host that does not answer, X.3.0 for what we lack ourselves; all else is X.4.0. */
+struct smtpcodes_status courier_connect_status(int error)
+{
+	static const struct {
+		int error;
+		uint16_t subject, detail;
+	} rows[] = {
+		{ECONNREFUSED, 4, 1}, {ETIMEDOUT, 4, 1},     {EHOSTDOWN, 4, 1},
+		{ECONNRESET, 4, 1},   {ECONNABORTED, 4, 1},  {EAGAIN, 4, 1}, /* the line of a unix socket is full */
+		{EMFILE, 3, 0},       {ENFILE, 3, 0},        {ENOMEM, 3, 0},
+		{ENOBUFS, 3, 0},      {EADDRNOTAVAIL, 3, 0}, /* no port is left here */
+	};
+
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+		if (rows[i].error == error)
+			return (struct smtpcodes_status){4, rows[i].subject, rows[i].detail};
+	return (struct smtpcodes_status){4, 4, 0};
 }
 
 void courier_give_up_link(struct link *k)
@@ -99,7 +124,7 @@ static void on_found(void *arg, const struct net_address *list, size_t count, co
 
 	k->lookup = NULL;
 	if (count == 0)
-		courier_note_finding(k, SMTP_STAGE_CONNECT, 3, "host name cannot be resolved", why);
+		courier_note_finding(k, NO_NAME, "host name cannot be resolved", why);
 	k->address = 0;
 	k->address_count = count < 16 ? count : 16;
 	memcpy(k->addresses, list, k->address_count * sizeof *list);
@@ -117,56 +142,59 @@ static void begin_host(struct link *k)
 		k->lookup = conn_resolve(k->courier->loop, h->name, h->port, on_found, k);
 		if (k->lookup)
 			return;
-		courier_note_finding(k, SMTP_STAGE_CONNECT, 3, "host name cannot be resolved", "no resolver");
+		courier_note_finding(k, NO_NAME, "host name cannot be resolved", "no resolver");
 	} else if (h->kind == ROUTE_HOST_UNIX ? net_address_unix(h->name, &k->addresses[0])
 					      : net_address_ip(h->name, h->port, &k->addresses[0])) {
 		k->address_count = 1;
 	} else {
-		courier_note_finding(k, SMTP_STAGE_CONNECT, 4, "the configured address cannot be used", NULL);
+		courier_note_finding(k, (struct smtpcodes_status){4, 4, 4}, "the configured address cannot be used",
+				     NULL);
 	}
 	try_next_address(k);
 }
 
-/*
- * The next host in order of preference that did not fail of late; when every host is to be avoided, all are tried. A
- * host is tried once for each link. False when none is left.
- */
-static bool next_host(struct link *k, bool first)
+static bool find_host(struct link *k, bool avoid)
 {
 	mono_ms now = loop_mono(k->courier->loop);
-	size_t count = k->group->count;
 
-	if (!first) {
-		if (k->host < CONF_HOSTS_MAX)
-			k->site->avoid[k->host] = now + AVOID_HOST;
-		k->hosts_tried++;
-	}
-	for (int pass = 0; pass < 2; pass++) {
-		bool all = pass == 1 && k->hosts_tried == 0;
-		for (size_t i = first ? 0 : k->host + 1; i < count; i++)
-			if (all || i >= CONF_HOSTS_MAX || k->site->avoid[i] <= now) {
-				k->host = i;
-				return true;
-			}
-	}
+	for (size_t i = 0; i < k->group->count; i++)
+		if (!(k->tried & 1u << i) && !(avoid && k->site->avoid[i] > now)) {
+			k->host = i;
+			k->tried |= 1u << i;
+			return true;
+		}
 	return false;
+}
+
+/*
+ * The next host in order of preference, once for each link. Those that failed of late are passed over, unless all did,
+ * or all others fail for good: mail is not returned before every host was asked. False when none is left.
+ */
+static bool next_host(struct link *k)
+{
+	assert(k->group->count <= CONF_HOSTS_MAX);
+	if (find_host(k, true))
+		return true;
+	k->spares_none = k->spares_none || k->tried == 0;
+	return (k->spares_none || k->failure.status.klass != 4) && find_host(k, false);
 }
 
 void courier_host_failed(struct link *k)
 {
-	if (next_host(k, false))
+	k->site->avoid[k->host] = loop_mono(k->courier->loop) + AVOID_HOST;
+	if (next_host(k))
 		begin_host(k);
 	else
 		courier_give_up_link(k);
 }
 
-static void on_connected(void *arg, int fd, const char *why)
+static void on_connected(void *arg, int fd, int error)
 {
 	struct link *k = arg;
 
 	k->attempt = NULL;
-	if (why) {
-		courier_note_finding(k, SMTP_STAGE_CONNECT, 1, "cannot connect", why);
+	if (error) {
+		courier_note_finding(k, courier_connect_status(error), "cannot connect", strerror(error));
 		k->address++;
 		try_next_address(k);
 		return;
@@ -184,7 +212,7 @@ static void try_next_address(struct link *k)
 	name_remote(k, address);
 	k->attempt = conn_connect(k->courier->loop, address, k->conf->connect_timeout, on_connected, k);
 	if (!k->attempt) {
-		courier_note_finding(k, SMTP_STAGE_CONNECT, 1, "cannot connect", "out of memory");
+		courier_note_finding(k, courier_connect_status(ENOMEM), "cannot connect", "out of memory");
 		courier_host_failed(k);
 	}
 }
@@ -205,12 +233,31 @@ static struct link *new_link(struct site *site)
 	return k;
 }
 
+/* Nobody else would take the site's jobs up again. */
+static void refuse_waiting(struct site *site)
+{
+	static const struct smtp_outcome no_memory = {
+		.verdict = SMTP_DEFERRED,
+		.stage = SMTP_STAGE_ROUTE,
+		.status = {4, 3, 0},
+		.text = {"out of memory", sizeof "out of memory" - 1},
+	};
+	struct courier_job *job;
+
+	while (site->link_count == 0 && (job = TAILQ_FIRST(&site->waiting))) {
+		TAILQ_REMOVE(&site->waiting, job, link);
+		courier_settle_job(site->courier, job, &no_memory, SLICE_NONE, false);
+	}
+}
+
 void courier_open_link(struct site *site, struct slice hosts)
 {
 	struct link *k = new_link(site);
 
-	if (!k)
+	if (!k) {
+		refuse_waiting(site);
 		return;
+	}
 	k->group = conf_hosts(k->conf, hosts);
 	if (!k->timer || !k->group) {
 		courier_note_failure(k,
@@ -224,7 +271,9 @@ void courier_open_link(struct site *site, struct slice hosts)
 		courier_give_up_link(k);
 		return;
 	}
-	if (next_host(k, true))
+	k->settings = k->group->lmtp ? k->conf->lmtp_client : k->conf->client;
+	k->settings.refuses_own_name = !k->group->own_name;
+	if (next_host(k))
 		begin_host(k);
 	else
 		courier_give_up_link(k);

@@ -25,7 +25,10 @@ struct link {
 	struct conf *conf; /* the one that its hosts and settings come from */
 	/* Where we are in the list of hosts and their addresses. */
 	const struct route_group *group;
-	size_t host, hosts_tried;
+	struct smtp_client_config settings; /* the configuration's, for this group */
+	size_t host;
+	uint32_t tried;   /* bits: hosts that were come to */
+	bool spares_none; /* hosts that failed of late are tried, too */
 	struct net_address addresses[16];
 	size_t address, address_count;
 	struct conn_lookup *lookup;
@@ -42,7 +45,7 @@ struct link {
 	bool *gone; /* set when the link is freed, for who is still using it */
 	size_t messages;
 	mono_ms idle_until;
-	struct smtp_outcome failure; /* of the last host, in case none is left */
+	struct smtp_outcome failure; /* of the hosts so far, in case none is left; klass 0: none failed */
 	char failure_text[SMTP_OUTCOME_TEXT_MAX];
 };
 
@@ -104,9 +107,13 @@ void courier_serve_site(struct site *site);
 /* A new connection for the site, to the first of these hosts that takes us. */
 void courier_open_link(struct site *site, struct slice hosts);
 void courier_free_link(struct link *k);
-/* Keeps a copy of the outcome, its text included: what the jobs are told if no host is left. */
+/* Keeps a copy of the outcome, its text included: what the jobs are told if no host is left. One that is temporary
+ * outlives later ones that are not: mail fails at the door only when every host says so. */
 void courier_note_failure(struct link *k, const struct smtp_outcome *outcome);
-void courier_note_finding(struct link *k, enum smtp_stage stage, uint16_t detail, const char *what, const char *why);
+/* The same of our own finding: temporary. */
+void courier_note_finding(struct link *k, struct smtpcodes_status status, const char *what, const char *why);
+/* What it says of an attempt to connect that it failed with this errno value (RFC 3463 3.5). */
+struct smtpcodes_status courier_connect_status(int error);
 /* The host that the link has come to does not do: the next one, or none. k may be gone afterwards. */
 void courier_host_failed(struct link *k);
 /* No host of the site took us. If no other connection serves the site, its jobs are told why. k is gone afterwards. */

@@ -4,6 +4,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <string.h>
 
 #define BODY_PIECE ((size_t)64 * 1024)
 #define LINGER     (2 * SECOND)
@@ -28,10 +29,13 @@ static void feed_body(struct link *k, struct courier_job *job)
 		smtp_client_body(k->client, job->queue.body, true, loop_mono(l));
 		return;
 	}
-	int error = job->file ? job->file->ops->read(job->file, job->offset, piece, sizeof piece, &n) : EIO;
+	uint64_t left = job->queue.size - job->offset;
+	int error = job->file->ops->read(job->file, job->offset, piece, left < sizeof piece ? left : sizeof piece, &n);
 	/* Fewer octets than were promised would be another message. */
-	if (error || (n == 0 && job->offset < job->queue.size)) {
-		smtp_client_body_failed(k->client, SLICE("the message cannot be read from our disk"));
+	if (error || (n == 0 && left > 0)) {
+		struct smtp_outcome lost =
+			courier_body_lost(job, error ? strerror(error) : "it ended while it was read");
+		smtp_client_body_failed(k->client, lost.text);
 		return;
 	}
 	job->offset += n;
@@ -47,10 +51,23 @@ void courier_quit_link(struct link *k)
 	smtp_client_quit(k->client, loop_mono(k->courier->loop));
 }
 
+/* The first that waits and can be sent; those before it that cannot have their outcomes. */
+static struct courier_job *first_job(struct site *site)
+{
+	struct courier_job *job;
+	struct smtp_outcome lost;
+
+	while ((job = TAILQ_FIRST(&site->waiting)) && !courier_check_body(job, &lost)) {
+		TAILQ_REMOVE(&site->waiting, job, link);
+		courier_settle_job(site->courier, job, &lost, SLICE_NONE, false);
+	}
+	return job;
+}
+
 void courier_give_job(struct link *k)
 {
 	struct site *site = k->site;
-	struct courier_job *job = TAILQ_FIRST(&site->waiting);
+	struct courier_job *job = first_job(site);
 
 	k->was_ready = true;
 	if (k->host < CONF_HOSTS_MAX)
@@ -79,6 +96,7 @@ void courier_give_job(struct link *k)
 		.eight_bit = q->content & STORE_CONTENT_EIGHT_BIT,
 		.needs_utf8 = q->content & STORE_CONTENT_UTF8_HEADER,
 		.has_bare = q->content & STORE_CONTENT_BARE,
+		.no_conversion = !k->group->convert,
 	};
 	smtp_client_send(k->client, &offer, job->started);
 }
@@ -89,8 +107,11 @@ static void on_outcome(struct link *k, const struct smtp_client_event *ev)
 
 	assert(job && ev->rcpt < job->queue.envelope.rcpt_count);
 	job->open--;
-	/* No answer, or an answer that ends the session, says something of the site and not of the recipient. */
-	bool site_failed = ev->outcome.verdict == SMTP_DEFERRED && (ev->outcome.code == 0 || ev->outcome.code == 421);
+	/* No answer, or an answer that ends the session, says something of the site and not of the recipient. That the
+	 * content is gone says something of us. */
+	const struct smtp_outcome *o = &ev->outcome;
+	bool content_gone = o->code == 0 && o->status.subject == 6;
+	bool site_failed = o->verdict == SMTP_DEFERRED && (o->code == 0 || o->code == 421) && !content_gone;
 	courier_tell_outcome(k->courier, job, ev->rcpt, &ev->outcome, courier_remote(k), site_failed);
 }
 
@@ -227,11 +248,11 @@ void courier_start_session(struct link *k, int fd)
 	struct loop *l = k->courier->loop;
 
 	k->conn = conn_new(l, fd, &handler, k);
-	k->client = k->conn ? smtp_client_new(k->group->lmtp ? &k->conf->lmtp_client : &k->conf->client) : NULL;
+	k->client = k->conn ? smtp_client_new(&k->settings) : NULL;
 	if (!k->client) {
 		conn_close(k->conn);
 		k->conn = NULL;
-		courier_note_finding(k, SMTP_STAGE_CONNECT, 1, "cannot connect", "out of memory");
+		courier_note_finding(k, courier_connect_status(ENOMEM), "cannot connect", "out of memory");
 		courier_give_up_link(k);
 		return;
 	}

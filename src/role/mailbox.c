@@ -24,6 +24,7 @@ struct mailbox {
 	const struct role_self *self;
 	struct courier *courier;
 	struct fs *mail;
+	struct maildir_counts counts;
 	struct due *due;
 	size_t due_count, due_cap;
 	struct loop_timer *again; /* more than one batch was due */
@@ -45,17 +46,20 @@ static bool make_room(struct mailbox *m, size_t count)
 	return true;
 }
 
+static const struct smtp_outcome no_memory = {.verdict = SMTP_DEFERRED,
+					      .stage = SMTP_STAGE_MAILBOX,
+					      .status = {4, 3, 0},
+					      .text = {"out of memory", sizeof "out of memory" - 1}};
+
 static void on_job(void *arg, struct courier_job *job)
 {
 	struct mailbox *m = arg;
 	size_t count = job->queue.envelope.rcpt_count;
 
+	struct smtp_outcome outcome = no_memory;
+
 	job->started = loop_mono(m->loop);
-	if (!make_room(m, count)) {
-		struct smtp_outcome outcome = {.verdict = SMTP_DEFERRED,
-					       .stage = SMTP_STAGE_MAILBOX,
-					       .status = {4, 3, 0},
-					       .text = SLICE("out of memory")};
+	if (!courier_check_body(job, &outcome) || !make_room(m, count)) {
 		for (size_t i = count; i > 0; i--)
 			courier_outcome(m->courier, job, i - 1, &outcome, SLICE_NONE, false);
 		return;
@@ -64,10 +68,11 @@ static void on_job(void *arg, struct courier_job *job)
 		m->due[m->due_count++] = (struct due){job, i};
 }
 
-static struct maildir_delivery delivery_of(const struct mailbox *m, const struct due *due)
+static struct maildir_delivery delivery_of(struct mailbox *m, const struct due *due)
 {
 	const struct queue_job *q = &due->job->queue;
 	const struct conf *c = courier_conf(m->courier);
+	struct conf_quota quota = conf_quota_of(c, q->mailboxes[due->rcpt]);
 
 	return (struct maildir_delivery){
 		.mailbox = q->mailboxes[due->rcpt],
@@ -82,6 +87,11 @@ static struct maildir_delivery delivery_of(const struct mailbox *m, const struct
 		.size = q->size,
 		/* Only where LF can be read back as CRLF without loss. */
 		.lf = c->newlines == CONF_NEWLINES_LF && !(q->content & STORE_CONTENT_BARE),
+		.limit = {.octets = quota.octets, .messages = quota.messages},
+		.counts = &m->counts,
+		.now = loop_mono(m->loop),
+		.age = q->age,
+		.full_wait = c->full_wait,
 	};
 }
 
@@ -95,12 +105,10 @@ static void deliver_batch(struct mailbox *m, size_t count)
 	if (batch)
 		maildir_deliver(m->mail, batch, count);
 	for (size_t i = 0; i < count; i++) {
-		struct smtp_outcome outcome = {.verdict = SMTP_DEFERRED,
-					       .stage = SMTP_STAGE_MAILBOX,
-					       .status = {4, 3, 0},
-					       .text = SLICE("out of memory")};
+		if (batch && batch[i].unreadable)
+			courier_body_lost(m->due[i].job, "it could not be read to its end");
 		int n = snprintf(remote, sizeof remote, "maildir:%s", batch ? batch[i].path : "");
-		courier_outcome(m->courier, m->due[i].job, m->due[i].rcpt, batch ? &batch[i].outcome : &outcome,
+		courier_outcome(m->courier, m->due[i].job, m->due[i].rcpt, batch ? &batch[i].outcome : &no_memory,
 				slice_of(remote, (size_t)n), false);
 	}
 	heap_free(batch);
@@ -132,7 +140,7 @@ static void *mailbox_start(struct loop *l, const struct role_self *self)
 
 	if (!m)
 		return NULL;
-	*m = (struct mailbox){.loop = l, .self = self};
+	*m = (struct mailbox){.loop = l, .self = self, .counts = {.key = loop_hash_key(l)}};
 	m->again = loop_timer_new(l, on_again, m);
 	m->courier = courier_new(l, self, on_job, m);
 	return m;

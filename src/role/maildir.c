@@ -12,38 +12,47 @@
 
 /* ---- outcomes ------------------------------------------------------------------------------------------------- */
 
+/* X.2.0 is for what is wrong with this mailbox, X.3.0 for what is wrong here at all. */
 static struct smtpcodes_status status_of(int error)
 {
-	switch (error) {
-	case EDQUOT:
-		return (struct smtpcodes_status){4, 2, 2}; /* mailbox full */
-	case ENOSPC:
-		return (struct smtpcodes_status){4, 3, 1}; /* system full */
-	default:
-		return (struct smtpcodes_status){4, 3, 0};
-	}
+	static const struct {
+		int error;
+		uint16_t subject, detail;
+	} rows[] = {
+		{EDQUOT, 2, 2}, /* mailbox full */
+		{ENOSPC, 3, 1}, /* system full */
+		{EACCES, 2, 0}, {EPERM, 2, 0}, {ENOTDIR, 2, 0}, {EISDIR, 2, 0},       {ENOTEMPTY, 2, 0},
+		{EEXIST, 2, 0}, {ELOOP, 2, 0}, {EXDEV, 2, 0},   {ENAMETOOLONG, 2, 0}, {ENOENT, 2, 0},
+	};
+
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+		if (rows[i].error == error)
+			return (struct smtpcodes_status){4, rows[i].subject, rows[i].detail};
+	return (struct smtpcodes_status){4, 3, 0};
+}
+
+static void conclude(struct maildir_delivery *d, struct smtpcodes_status status, struct slice text)
+{
+	d->outcome = (struct smtp_outcome){
+		.verdict = status.klass == 2   ? SMTP_DELIVERED
+			   : status.klass == 4 ? SMTP_DEFERRED
+					       : SMTP_FAILED,
+		.stage = SMTP_STAGE_MAILBOX,
+		.status = status,
+		.text = text,
+	};
 }
 
 static void fail(struct maildir_delivery *d, const char *what, int error)
 {
 	int n = snprintf(d->why, sizeof d->why, "%s: %s", what, strerror(error));
 
-	d->outcome = (struct smtp_outcome){
-		.verdict = SMTP_DEFERRED,
-		.stage = SMTP_STAGE_MAILBOX,
-		.status = status_of(error),
-		.text = slice_head(slice_from_cstr(d->why), n > 0 ? (size_t)n : 0),
-	};
+	conclude(d, status_of(error), slice_head(slice_from_cstr(d->why), n > 0 ? (size_t)n : 0));
 }
 
 static void succeed(struct maildir_delivery *d)
 {
-	d->outcome = (struct smtp_outcome){
-		.verdict = SMTP_DELIVERED,
-		.stage = SMTP_STAGE_MAILBOX,
-		.status = {2, 0, 0},
-		.text = SLICE("delivered into the mailbox"),
-	};
+	conclude(d, (struct smtpcodes_status){2, 0, 0}, SLICE("delivered into the mailbox"));
 }
 
 /* ---- paths ---------------------------------------------------------------------------------------------------- */
@@ -60,6 +69,18 @@ static bool make_path(const struct maildir_delivery *d, const char *sub, bool wi
 	return n > 0 && n < MAILDIR_PATH_MAX;
 }
 
+/* The name in new/, once the size of the file is known. */
+static bool make_final_path(struct maildir_delivery *d)
+{
+	if (!make_path(d, "new", true, d->path))
+		return false;
+	size_t n = strlen(d->path);
+	if (!maildir_is_limited(&d->limit))
+		return true;
+	int more = snprintf(d->path + n, sizeof d->path - n, ",S=%llu", (unsigned long long)d->octets);
+	return more > 0 && (size_t)more < sizeof d->path - n;
+}
+
 static int make_directory(struct fs *mail, const char *path)
 {
 	const char *slash = strrchr(path, '/');
@@ -73,10 +94,11 @@ static int make_directory(struct fs *mail, const char *path)
 	return mail->ops->sync_dir(mail, parent);
 }
 
-/* The mailbox with all that stands above and in it. */
+/* The mailbox with all that stands above and in it, each durable before the next: tmp/ comes last, so that where it is
+ * found nothing of the rest is missing, now or after a power cut. */
 static int make_mailbox(struct fs *mail, const struct maildir_delivery *d)
 {
-	static const char *const subs[] = {"tmp", "cur", "new"};
+	static const char *const subs[] = {"new", "cur", "tmp"};
 	char path[MAILDIR_PATH_MAX];
 	int error = 0;
 
@@ -110,66 +132,108 @@ static int open_new(struct fs *mail, const struct maildir_delivery *d, const cha
 
 /* ---- writing -------------------------------------------------------------------------------------------------- */
 
+static int write_plain(struct file *f, struct maildir_delivery *d, struct slice octets)
+{
+	d->octets += octets.n;
+	return f->ops->write(f, octets);
+}
+
 /* Octets as they came, or each CRLF as LF. *cr: the last piece ended in a CR that was held back. */
-static int write_octets(struct file *f, struct slice octets, bool lf, bool *cr)
+static int write_octets(struct file *f, struct maildir_delivery *d, struct slice octets, bool *cr)
 {
 	int error = 0;
 
-	if (!lf)
-		return f->ops->write(f, octets);
+	if (!d->lf)
+		return write_plain(f, d, octets);
 	while (octets.n && !error) {
 		if (*cr && octets.p[0] != '\n')
-			error = f->ops->write(f, SLICE("\r"));
+			error = write_plain(f, d, SLICE("\r"));
 		*cr = false;
 		size_t at = slice_find(octets, '\r');
 		if (!error)
-			error = f->ops->write(f, slice_head(octets, at));
+			error = write_plain(f, d, slice_head(octets, at));
 		*cr = at < octets.n;
 		octets = slice_skip(octets, at + 1);
 	}
 	return error;
 }
 
-static int write_header(struct file *f, const struct maildir_delivery *d, bool *cr)
+static void make_header(const struct maildir_delivery *d, struct buf *header)
+{
+	buf_init(header, HEADER_MAX);
+	mail_return_path_write(d->sender, header);
+	mail_delivered_to_write(d->rcpt, header);
+}
+
+static int write_header(struct file *f, struct maildir_delivery *d, bool *cr)
 {
 	struct buf header;
 
-	buf_init(&header, HEADER_MAX);
-	mail_return_path_write(d->sender, &header);
-	mail_delivered_to_write(d->rcpt, &header);
-	int error = header.failed ? ENOMEM : write_octets(f, buf_slice(&header), d->lf, cr);
+	make_header(d, &header);
+	int error = header.failed ? ENOMEM : write_octets(f, d, buf_slice(&header), cr);
 	buf_free(&header);
 	return error;
 }
 
-static int write_from_file(struct file *f, const struct maildir_delivery *d, bool *cr)
+static int write_from_file(struct file *f, struct maildir_delivery *d, bool *cr)
 {
 	char piece[PIECE];
 	uint64_t offset = 0;
 	int error = 0;
 
 	while (offset < d->size && !error) {
-		size_t n = 0;
-		error = d->file->ops->read(d->file, offset, piece, sizeof piece, &n);
+		size_t n = 0, want = d->size - offset < sizeof piece ? (size_t)(d->size - offset) : sizeof piece;
+		error = d->file->ops->read(d->file, offset, piece, want, &n);
 		if (!error && n == 0)
 			error = EIO; /* shorter than it was: never half a message */
+		d->unreadable = error != 0;
 		offset += n;
 		if (!error)
-			error = write_octets(f, slice_of(piece, n), d->lf, cr);
+			error = write_octets(f, d, slice_of(piece, n), cr);
 	}
 	return error;
 }
 
-static int write_message(struct file *f, const struct maildir_delivery *d)
+static int write_message(struct file *f, struct maildir_delivery *d)
 {
 	bool cr = false;
-	int error = write_header(f, d, &cr);
 
+	d->octets = 0;
+	d->unreadable = false;
+	int error = write_header(f, d, &cr);
 	if (!error)
-		error = d->file ? write_from_file(f, d, &cr) : write_octets(f, d->body, d->lf, &cr);
+		error = d->file ? write_from_file(f, d, &cr) : write_octets(f, d, d->body, &cr);
 	if (!error && cr)
-		error = f->ops->write(f, SLICE("\r"));
+		error = write_plain(f, d, SLICE("\r"));
 	return error;
+}
+
+/* ---- limits --------------------------------------------------------------------------------------------------- */
+
+/* False, with an outcome, when the mailbox has no room for the message. */
+static bool has_room(struct fs *mail, struct maildir_delivery *d)
+{
+	struct maildir_use use;
+	struct buf header;
+	uint64_t size;
+
+	make_header(d, &header);
+	bool huge = __builtin_add_overflow(d->size, buf_len(&header), &size);
+	buf_free(&header);
+	if (d->limit.octets > 0 && (huge || size > d->limit.octets)) {
+		conclude(d, (struct smtpcodes_status){5, 2, 3},
+			 SLICE("the message is larger than all that the mailbox may hold"));
+		return false;
+	}
+	int error = maildir_use_of(mail, d->mailbox, &d->limit, d->counts, d->now, size, &use);
+	if (error) {
+		fail(d, "cannot count what is in the mailbox", error);
+		return false;
+	}
+	if (maildir_fits(&d->limit, &use, size))
+		return true;
+	conclude(d, (struct smtpcodes_status){d->age < d->full_wait ? 4 : 5, 2, 2}, SLICE("the mailbox is full"));
+	return false;
 }
 
 /* tmp/NAME, written and synced. */
@@ -179,10 +243,13 @@ static void write_one(struct fs *mail, struct maildir_delivery *d)
 	struct file *f = NULL;
 
 	d->written = false;
-	if (!make_path(d, "tmp", true, tmp) || !make_path(d, "new", true, d->path)) {
+	d->octets = d->size;
+	if (!make_path(d, "tmp", true, tmp) || !make_final_path(d)) {
 		fail(d, "cannot name the file", ENAMETOOLONG);
 		return;
 	}
+	if (maildir_is_limited(&d->limit) && !has_room(mail, d))
+		return;
 	int error = open_new(mail, d, tmp, &f);
 	if (error) {
 		fail(d, "cannot create a file in the mailbox", error);
@@ -194,16 +261,27 @@ static void write_one(struct fs *mail, struct maildir_delivery *d)
 	f->ops->close(f);
 	if (error) {
 		mail->ops->unlink(mail, tmp);
-		fail(d, "cannot write into the mailbox", error);
+		if (d->unreadable)
+			conclude(d, (struct smtpcodes_status){4, 6, 6},
+				 SLICE("the content of the message cannot be read from our disk"));
+		else
+			fail(d, "cannot write into the mailbox", error);
 		return;
 	}
-	error = mail->ops->rename(mail, tmp, d->path);
+	error = make_final_path(d) ? mail->ops->rename(mail, tmp, d->path) : ENAMETOOLONG;
+	if (error == ENOENT) { /* a Maildir that somebody else made, and not whole */
+		error = make_mailbox(mail, d);
+		if (!error)
+			error = mail->ops->rename(mail, tmp, d->path);
+	}
 	if (error) {
 		mail->ops->unlink(mail, tmp);
 		fail(d, "cannot move the file into the mailbox", error);
 		return;
 	}
 	d->written = true;
+	if (maildir_is_limited(&d->limit))
+		maildir_use_add(mail, d->mailbox, &d->limit, d->counts, d->now, d->octets);
 }
 
 /* Whether an earlier one of the batch is for the same mailbox; its directory is synced by then. */

@@ -4,17 +4,23 @@
  * Each message is written to tmp/, synced, renamed into new/, and the directory synced; only then is it delivered. A
  * batch shares the syncs of directories. The file's name comes from the message's id, the recipient's number and the
  * time of arrival, so that a second delivery after a crash replaces the first instead of adding to it while nobody has
- * opened it yet.
+ * opened it yet. In a mailbox with a limit the name also says how large the file is (",S=1234", Maildir++).
+ *
+ * What becomes of a message that cannot be delivered, and when it is tried again:
+ *
+ *	the mailbox is full                       4.2.2, and 5.2.2 once the message is older than `full_wait`
+ *	it is larger than the mailbox may become  5.2.3
+ *	the mailbox cannot be written for a reason of its own (a file where a directory should be, no permission ...)
+ *	                                          4.2.0
+ *	the disk is full, or does not work        4.3.1, 4.3.0
+ *	the message cannot be read any more       4.6.6
  */
 #ifndef ROLE_MAILDIR_H
 #define ROLE_MAILDIR_H
 
-#include "base/clock.h"
-#include "base/fs.h"
 #include "base/id.h"
+#include "role/maildir_quota.h"
 #include "smtp/outcome.h"
-
-#define MAILDIR_PATH_MAX 512
 
 /* One message for one mailbox. */
 struct maildir_delivery {
@@ -30,11 +36,20 @@ struct maildir_delivery {
 	struct file *file;   /* ... read from here */
 	uint64_t size;       /* octets of the message */
 	bool lf;             /* write LF for CRLF */
+	/* With a limit, all of these count. It is for files, whose size is taken to be that of the message as it came
+	 * and of the two fields: at least what it will be. */
+	struct maildir_limit limit;
+	struct maildir_counts *counts;
+	mono_ms now;
+	span_ms age;       /* of the message */
+	span_ms full_wait; /* as long a message waits for a full mailbox */
 	/* Out. */
 	struct smtp_outcome outcome; /* its text is static or in `why` */
 	char path[MAILDIR_PATH_MAX]; /* of the file in new/ */
 	char why[160];
-	bool written; /* between the two halves of a batch */
+	bool written;    /* between the two halves of a batch */
+	bool unreadable; /* what failed was reading `file` */
+	uint64_t octets; /* written to the file */
 };
 
 /* `mail` is the mail directory. Every delivery gets its outcome. */

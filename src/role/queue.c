@@ -8,6 +8,7 @@
 
 #include "base/heap.h"
 #include "net/channel.h"
+#include "net/descriptor.h"
 #include "net/fs_posix.h"
 #include "net/host.h"
 #include "net/log.h"
@@ -16,12 +17,12 @@
 #include <errno.h>
 #include <string.h>
 #include <sysexits.h>
-#include <unistd.h>
 
 #define PEERS_MAX       (3 + 2 * CONF_PROCESS_MAX)
 #define FRAME_ARENA_MAX ((size_t)16 * 1024 * 1024)
 #define OPERATE_AT_ONCE 1000
 #define PRESSURE_LASTS  (5 * SECOND)
+#define IDS_AGAIN       (1 * SECOND)
 
 struct queue_role;
 
@@ -31,6 +32,9 @@ struct queue_peer {
 	struct channel *channel; /* NULL: this place is free */
 	uint32_t generation;     /* of the place: an answer for a former peer finds nobody */
 	enum store_result pressure_told;
+	bool wants_ids;   /* the store could not give any when it asked */
+	bool unreachable; /* it missed a frame: it is let go at the end of the turn, and will be connected anew */
+	bool congestion_told;
 };
 
 struct queue_role {
@@ -44,6 +48,7 @@ struct queue_role {
 	struct queue_peer peers[PEERS_MAX];
 	struct loop_timer *timer;
 	struct buf boot_id;
+	struct buf path;            /* of the database, lent to the store */
 	struct arena arena;         /* for one frame */
 	struct buf frame;           /* for one frame out */
 	enum store_result pressure; /* what a message would be answered now */
@@ -78,11 +83,13 @@ static void wake(struct queue_role *q)
 
 static void send_frame(struct queue_peer *p, uint16_t type, const struct buf *payload, int fd)
 {
-	if (!p->channel || payload->failed)
+	if (!p->channel || p->unreachable)
 		return;
-	/* A peer that does not keep up is of no use; it will come back as a new process. */
-	if (!channel_send(p->channel, type, buf_slice(payload), fd))
-		log_event(LOG_PEER_LOST, LOG_CSTR("peer", role_name(p->who.kind)), LOG_CSTR("reason", "does not read"));
+	if (!payload->failed && channel_send(p->channel, type, buf_slice(payload), fd))
+		return;
+	p->unreachable = true;
+	log_event(LOG_PEER_LOST, LOG_CSTR("peer", role_name(p->who.kind)), LOG_NUMBER("index", p->who.index),
+		  LOG_CSTR("reason", payload->failed ? "out of memory" : "does not read, or out of memory"));
 }
 
 static struct buf *new_frame(struct queue_role *q)
@@ -131,12 +138,28 @@ static bool on_ids_wanted(struct queue_peer *p)
 	enum store_result result = p->queue->store->ops->id_block(p->queue->store, &block);
 
 	if (result != STORE_OK) {
-		log_event(LOG_STORE_FAILED, LOG_CSTR("reason", store_result_text(result)));
+		if (!p->wants_ids)
+			log_event(LOG_STORE_FAILED, LOG_CSTR("reason", store_result_text(result)));
+		p->wants_ids = true;
 		return true;
 	}
+	p->wants_ids = false;
 	wire_put_number(frame, block);
 	send_frame(p, WIRE_IDS, frame, -1);
 	return true;
+}
+
+/* Those whom the store had none for. Returns when to try again. */
+static mono_ms give_missing_ids(struct queue_role *q)
+{
+	bool missing = false;
+
+	for (size_t i = 0; i < PEERS_MAX; i++)
+		if (q->peers[i].channel && q->peers[i].wants_ids) {
+			on_ids_wanted(&q->peers[i]);
+			missing |= q->peers[i].wants_ids;
+		}
+	return missing ? loop_mono(q->loop) + IDS_AGAIN : NEVER;
 }
 
 static bool on_spool_open(struct queue_peer *p, struct slice payload)
@@ -183,6 +206,30 @@ static void tell_pressure(struct queue_role *q)
 		wire_put_answer(frame, &(struct wire_answer){0, q->pressure});
 		send_frame(p, WIRE_PRESSURE, frame, -1);
 		p->pressure_told = q->pressure;
+	}
+}
+
+static bool is_congested(struct queue_role *q)
+{
+	uint64_t counts[STORE_STATE_MAX + 1];
+
+	/* The store keeps these numbers in memory. */
+	return q->conf->congested_recipients && q->store->ops->counts(q->store, counts) == STORE_OK &&
+	       counts[STORE_WAITING] + counts[STORE_CLAIMED] + counts[STORE_HELD] >= q->conf->congested_recipients;
+}
+
+static void tell_congestion(struct queue_role *q)
+{
+	bool congested = is_congested(q);
+
+	for (size_t i = 0; i < PEERS_MAX; i++) {
+		struct queue_peer *p = &q->peers[i];
+		if (!p->channel || p->who.kind != ROLE_RECEIVER || p->congestion_told == congested)
+			continue;
+		struct buf *frame = new_frame(q);
+		wire_put_number(frame, congested);
+		send_frame(p, WIRE_CONGESTION, frame, -1);
+		p->congestion_told = congested;
 	}
 }
 
@@ -249,9 +296,9 @@ static void send_job(struct queue_role *q, const struct queue_job *job)
 	/* The courier may have gone in this very turn; the engine is told when its channel closes. */
 	if (!p)
 		return;
+	/* Without its file the courier gives the job back as deferred, and says so in the log. */
 	if (job->body_in_file && store_spool_open(q->fs, job->id, &file) != STORE_OK)
-		log_event(LOG_STORE_CORRUPT, LOG_ID("id", job->id),
-			  LOG_CSTR("reason", "its spool file cannot be opened"));
+		file = NULL;
 	wire_put_job(frame, job);
 	send_frame(p, WIRE_JOB, frame, file ? file_fd(file) : -1);
 	if (file)
@@ -418,7 +465,7 @@ static bool on_frame(void *arg, uint16_t type, struct slice payload, int fd)
 	struct queue_peer *p = arg;
 
 	if (fd >= 0) {
-		close(fd);
+		descriptor_close(fd);
 		return false;
 	}
 	wake(p->queue);
@@ -483,13 +530,15 @@ static void queue_peer_came(void *arg, struct wire_peer who, int fd)
 	struct queue_peer *p = place_for(q, who);
 
 	if (!p) {
-		close(fd);
+		descriptor_close(fd);
 		return;
 	}
 	lose_peer(p);
 	p->queue = q;
 	p->who = who;
+	p->wants_ids = p->unreachable = false;
 	p->pressure_told = STORE_OK;
+	p->congestion_told = false;
 	wake(q);
 	p->channel = channel_new(q->loop, fd, &handler, p);
 	if (p->channel && is_courier(p))
@@ -576,12 +625,19 @@ static void queue_turn(void *arg)
 	if (q->pressure_ends <= loop_mono(q->loop))
 		set_pressure(q, STORE_OK);
 	tell_pressure(q);
+	tell_congestion(q);
+	mono_ms ids_again = give_missing_ids(q);
+	for (size_t i = 0; i < PEERS_MAX; i++)
+		if (q->peers[i].unreachable)
+			lose_peer(&q->peers[i]);
 	if (q->stopping && queue_engine_under_way(q->engine) == 0) {
 		q->self->finished(q->self->arg, 0);
 		return;
 	}
 	mono_ms deadline = queue_engine_deadline(q->engine);
-	loop_timer_set(q->timer, deadline < q->pressure_ends ? deadline : q->pressure_ends);
+	if (q->pressure_ends < deadline)
+		deadline = q->pressure_ends;
+	loop_timer_set(q->timer, ids_again < deadline ? ids_again : deadline);
 }
 
 /* The turn function does the work; the timer only makes a turn happen. */
@@ -602,6 +658,7 @@ static void *queue_start(struct loop *l, const struct role_self *self)
 	arena_init(&q->arena, FRAME_ARENA_MAX);
 	buf_init(&q->frame, CHANNEL_FRAME_MAX);
 	buf_init(&q->boot_id, 64);
+	buf_init(&q->path, 4096);
 	host_boot_id(&q->boot_id);
 	q->timer = loop_timer_new(l, on_timer, q);
 	return q;
@@ -609,7 +666,7 @@ static void *queue_start(struct loop *l, const struct role_self *self)
 
 static bool open_store(struct queue_role *q)
 {
-	struct buf path, why;
+	struct buf why;
 	int error = fs_posix_open(q->conf->data_dir.p, &q->fs);
 
 	if (error) {
@@ -617,11 +674,11 @@ static bool open_store(struct queue_role *q)
 			  LOG_CSTR("reason", strerror(error)));
 		return false;
 	}
-	buf_init(&path, 4096);
 	buf_init(&why, 4096);
-	buf_add(&path, q->conf->data_dir);
-	buf_add_lit(&path, "/queue.db");
-	struct store_sqlite_config config = {.path = buf_cstr(&path),
+	buf_reset(&q->path);
+	buf_add(&q->path, q->conf->data_dir);
+	buf_add_lit(&q->path, "/queue.db");
+	struct store_sqlite_config config = {.path = buf_cstr(&q->path),
 					     .fs = q->fs,
 					     .reserve = q->conf->disk_reserve,
 					     .wall = loop_wall(q->loop),
@@ -630,7 +687,6 @@ static bool open_store(struct queue_role *q)
 	if (result != STORE_OK)
 		log_event(LOG_START_FAILED, LOG_CSTR("database", config.path),
 			  LOG_CSTR("reason", store_result_text(result)), LOG_TEXT("detail", buf_slice(&why)));
-	buf_free(&path);
 	buf_free(&why);
 	return result == STORE_OK;
 }
@@ -701,6 +757,7 @@ static void queue_end(void *arg)
 	arena_free(&q->arena);
 	buf_free(&q->frame);
 	buf_free(&q->boot_id);
+	buf_free(&q->path);
 	heap_free(q);
 }
 

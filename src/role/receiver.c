@@ -5,11 +5,11 @@
 #include "role/receiver_private.h"
 
 #include "base/heap.h"
+#include "net/descriptor.h"
 #include "net/fs_posix.h"
 #include "net/log.h"
 
 #include <string.h>
-#include <unistd.h>
 
 #define SLOTS_FIRST     64
 #define SLOTS_MAX       ((uint32_t)1 << 20)
@@ -171,7 +171,7 @@ static void receiver_listener(void *arg, uint32_t number, int fd)
 
 	if (!a || r->stopping || number >= r->conf->listener_count || r->listener_count == max) {
 		heap_free(a);
-		close(fd);
+		descriptor_close(fd);
 		return;
 	}
 	*a = (struct accepting){.receiver = r, .number = number, .fd = fd};
@@ -186,7 +186,7 @@ static void close_listeners(struct receiver *r)
 	for (size_t i = 0; i < r->listener_count; i++) {
 		listener_free(r->accepting[i]->listener);
 		if (!r->accepting[i]->listener)
-			close(r->accepting[i]->fd);
+			descriptor_close(r->accepting[i]->fd);
 		heap_free(r->accepting[i]);
 	}
 	r->listener_count = 0;
@@ -238,7 +238,17 @@ static void on_spool(struct receiver *r, const struct wire_answer *answer, int f
 			return;
 		}
 	if (fd >= 0)
-		close(fd);
+		descriptor_close(fd);
+}
+
+static bool on_congestion(struct receiver *r, struct slice payload)
+{
+	uint64_t congested;
+
+	if (!wire_get_number(payload, &congested) || congested > 1)
+		return false;
+	r->congested = congested;
+	return true;
 }
 
 static bool on_queue_frame(void *arg, uint16_t type, struct slice payload, int fd)
@@ -251,11 +261,13 @@ static bool on_queue_frame(void *arg, uint16_t type, struct slice payload, int f
 		return true;
 	}
 	if (fd >= 0) {
-		close(fd);
+		descriptor_close(fd);
 		return false;
 	}
 	if (type == WIRE_IDS)
 		return on_ids(r, payload);
+	if (type == WIRE_CONGESTION)
+		return on_congestion(r, payload);
 	if (!wire_get_answer(payload, &answer))
 		return false;
 	if (type == WIRE_PRESSURE) {
@@ -274,7 +286,8 @@ static void lose_queue(struct receiver *r)
 {
 	channel_free(r->queue);
 	r->queue = NULL;
-	r->ids_wanted = false;
+	r->ids_wanted = r->congested = false;
+	r->pressure = STORE_OK; /* the next one says so if it is not */
 	for (uint32_t i = 0; i < r->slot_count; i++)
 		if (r->slots[i])
 			session_queue_lost(r->slots[i]);
@@ -286,6 +299,7 @@ static void on_queue_closed(void *arg, const char *why)
 
 	log_event(LOG_PEER_LOST, LOG_CSTR("peer", "queue"), LOG_CSTR("reason", why ? why : "closed"));
 	lose_queue(r);
+	r->self->queue_lost(r->self->arg);
 }
 
 /* ---- the role ------------------------------------------------------------------------------------------------- */
@@ -309,12 +323,12 @@ static void *receiver_start(struct loop *l, const struct role_self *self)
 	return r;
 }
 
-static void on_resolved(void *arg, uint64_t tag, enum resolver_mx mx)
+static void on_resolved(void *arg, uint64_t tag, enum resolver_answer answer)
 {
 	struct session *s = find_session(arg, tag);
 
 	if (s)
-		session_resolved(s, mx);
+		session_resolved(s, answer);
 }
 
 /* Made anew at each configuration: the name servers of the system may be others, too. */
@@ -322,7 +336,7 @@ static void renew_resolver(struct receiver *r)
 {
 	resolver_free(r->resolver);
 	r->resolver = NULL;
-	if (r->conf->check_null_mx == CONF_NULL_MX_IGNORED)
+	if (!conf_asks_dns(r->conf))
 		return;
 	r->resolver = resolver_new(r->loop, r->conf->resolver, on_resolved, r);
 	if (!r->resolver)
@@ -347,12 +361,14 @@ static void receiver_peer(void *arg, struct wire_peer peer, int fd)
 	struct receiver *r = arg;
 
 	if (peer.kind != ROLE_QUEUE) {
-		close(fd);
+		descriptor_close(fd);
 		return;
 	}
 	if (r->queue)
 		lose_queue(r);
 	r->queue = channel_new(r->loop, fd, &handler, r);
+	if (!r->queue)
+		r->self->queue_lost(r->self->arg);
 	want_ids(r);
 }
 

@@ -49,6 +49,7 @@ struct receiver {
 	uint64_t accepted;         /* messages since then */
 
 	enum store_result pressure; /* what the queue would answer to a message now */
+	bool congested;             /* the queue holds as much as it may */
 	bool stopping;
 	struct buf frame; /* for encoding; kept to save allocations */
 };
@@ -70,7 +71,7 @@ void session_answer(struct session *s, enum store_result result);
 /* The file for a large body, or why there is none. Takes fd. */
 void session_spool(struct session *s, enum store_result result, int fd);
 /* The answer of the DNS that the session waits for. */
-void session_resolved(struct session *s, enum resolver_mx mx);
+void session_resolved(struct session *s, enum resolver_answer answer);
 /* The queue is gone: what waits for it gets 451. */
 void session_queue_lost(struct session *s);
 void session_shutdown(struct session *s);

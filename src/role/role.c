@@ -9,12 +9,16 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+/* A queue that died is back before that, and connected anew. */
+#define RELINK_AFTER (2 * SECOND)
+
 struct process {
 	struct loop *loop;
 	struct channel *supervisor;
 	const struct role_ops *ops;
 	struct role_self self;
 	void *role;
+	struct loop_timer *relink; /* runs while the connection to the queue is missing */
 	bool configured;
 	int status;
 };
@@ -51,6 +55,21 @@ static void end_process(void *arg, int status)
 
 	p->status = status;
 	loop_stop(p->loop);
+}
+
+static void wait_for_queue(void *arg)
+{
+	struct process *p = arg;
+
+	loop_timer_set(p->relink, loop_mono(p->loop) + RELINK_AFTER);
+}
+
+static void ask_for_queue(void *arg)
+{
+	struct process *p = arg;
+
+	channel_send(p->supervisor, WIRE_PEER_WANTED, SLICE_NONE, -1);
+	wait_for_queue(p);
 }
 
 static enum log_level log_level_of(const struct conf *c)
@@ -106,6 +125,7 @@ static bool on_frame(void *arg, uint16_t type, struct slice payload, int fd)
 	case WIRE_PEER:
 		if (fd < 0 || !p->configured || !wire_get_peer(payload, &peer))
 			break;
+		loop_timer_set(p->relink, NEVER);
 		p->ops->peer(p->role, peer, fd);
 		return true;
 	case WIRE_DRAIN:
@@ -158,10 +178,17 @@ int role_main(enum role_kind kind, uint32_t index, int fd)
 	ignore_signals();
 	log_setup(role_name(kind), false, LOG_INFO);
 	p.self = (struct role_self){
-		.kind = kind, .index = index, .ready = tell_ready, .finished = end_process, .arg = &p};
+		.kind = kind,
+		.index = index,
+		.ready = tell_ready,
+		.finished = end_process,
+		.queue_lost = wait_for_queue,
+		.arg = &p,
+	};
 	p.loop = loop_new();
 	p.supervisor = p.loop ? channel_new(p.loop, fd, &handler, &p) : NULL;
-	p.role = p.supervisor ? p.ops->start(p.loop, &p.self) : NULL;
+	p.relink = p.supervisor ? loop_timer_new(p.loop, ask_for_queue, &p) : NULL;
+	p.role = p.relink ? p.ops->start(p.loop, &p.self) : NULL;
 	if (!p.role) {
 		log_event(LOG_START_FAILED, LOG_CSTR("reason", "out of memory"));
 		log_flush();
@@ -170,6 +197,7 @@ int role_main(enum role_kind kind, uint32_t index, int fd)
 	loop_on_turn(p.loop, on_turn, &p);
 	loop_run(p.loop);
 	p.ops->end(p.role);
+	loop_timer_free(p.relink);
 	channel_free(p.supervisor);
 	loop_free(p.loop);
 	log_flush();

@@ -22,6 +22,8 @@ struct role_self {
 	void (*ready)(void *arg);
 	/* The role has ended what it had to do, or cannot go on: `status` 0 or one of sysexits.h. */
 	void (*finished)(void *arg, int status);
+	/* The connection to the queue is gone. When no new one comes soon, the queue lives, and one is asked for. */
+	void (*queue_lost)(void *arg);
 	void *arg;
 };
 

@@ -9,6 +9,7 @@
 
 #include "base/heap.h"
 #include "mail/trace.h"
+#include "net/descriptor.h"
 #include "net/fs_posix.h"
 #include "net/log.h"
 
@@ -16,7 +17,6 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #define LINGER      (2 * SECOND)
 #define FILE_PIECE  ((size_t)64 * 1024) /* gathered before it is written to the file */
@@ -39,6 +39,7 @@ static void drop_message(struct session *s)
 		buf_free(&frame);
 	}
 	buf_free(&s->in.body);
+	mail_parts_free(s->in.parts);
 	s->in = (struct incoming){.body = {.max = s->in.body.max}, .fault = REPLY_OK};
 	s->waits_spool = false;
 }
@@ -62,6 +63,19 @@ static bool write_trace_fields(struct session *s)
 	return mail_received_write(&received, &s->in.body);
 }
 
+/* False without memory. */
+static bool watch_parts(struct session *s)
+{
+	const struct conf_listener *l = s->listener;
+	struct mail_parts_rules rules = {l->refuse_media.list, l->refuse_media.count, l->refuse_attachments.list,
+					 l->refuse_attachments.count};
+
+	if (rules.media_count == 0 && rules.extension_count == 0)
+		return true;
+	s->in.parts = mail_parts_new(&rules);
+	return s->in.parts != NULL;
+}
+
 static void begin_message(struct session *s)
 {
 	drop_message(s);
@@ -72,7 +86,7 @@ static void begin_message(struct session *s)
 		return;
 	}
 	buf_init(&s->in.body, s->conf->inline_body_max + FILE_PIECE + CONN_INPUT_MAX);
-	if (!write_trace_fields(s)) {
+	if (!write_trace_fields(s) || !watch_parts(s)) {
 		drop_message(s);
 		session_reply(s, REPLY_DATA_STORE, SLICE_NONE, SLICE_NONE);
 		return;
@@ -108,6 +122,8 @@ static void take_octets(struct session *s, struct slice octets)
 	if (s->in.fault != REPLY_OK)
 		return;
 	s->in.size += octets.n;
+	if (s->in.parts)
+		mail_parts_feed(s->in.parts, octets);
 	if (!buf_add(&s->in.body, octets)) {
 		s->in.fault = REPLY_DATA_STORE;
 		return;
@@ -142,6 +158,32 @@ static const char *protocol_of(const struct session *s)
 	});
 }
 
+/* Whether the message is too large for this recipient. */
+static bool is_over(const struct session *s, struct slice address)
+{
+	uint64_t size = smtp_server_scan(s->engine)->octets;
+
+	return s->message_max > 0 && size > s->message_max && size > session_limit_of(s, address) &&
+	       session_limit_of(s, address) > 0;
+}
+
+/* Leaves out the recipients that take no message of this size. False without memory. */
+static bool keep_takers(const struct session *s, struct arena *arena, struct mail_envelope *envelope)
+{
+	struct mail_rcpt *list;
+	size_t n = 0;
+
+	if (s->message_max == 0 || smtp_server_scan(s->engine)->octets <= s->message_max)
+		return true;
+	list = arena_array(arena, envelope->rcpt_count, sizeof *list);
+	for (size_t i = 0; list && i < envelope->rcpt_count; i++)
+		if (!is_over(s, envelope->rcpt[i].address))
+			list[n++] = envelope->rcpt[i];
+	envelope->rcpt = list;
+	envelope->rcpt_count = n;
+	return list != NULL;
+}
+
 static bool put_message(struct session *s)
 {
 	struct buf *frame = &s->receiver->frame;
@@ -149,7 +191,9 @@ static bool put_message(struct session *s)
 	struct arena arena;
 
 	arena_init(&arena, EXPANSION_MAX);
-	if (s->targets > 0 && !session_expand(s, &arena, &envelope)) {
+	bool good = keep_takers(s, &arena, &envelope);
+	s->in.takers = envelope.rcpt_count;
+	if (!good || (s->targets > 0 && !session_expand(s, &arena, &envelope))) {
 		arena_free(&arena);
 		return false;
 	}
@@ -183,11 +227,61 @@ static bool has_required_fields(const struct mail_scan *scan)
 }
 
 /* What stands as %1 in a reply to a message. */
-static struct slice reply_argument(enum reply_id id, const struct msg_id_text *text)
+static struct slice reply_argument(const struct session *s, enum reply_id id, const struct msg_id_text *text)
 {
 	if (id == REPLY_DATA_POLICY)
 		return SLICE("its header section has to be well formed, with From and Date");
+	if (id == REPLY_DATA_MEDIA)
+		return slice_of(s->refused, s->refused_n);
 	return slice_from_cstr(text->text);
+}
+
+/* The first recipient from `from` on that takes no message of this size; their number when all do. */
+static size_t find_over(const struct session *s, size_t from)
+{
+	const struct mail_envelope *e = smtp_server_envelope(s->engine);
+
+	while (from < e->rcpt_count && !is_over(s, e->rcpt[from].address))
+		from++;
+	return from;
+}
+
+/* What the log says besides the reply: what was found in the message, or who does not take it. */
+static struct slice about(const struct session *s, enum reply_id id)
+{
+	const struct mail_envelope *e = smtp_server_envelope(s->engine);
+	size_t over = id == REPLY_DATA_RCPT_TOO_BIG ? find_over(s, 0) : e->rcpt_count;
+
+	if (id == REPLY_DATA_MEDIA)
+		return slice_of(s->refused, s->refused_n);
+	return over < e->rcpt_count ? e->rcpt[over].address : SLICE_NONE;
+}
+
+static void reply_over(struct session *s, size_t n)
+{
+	struct slice address = smtp_server_envelope(s->engine)->rcpt[n].address;
+	char limit[SESSION_NUMBER], size[SESSION_NUMBER];
+
+	if (s->listener->server.lmtp)
+		session_log_refused_rcpt(s, REPLY_DATA_RCPT_TOO_BIG, address);
+	smtp_server_reply(s->engine, (struct reply){REPLY_DATA_RCPT_TOO_BIG,
+						    {address, session_number(session_limit_of(s, address), limit),
+						     session_number(smtp_server_scan(s->engine)->octets, size)}});
+}
+
+/* The answer for SMTP, or for one recipient of LMTP. */
+static void answer_one(struct session *s, enum reply_id id, size_t n, const struct msg_id_text *text)
+{
+	bool lmtp = s->listener->server.lmtp;
+
+	if (lmtp && is_over(s, smtp_server_envelope(s->engine)->rcpt[n].address))
+		reply_over(s, n);
+	else if (id == REPLY_DATA_RCPT_TOO_BIG)
+		reply_over(s, find_over(s, 0));
+	else
+		session_reply(s, id, reply_argument(s, id, text),
+			      id == REPLY_ACCEPTED_RCPT ? smtp_server_envelope(s->engine)->rcpt[n].address
+							: SLICE_NONE);
 }
 
 /* One answer for SMTP, one for each recipient for LMTP. Ends the transaction. */
@@ -202,7 +296,7 @@ static void answer_message(struct session *s, enum reply_id id)
 		const struct reply_row *row = reply_row(id);
 		log_event(LOG_REFUSED_MESSAGE, LOG_CSTR("session", s->name), LOG_TEXT("client", session_client(s)),
 			  LOG_TEXT("from", e->sender), LOG_NUMBER("code", row->code), LOG_STATUS("status", row->status),
-			  LOG_CSTR("reply", row->text));
+			  LOG_CSTR("reply", row->text), LOG_TEXT("about", about(s, id)));
 	}
 	if (accepted && s->listener->server.lmtp)
 		id = REPLY_ACCEPTED_RCPT;
@@ -214,9 +308,42 @@ static void answer_message(struct session *s, enum reply_id id)
 	}
 	drop_message(s);
 	for (size_t i = 0; i < count; i++)
-		session_reply(s, id, reply_argument(id, &text),
-			      id == REPLY_ACCEPTED_RCPT ? smtp_server_envelope(s->engine)->rcpt[i].address
-							: SLICE_NONE);
+		answer_one(s, id, i, &text);
+}
+
+/* What rules about content have against the message. */
+static enum reply_id judge_parts(struct session *s)
+{
+	struct slice what;
+
+	if (!s->in.parts)
+		return REPLY_OK;
+	enum mail_parts_result result = mail_parts_end(s->in.parts, &what);
+	if (result == MAIL_PARTS_GOOD)
+		return REPLY_OK;
+	assert(what.n <= sizeof s->refused);
+	memcpy(s->refused, what.n ? what.p : "", what.n);
+	s->refused_n = what.n;
+	return result == MAIL_PARTS_REFUSED ? REPLY_DATA_MEDIA : REPLY_DATA_STORE;
+}
+
+/*
+ * A message that a recipient does not take for its size: with LMTP that recipient hears so and the others get it. SMTP
+ * has one answer for all. To take the message and return it for some would send reports to forged senders, and 250
+ * would promise them what we know not to hold; so it is refused for all, and the sender hears whom to leave out. A
+ * client that declares the size hears it at RCPT, where each recipient has an answer of its own.
+ */
+static enum reply_id judge_size(const struct session *s)
+{
+	const struct mail_envelope *e = smtp_server_envelope(s->engine);
+	size_t over = find_over(s, 0), n = over;
+
+	if (s->listener->server.lmtp)
+		for (over = 0, n = 0; (n = find_over(s, n)) < e->rcpt_count; n++)
+			over++;
+	if (s->listener->server.lmtp)
+		return over == e->rcpt_count ? REPLY_DATA_RCPT_TOO_BIG : REPLY_OK;
+	return over < e->rcpt_count ? REPLY_DATA_RCPT_TOO_BIG : REPLY_OK;
 }
 
 static void end_message(struct session *s)
@@ -225,6 +352,10 @@ static void end_message(struct session *s)
 		flush_to_file(s);
 	if (s->in.fault == REPLY_OK && s->listener->require_from && !has_required_fields(smtp_server_scan(s->engine)))
 		s->in.fault = REPLY_DATA_POLICY;
+	if (s->in.fault == REPLY_OK)
+		s->in.fault = judge_size(s);
+	if (s->in.fault == REPLY_OK)
+		s->in.fault = judge_parts(s);
 	if (s->in.fault == REPLY_OK && !put_message(s))
 		s->in.fault = REPLY_DATA_NO_QUEUE;
 	if (s->in.fault != REPLY_OK) {
@@ -258,7 +389,7 @@ void session_answer(struct session *s, enum store_result result)
 		s->receiver->accepted++;
 		log_event(LOG_ACCEPTED, LOG_ID("id", s->in.id), LOG_CSTR("session", s->name),
 			  LOG_TEXT("client", session_client(s)), LOG_TEXT("from", e->sender),
-			  LOG_NUMBER("rcpts", e->rcpt_count), LOG_NUMBER("size", s->in.size));
+			  LOG_NUMBER("rcpts", s->in.takers), LOG_NUMBER("size", s->in.size));
 	} else {
 		log_event(LOG_NOT_STORED, LOG_ID("id", s->in.id), LOG_CSTR("session", s->name),
 			  LOG_CSTR("reason", store_result_text(result)));
@@ -376,6 +507,15 @@ static mono_ms next_deadline(const struct session *s)
 	return s->waits_answer || s->waits_dns ? NEVER : smtp_server_deadline(s->engine);
 }
 
+static void log_refusals(struct session *s)
+{
+	struct smtp_refusal refusal;
+
+	while (smtp_server_refusal(s->engine, &refusal))
+		log_event(LOG_REFUSED, LOG_CSTR("session", s->name), LOG_TEXT("client", session_client(s)),
+			  LOG_TEXT("from", refusal.from), LOG_TEXT("reply", refusal.reply));
+}
+
 static bool session_waits(const struct session *s)
 {
 	return s->waits_spool || s->waits_answer || s->waits_dns;
@@ -394,6 +534,7 @@ static bool pull_events(struct session *s)
 		else
 			break;
 	}
+	log_refusals(s);
 	/* The engine is told what went out only once it did (on_drained): by that it knows who did not wait. */
 	struct slice out = slice_skip(smtp_server_output(s->engine), s->handed);
 	if (out.n > 0 && !conn_write(s->conn, out))
@@ -470,12 +611,12 @@ static void on_timer(void *arg)
 	session_run(s);
 }
 
-void session_resolved(struct session *s, enum resolver_mx mx)
+void session_resolved(struct session *s, enum resolver_answer answer)
 {
 	if (!s->waits_dns)
 		return;
 	s->waits_dns = false;
-	session_on_dns(s, mx);
+	session_on_dns(s, answer);
 	smtp_server_tick(s->engine, loop_mono(s->receiver->loop));
 	session_run(s);
 }
@@ -526,7 +667,7 @@ void session_open(struct receiver *r, const struct conf_listener *listener, int 
 	struct session *s = heap_new(struct session);
 
 	if (!s) {
-		close(fd);
+		descriptor_close(fd);
 		return;
 	}
 	*s = (struct session){.receiver = r,

@@ -74,27 +74,52 @@ void session_on_helo(struct session *s, const struct smtp_event *ev)
 
 /* ---- the DNS -------------------------------------------------------------------------------------------------- */
 
+/* The answer comes later, or the question could not be asked. */
+static void waits_for(struct session *s, bool asked)
+{
+	s->waits_dns = asked;
+	if (!asked)
+		session_on_dns(s, RESOLVER_FAILED);
+}
+
 /* Ask about the domain of MAIL or RCPT. False: there is nothing to ask. */
-static bool ask_dns(struct session *s, const struct smtp_event *ev)
+static bool ask_domain(struct session *s, const struct smtp_event *ev)
 {
 	char room[MAIL_DOMAIN_MAX + 1];
 	struct buf domain = {.p = room, .cap = sizeof room, .max = sizeof room};
-	struct directory_entry entry;
+	struct conf_recipient found;
 
-	if (s->conf->check_null_mx == CONF_NULL_MX_IGNORED || ev->address.kind != MAIL_DOMAIN_NAME)
+	if (ev->address.kind != MAIL_DOMAIN_NAME)
 		return false;
-	directory_find(s->conf->directory, &ev->address, &entry);
-	if (entry.result != DIRECTORY_NOT_OURS || !mail_domain_canonical(ev->address.domain, &domain))
+	conf_recipient(s->conf, &s->client, &ev->address, &found);
+	s->asks_existence = s->conf->check_domains != CONF_CHECK_NO && found.by_dns;
+	if (s->conf->check_null_mx == CONF_CHECK_NO && !s->asks_existence)
+		return false;
+	if (found.entry.result != DIRECTORY_NOT_OURS || !mail_domain_canonical(ev->address.domain, &domain))
 		return false;
 	s->asking = *ev;
-	s->waits_dns = s->receiver->resolver &&
-		       resolver_ask_mx(s->receiver->resolver, buf_slice(&domain), s->conf->resolver_timeout, s->tag);
-	if (!s->waits_dns)
-		session_on_dns(s, RESOLVER_MX_FAILED);
+	s->asks_reverse = false;
+	waits_for(s, s->receiver->resolver && resolver_ask_mx(s->receiver->resolver, buf_slice(&domain),
+							      s->conf->resolver_timeout, s->tag));
 	return true;
 }
 
-static void log_refused_rcpt(const struct session *s, enum reply_id id, struct slice address)
+/* Ask about the client's address before MAIL goes on. False: there is nothing to ask. */
+static bool ask_reverse(struct session *s, const struct smtp_event *ev)
+{
+	if (s->listener->check_reverse_dns == CONF_CHECK_NO || may_relay(s) || s->reverse == RESOLVER_CONFIRMED)
+		return false;
+	s->asking = *ev;
+	s->asks_reverse = true;
+	if (s->reverse == RESOLVER_UNCONFIRMED)
+		session_on_dns(s, RESOLVER_UNCONFIRMED);
+	else
+		waits_for(s, s->receiver->resolver && resolver_ask_reverse(s->receiver->resolver, &s->client.address,
+									   s->conf->resolver_timeout, s->tag));
+	return true;
+}
+
+void session_log_refused_rcpt(const struct session *s, enum reply_id id, struct slice address)
 {
 	const struct reply_row *row = reply_row(id);
 
@@ -103,19 +128,38 @@ static void log_refused_rcpt(const struct session *s, enum reply_id id, struct s
 		  LOG_NUMBER("code", row->code), LOG_STATUS("status", row->status));
 }
 
-void session_on_dns(struct session *s, enum resolver_mx mx)
+static void on_reverse(struct session *s, enum resolver_answer answer)
 {
-	bool is_mail = s->asking.type == SMTP_EV_MAIL;
-	bool failed = mx == RESOLVER_MX_FAILED && s->conf->check_null_mx == CONF_NULL_MX_STRICT;
+	bool failed = answer == RESOLVER_FAILED && s->listener->check_reverse_dns == CONF_CHECK_STRICT;
+
+	if (answer != RESOLVER_FAILED) /* which is asked anew with the next message */
+		s->reverse = answer;
+	if (answer == RESOLVER_UNCONFIRMED || failed)
+		session_reply(s, failed ? REPLY_MAIL_REVERSE_DNS : REPLY_MAIL_REVERSE, session_client(s), SLICE_NONE);
+	else if (!ask_domain(s, &s->asking))
+		session_reply(s, REPLY_MAIL_OK, SLICE_NONE, SLICE_NONE);
+}
+
+void session_on_dns(struct session *s, enum resolver_answer answer)
+{
+	if (s->asks_reverse) {
+		on_reverse(s, answer);
+		return;
+	}
+	bool is_mail = s->asking.type == SMTP_EV_MAIL, null_mx = s->conf->check_null_mx != CONF_CHECK_NO;
+	bool strict = s->conf->check_null_mx == CONF_CHECK_STRICT ||
+		      (s->asks_existence && s->conf->check_domains == CONF_CHECK_STRICT);
 	struct slice argument = is_mail ? s->asking.address.domain : s->asking.rcpt.address;
 	enum reply_id id = is_mail ? REPLY_MAIL_OK : REPLY_RCPT_OK;
 
-	if (mx == RESOLVER_MX_NULL)
+	if (answer == RESOLVER_NULL_MX && null_mx)
 		id = is_mail ? REPLY_MAIL_NULL_MX : REPLY_RCPT_NULL_MX;
-	else if (failed)
+	else if (answer == RESOLVER_NO_DOMAIN && s->asks_existence)
+		id = is_mail ? REPLY_MAIL_NO_DOMAIN : REPLY_RCPT_NO_DOMAIN;
+	else if (answer == RESOLVER_FAILED && strict)
 		id = is_mail ? REPLY_MAIL_DNS : REPLY_RCPT_DNS;
 	if (!is_mail && id != REPLY_RCPT_OK)
-		log_refused_rcpt(s, id, s->asking.rcpt.address);
+		session_log_refused_rcpt(s, id, s->asking.rcpt.address);
 	session_reply(s, id, argument, SLICE_NONE);
 }
 
@@ -147,7 +191,9 @@ static enum reply_id judge_queue(const struct session *s, struct slice *ret)
 		return REPLY_DATA_NO_QUEUE;
 	if (r->pressure == STORE_FULL)
 		return REPLY_MAIL_NO_SPACE;
-	return r->pressure == STORE_OK ? REPLY_MAIL_OK : REPLY_MAIL_TEMPORARY;
+	if (r->pressure != STORE_OK)
+		return REPLY_MAIL_TEMPORARY;
+	return r->congested ? REPLY_MAIL_CONGESTED : REPLY_MAIL_OK;
 }
 
 void session_on_mail(struct session *s, const struct smtp_event *ev)
@@ -156,11 +202,12 @@ void session_on_mail(struct session *s, const struct smtp_event *ev)
 	enum reply_id id = judge_queue(s, &argument);
 
 	s->targets = 0;
+	s->message_max = 0;
 	if (id == REPLY_MAIL_OK)
 		id = judge_sender(s, &ev->address, &argument);
 	if (id == REPLY_MAIL_OK && !within_rate(s, RATE_MESSAGES, s->listener->messages_per_minute))
 		id = REPLY_MAIL_RATE;
-	if (id != REPLY_MAIL_OK || !ask_dns(s, ev))
+	if (id != REPLY_MAIL_OK || (!ask_reverse(s, ev) && !ask_domain(s, ev)))
 		session_reply(s, id, argument, SLICE_NONE);
 }
 
@@ -198,7 +245,19 @@ static enum reply_id judge_targets(const struct session *s, const struct directo
 	return forwarded && entry->disclose ? REPLY_RCPT_FORWARD : REPLY_RCPT_OK;
 }
 
-static enum reply_id judge_recipient(const struct session *s, const struct conf_recipient *found)
+/* Whether a host can be what an address literal names: what no standard gives a host, and forms that no standard
+ * defines (RFC 5321 4.1.3), cannot. */
+static bool names_no_host(const struct mail_address *address)
+{
+	struct ip_address ip;
+
+	if (address->kind == MAIL_DOMAIN_IPV4 || address->kind == MAIL_DOMAIN_IPV6)
+		return ip_parse(address->domain, &ip) && !ip_is_of_host(&ip);
+	return address->kind == MAIL_DOMAIN_GENERAL;
+}
+
+static enum reply_id judge_recipient(const struct session *s, const struct mail_address *address,
+				     const struct conf_recipient *found)
 {
 	switch (found->entry.result) {
 	case DIRECTORY_SUSPENDED:
@@ -219,14 +278,50 @@ static enum reply_id judge_recipient(const struct session *s, const struct conf_
 	case RELAY_DENIED:
 		return REPLY_RCPT_RELAY;
 	case RELAY_NO_ROUTE:
-		return REPLY_RCPT_NO_ROUTE;
+		return names_no_host(address) ? REPLY_RCPT_NO_HOST : REPLY_RCPT_NO_ROUTE;
 	case RELAY_UNKNOWN_MAILBOX:
 		return REPLY_RCPT_UNKNOWN;
 	case RELAY_OURS:
+		return found->in_a_circle ? REPLY_RCPT_MISROUTED : REPLY_RCPT_OK;
 	case RELAY_ALLOWED:
-		break;
+		if (names_no_host(address))
+			return REPLY_RCPT_NO_HOST;
+		return found->in_a_circle ? REPLY_RCPT_MISROUTED : REPLY_RCPT_OK;
 	}
 	return REPLY_RCPT_OK;
+}
+
+struct slice session_number(uint64_t number, char room[SESSION_NUMBER])
+{
+	int n = snprintf(room, SESSION_NUMBER, "%llu", (unsigned long long)number);
+
+	return slice_of(room, (size_t)n);
+}
+
+static bool declares_too_much(const struct session *s, const struct conf_recipient *found)
+{
+	uint64_t max = found->entry.message_max;
+
+	return max > 0 && smtp_server_envelope(s->engine)->declared > max;
+}
+
+static void refuse_size(struct session *s, struct slice address, uint64_t max)
+{
+	char limit[SESSION_NUMBER], size[SESSION_NUMBER];
+	struct slice declared = session_number(smtp_server_envelope(s->engine)->declared, size);
+
+	session_log_refused_rcpt(s, REPLY_RCPT_TOO_BIG, address);
+	smtp_server_reply(s->engine,
+			  (struct reply){REPLY_RCPT_TOO_BIG, {address, session_number(max, limit), declared}});
+}
+
+static void add_recipient(struct session *s, const struct conf_recipient *found)
+{
+	uint64_t max = found->entry.message_max;
+
+	s->targets += found->entry.targets.count;
+	if (max > 0 && (s->message_max == 0 || max < s->message_max))
+		s->message_max = max;
 }
 
 static bool is_second_of_bounce(const struct session *s)
@@ -241,18 +336,22 @@ void session_on_rcpt(struct session *s, const struct smtp_event *ev)
 	struct conf_recipient found;
 
 	conf_recipient(s->conf, &s->client, &ev->address, &found);
-	enum reply_id id = judge_recipient(s, &found);
+	enum reply_id id = judge_recipient(s, &ev->address, &found);
 	bool good = reply_row(id)->code / 100 == 2;
+	if (good && declares_too_much(s, &found)) {
+		refuse_size(s, ev->rcpt.address, found.entry.message_max);
+		return;
+	}
 	if (good && is_second_of_bounce(s))
 		id = REPLY_RCPT_DUPLICATE_BOUNCE;
 	else if (good && !within_rate(s, RATE_RECIPIENTS, s->listener->recipients_per_minute))
 		id = REPLY_RCPT_RATE;
-	else if (good && found.decision == RELAY_ALLOWED && ask_dns(s, ev))
+	else if (good && found.decision == RELAY_ALLOWED && ask_domain(s, ev))
 		return;
 	if (reply_row(id)->code / 100 == 2)
-		s->targets += found.entry.targets.count;
+		add_recipient(s, &found);
 	else
-		log_refused_rcpt(s, id, ev->rcpt.address);
+		session_log_refused_rcpt(s, id, ev->rcpt.address);
 	bool shows_new = id == REPLY_RCPT_MOVED || id == REPLY_RCPT_FORWARD;
 	session_reply(s, id, shows_new ? found.entry.moved_to : ev->rcpt.address, SLICE_NONE);
 }
@@ -267,6 +366,14 @@ static void find_recipient(const struct session *s, struct slice address, struct
 	*ret = (struct directory_entry){.result = DIRECTORY_NOT_OURS};
 	if (mail_address_parse(address, &parsed, &why) == MAIL_ADDRESS_OK)
 		directory_find(s->conf->directory, &parsed, ret);
+}
+
+uint64_t session_limit_of(const struct session *s, struct slice address)
+{
+	struct directory_entry entry;
+
+	find_recipient(s, address, &entry);
+	return entry.message_max;
 }
 
 /* ORCPT for the address that the sender wrote, when he gave none (RFC 3461 5.2.7.2). */
@@ -580,9 +687,10 @@ void session_on_status(struct session *s)
 	snprintf(text[n++], STATUS_LINE_MAX, "Sessions: %zu of %zu", r->sessions, s->listener->sessions_max);
 	snprintf(text[n++], STATUS_LINE_MAX, "Messages accepted: %llu", (unsigned long long)r->accepted);
 	snprintf(text[n++], STATUS_LINE_MAX, "Queue: %s",
-		 queue == REPLY_MAIL_OK         ? "takes mail"
-		 : queue == REPLY_DATA_NO_QUEUE ? "not reachable"
-						: store_result_text(r->pressure));
+		 queue == REPLY_MAIL_OK          ? "takes mail"
+		 : queue == REPLY_DATA_NO_QUEUE  ? "not reachable"
+		 : queue == REPLY_MAIL_CONGESTED ? "congested"
+						 : store_result_text(r->pressure));
 	for (size_t i = 0; i < n; i++)
 		lines[i] = slice_from_cstr(text[i]);
 	smtp_server_reply_lines(s->engine, (struct reply){REPLY_STATUS, {slice_from_cstr(first)}}, lines, n);

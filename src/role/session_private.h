@@ -7,6 +7,7 @@
 #ifndef ROLE_SESSION_PRIVATE_H
 #define ROLE_SESSION_PRIVATE_H
 
+#include "mail/parts.h"
 #include "role/receiver_private.h"
 
 #define SESSION_NAME  32
@@ -18,9 +19,11 @@ struct incoming {
 	msg_id id;       /* 0: none */
 	struct buf body; /* trace fields and octets not yet in the file */
 	struct file *file;
-	bool in_file;        /* the queue made a spool file for this id */
-	uint64_t size;       /* octets so far, trace fields included */
-	enum reply_id fault; /* why it cannot be stored; REPLY_OK: nothing is wrong */
+	bool in_file;             /* the queue made a spool file for this id */
+	uint64_t size;            /* octets so far, trace fields included */
+	size_t takers;            /* recipients that it was put for */
+	enum reply_id fault;      /* why it cannot be stored; REPLY_OK: nothing is wrong */
+	struct mail_parts *parts; /* looks for what the listener refuses; NULL: nothing */
 };
 
 struct session {
@@ -37,13 +40,19 @@ struct session {
 	char client_text[NET_ADDRESS_TEXT];
 	char name[SESSION_NAME];
 	struct incoming in;
-	size_t targets;           /* addresses that lists and forwarding add to the open transaction */
-	mono_ms greets_at;        /* the greeting is held back until then; 0: it is not */
-	struct smtp_event asking; /* MAIL or RCPT while the DNS is asked about it */
-	bool waits_spool;         /* no event is pulled until the file is here */
-	bool waits_answer;        /* for the queue's word on the message */
-	bool waits_dns;           /* for an answer of the DNS */
-	bool ended;               /* the client sends no more; it may still read */
+	size_t targets;                    /* addresses that lists and forwarding add to the open transaction */
+	uint64_t message_max;              /* the lowest limit of its recipients; 0: none has one */
+	char refused[MAIL_PARTS_WHAT_MAX]; /* what a rule about parts found */
+	size_t refused_n;
+	mono_ms greets_at;            /* the greeting is held back until then; 0: it is not */
+	struct smtp_event asking;     /* MAIL or RCPT while the DNS is asked about it */
+	bool waits_spool;             /* no event is pulled until the file is here */
+	bool waits_answer;            /* for the queue's word on the message */
+	bool waits_dns;               /* for an answer of the DNS */
+	bool asks_reverse;            /* the question is for the client's address */
+	bool asks_existence;          /* it is whether the domain exists, too */
+	enum resolver_answer reverse; /* CONFIRMED or UNCONFIRMED once it is known */
+	bool ended;                   /* the client sends no more; it may still read */
 	bool closing;
 	size_t handed; /* octets of the engine's output that the connection has and the client not yet */
 	unsigned messages;
@@ -70,8 +79,16 @@ void session_on_rcpt(struct session *s, const struct smtp_event *ev);
 void session_on_vrfy(struct session *s, struct slice argument);
 void session_on_expn(struct session *s, struct slice argument);
 void session_on_status(struct session *s);
-/* The DNS answered about `asking`. */
-void session_on_dns(struct session *s, enum resolver_mx mx);
+void session_log_refused_rcpt(const struct session *s, enum reply_id id, struct slice address);
+/* The DNS answered about `asking`, or about the client. */
+void session_on_dns(struct session *s, enum resolver_answer answer);
+
+/* A number as text, in `room`. */
+#define SESSION_NUMBER 21
+struct slice session_number(uint64_t number, char room[SESSION_NUMBER]);
+
+/* Octets of the largest message that this recipient takes; 0: no limit. */
+uint64_t session_limit_of(const struct session *s, struct slice address);
 
 /* Replaces lists and forwarded mailboxes among the recipients by what they stand for; the new ones are made in the
  * arena. False without memory. */

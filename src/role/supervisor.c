@@ -348,6 +348,15 @@ static void announce(struct supervisor *s)
 		  LOG_TEXT("data", s->conf->data_dir));
 }
 
+/* A role lost its connection, though both live: the other side found it broken, or could not write to it. */
+static void connect_to_queue(struct child *c)
+{
+	struct child *queue = &c->supervisor->children[0];
+
+	if (c != queue)
+		connect_children(queue, c);
+}
+
 static bool on_frame(void *arg, uint16_t type, struct slice payload, int fd)
 {
 	struct child *c = arg;
@@ -355,6 +364,10 @@ static bool on_frame(void *arg, uint16_t type, struct slice payload, int fd)
 	(void)payload;
 	if (fd >= 0)
 		close(fd);
+	if (type == WIRE_PEER_WANTED) {
+		connect_to_queue(c);
+		return true;
+	}
 	if (type != WIRE_READY)
 		return false;
 	c->ready = c->was_ready = true;

@@ -136,6 +136,7 @@ static void put_outcome(struct buf *out, const struct smtp_outcome *o)
 	pack_slice(out, slice_head(o->text, SMTP_OUTCOME_TEXT_MAX));
 	pack_u8(out, o->ambiguous);
 	pack_u8(out, o->dsn_relayed);
+	pack_u8(out, o->lossy);
 }
 
 static struct smtp_outcome get_outcome(struct unpack *u)
@@ -148,6 +149,7 @@ static struct smtp_outcome get_outcome(struct unpack *u)
 	o.text = unpack_slice(u, SMTP_OUTCOME_TEXT_MAX);
 	o.ambiguous = unpack_bool(u);
 	o.dsn_relayed = unpack_bool(u);
+	o.lossy = unpack_bool(u);
 	if (o.code > 999)
 		u->bad = true;
 	return o;
@@ -257,6 +259,7 @@ void wire_put_job(struct buf *out, const struct queue_job *job)
 	pack_u64(out, job->size);
 	pack_u8(out, (uint8_t)job->content);
 	pack_i64(out, job->arrived);
+	pack_i64(out, job->age);
 	pack_u8(out, job->body_in_file);
 	pack_slice(out, job->body);
 }
@@ -295,9 +298,10 @@ bool wire_get_job(struct slice in, struct arena *arena, struct queue_job *ret)
 	ret->size = unpack_u64(&u);
 	ret->content = unpack_u8_max(&u, STORE_CONTENT_MAX);
 	ret->arrived = unpack_i64(&u);
+	ret->age = unpack_i64(&u);
 	ret->body_in_file = unpack_bool(&u);
 	ret->body = unpack_slice(&u, WIRE_BODY_MAX);
-	return unpack_done(&u) && ret->job != 0;
+	return unpack_done(&u) && ret->job != 0 && ret->age >= 0;
 }
 
 void wire_put_outcome(struct buf *out, const struct queue_outcome *o)

@@ -20,7 +20,8 @@ enum wire_type {
 	WIRE_DRAIN,      /* the server is stopping: begin nothing new */
 	WIRE_STOP,       /* finish what is under way, then end */
 	/* role to supervisor */
-	WIRE_READY, /* the role serves */
+	WIRE_READY,       /* the role serves */
+	WIRE_PEER_WANTED, /* the connection to the queue broke, and no other came */
 
 	/* receiver to queue */
 	WIRE_PUT = 16,   /* struct queue_put, and the giver's tag */
@@ -28,10 +29,11 @@ enum wire_type {
 	WIRE_SPOOL_DROP, /* the large body is not wanted any more */
 	WIRE_IDS_WANTED,
 	/* queue to receiver */
-	WIRE_ANSWER,   /* to a put: tag, result */
-	WIRE_SPOOL,    /* the file, open for writing; or a result that says why not */
-	WIRE_IDS,      /* a block of ids, see store.h id_block */
-	WIRE_PRESSURE, /* whether the store takes messages now: a result */
+	WIRE_ANSWER,     /* to a put: tag, result */
+	WIRE_SPOOL,      /* the file, open for writing; or a result that says why not */
+	WIRE_IDS,        /* a block of ids, see store.h id_block */
+	WIRE_PRESSURE,   /* whether the store takes messages now: a result */
+	WIRE_CONGESTION, /* whether the queue holds as much as it may: 0 or 1 */
 
 	/* queue to courier */
 	WIRE_JOB = 32, /* struct queue_job; with the body's file, if it is in one */

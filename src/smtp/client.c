@@ -8,7 +8,8 @@
  *	a reply that is malformed, unexpected or unasked
  *	                           every recipient deferred 4.5.0 in our words; the session is over
  *	connection lost, timeout   every recipient deferred 4.4.2; the session is over (RFC 5321 3.8: as for 451)
- *	no memory, no message      every recipient deferred 4.3.0; the session is over
+ *	no memory                  every recipient deferred 4.3.0; the session is over
+ *	no message                 its recipients deferred 4.6.6, all others 4.3.0; the session is over
  *
  * An end of the session after the end of a job's data left us is ambiguous for the recipients that had no reply.
  *
@@ -245,8 +246,14 @@ void smtp_client_send(struct smtp_client *c, const struct smtp_client_job *job, 
 
 void smtp_client_body_failed(struct smtp_client *c, struct slice text)
 {
-	if (c->state != CLIENT_CLOSED)
-		client_close_ours(c, text);
+	struct client_job *j = client_youngest(c);
+
+	if (c->state == CLIENT_CLOSED || !j || j->phase != JOB_BODY)
+		return;
+	client_fail_message(
+		c, j,
+		(struct smtp_outcome){
+			.verdict = SMTP_DEFERRED, .stage = SMTP_STAGE_DATA, .status = {4, 6, 6}, .text = text});
 }
 
 /* Whether the commands of another job may follow those of `j`. */

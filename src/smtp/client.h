@@ -30,6 +30,8 @@ struct smtp_client_config {
 	/* RFC 5321 4.5.3.2.1 to .6 */
 	span_ms greeting_timeout, command_timeout, data_timeout, block_timeout, end_timeout;
 	size_t output_max; /* octets waiting to be sent before no more body is asked for; >= 16384, <= SIZE_MAX / 64 */
+	bool refuses_own_name; /* a server that calls itself by `name` is taken for ourselves: the session ends with
+				  5.3.5, as mail would go in a circle. Not for servers on one's own machine */
 };
 
 /* Lent until the job's last outcome has come. */
@@ -43,6 +45,7 @@ struct smtp_client_job {
 			      looked at here: one whose domain alone is outside ASCII can go out as
 			      A-labels */
 	bool has_bare;     /* holds bare CR, bare LF or NUL (BINARYMIME content) */
+	bool no_conversion; /* goes out as it is or not at all */
 };
 
 enum smtp_client_event_type {
@@ -83,8 +86,8 @@ void smtp_client_start(struct smtp_client *c, mono_ms now);
 size_t smtp_client_feed(struct smtp_client *c, struct slice in, mono_ms now);
 bool smtp_client_next(struct smtp_client *c, struct smtp_client_event *ev);
 /* Only after READY, once for each. The engine checks what the peer can take: a message that needs 8BITMIME, SMTPUTF8 or
- * BINARYMIME is converted (mail/seven.h) or fails with 5.6.3, 5.6.7; one over SIZE fails with 5.3.4, without a
- * transaction on the wire. DSN parameters are passed on where offered. */
+ * BINARYMIME is converted (mail/seven.h) or fails with 5.6.2, 5.6.3, 5.6.5, 5.6.7, 5.6.9; one over SIZE fails with
+ * 5.3.4, without a transaction on the wire. DSN parameters are passed on where offered. */
 void smtp_client_send(struct smtp_client *c, const struct smtp_client_job *job, mono_ms now);
 /*
  * Octets of the message, taken whole: CRLF lines, no dots doubled. Pieces of up to output_max octets always have room;
@@ -93,7 +96,8 @@ void smtp_client_send(struct smtp_client *c, const struct smtp_client_job *job, 
  */
 void smtp_client_body(struct smtp_client *c, struct slice octets, bool last, mono_ms now);
 /* The owner cannot give the message's octets (disk error): the transaction is aborted so that the peer cannot take it
- * as whole: the connection is dropped. All recipients without outcome are deferred with `text`. */
+ * as whole: the connection is dropped. The job's recipients without outcome are deferred with 4.6.6 and `text`, a
+ * static one. */
 void smtp_client_body_failed(struct smtp_client *c, struct slice text);
 /* No more jobs: QUIT when the open ones are done. The 221 is waited for half a minute at most. */
 void smtp_client_quit(struct smtp_client *c, mono_ms now);

@@ -198,8 +198,30 @@ static void take_peer_name(struct smtp_client *c, struct slice raw)
 	if (word.n == 0)
 		return;
 	word = slice_head(word, sizeof c->peer_name);
-	memcpy(c->peer_name, word.p, word.n);
+	for (size_t i = 0; i < word.n; i++)
+		c->peer_name[i] = ascii_is_print(word.p[i]) || (unsigned char)word.p[i] >= 0x80 ? word.p[i] : '?';
 	c->peer.name = slice_of(c->peer_name, word.n);
+}
+
+/*
+ * Whether the peer calls itself by our name: then we would send mail to ourselves, round and round. No job is open yet,
+ * so that the end may be a failure.
+ */
+static bool close_own_name(struct smtp_client *c, enum smtp_stage stage)
+{
+	char text[PEER_NAME_MAX + 100];
+
+	if (!c->config->refuses_own_name || !slice_ieq(c->peer.name, c->config->name))
+		return false;
+	assert(c->open == 0);
+	int n = snprintf(text, sizeof text, "the server calls itself %.*s, as we do: mail would loop back to us",
+			 SLICE_ARGS(c->peer.name));
+	client_close(c, (struct smtp_outcome){.verdict = SMTP_FAILED,
+					      .stage = stage,
+					      .status = {5, 3, 5},
+					      .text = slice_of(text, (size_t)n)});
+	buf_add_lit(&c->out, "QUIT\r\n");
+	return true;
 }
 
 static void on_greeting(struct smtp_client *c, struct client_job *j, const struct client_reply *reply)
@@ -208,6 +230,8 @@ static void on_greeting(struct smtp_client *c, struct client_job *j, const struc
 	take_peer_name(c, reply->raw);
 	if (reply->digit != 2) {
 		refuse_session(c, reply);
+	} else if (close_own_name(c, SMTP_STAGE_GREETING)) {
+		return;
 	} else if (c->quitting) {
 		client_say_quit(c);
 	} else {
@@ -276,6 +300,8 @@ static void on_ehlo(struct smtp_client *c, struct client_job *j, const struct cl
 		return;
 	}
 	take_peer_name(c, reply->raw);
+	if (close_own_name(c, SMTP_STAGE_EHLO))
+		return;
 	c->peer.extended = true;
 	take_offers(&c->peer, reply->raw);
 	client_move(c, CLIENT_OPEN);
@@ -289,7 +315,8 @@ static void on_helo(struct smtp_client *c, struct client_job *j, const struct cl
 		return;
 	}
 	take_peer_name(c, reply->raw);
-	client_move(c, CLIENT_OPEN);
+	if (!close_own_name(c, SMTP_STAGE_EHLO))
+		client_move(c, CLIENT_OPEN);
 }
 
 static void on_rset(struct smtp_client *c, struct client_job *j, const struct client_reply *reply)
@@ -414,6 +441,7 @@ static struct smtp_outcome end_outcome(const struct smtp_client *c, struct clien
 	struct smtp_outcome o = reply_outcome(reply, SMTP_STAGE_END, j->text);
 
 	o.dsn_relayed = o.verdict == SMTP_DELIVERED && c->peer.dsn;
+	o.lossy = o.verdict == SMTP_DELIVERED && j->seven && mail_seven_lossy(j->seven);
 	return o;
 }
 

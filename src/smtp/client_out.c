@@ -3,15 +3,16 @@
  *
  * A job is looked at before its first command: what the peer cannot take fails without a transaction on the wire.
  *
- *	larger than its SIZE                                   5.3.4
- *	header fields outside ASCII, no SMTPUTF8               5.6.7
- *	an address outside ASCII, no SMTPUTF8                  its domain as A-labels if that makes it ASCII, else 5.6.7
- *	an address that is malformed                           5.1.3, the sender's 5.1.7: it could break the command
- *line a body outside ASCII, no 8BITMIME                      DATA, converted to seven bits (mail/seven.h) bare CR, bare
- *LF, NUL; no BINARYMIME with CHUNKING     DATA, converted to lines of seven bits, of eight with 8BITMIME
+ *	larger than its SIZE                                 5.3.4
+ *	an address outside ASCII, no SMTPUTF8                its domain as A-labels if that makes it ASCII, else 5.6.7
+ *	header fields outside ASCII, no SMTPUTF8             5.6.9
+ *	an address that is malformed                         5.1.3, the sender's 5.1.7: it could break the command line
+ *	a body outside ASCII, no 8BITMIME                    DATA, converted to seven bits (mail/seven.h)
+ *	bare CR, bare LF, NUL; no BINARYMIME with CHUNKING   DATA, converted to lines (of eight bits with 8BITMIME)
+ *	either of these, and the job allows no conversion    5.6.2
  *
- * What cannot be converted is found out while it is sent: 5.6.3 or 5.6.7 then, and the session ends with it, because
- * there is no other way to take back what was sent of a message.
+ * What cannot be converted is found out while it is sent: 5.6.2, 5.6.3, 5.6.5 or 5.6.9 then (mail/seven.h), and the
+ * session ends with it, because there is no other way to take back what was sent of a message.
  *
  * By DATA no CR, LF or NUL leaves that is not part of a line's end, whatever the job says of its content: a message
  * that holds one is never ended, so that no peer can see a second message in it.
@@ -95,12 +96,6 @@ static bool refuse_job(const struct smtp_client *c, struct client_job *j, struct
 		*ret = refusal(3, 4, too_large_text(c, j));
 		return true;
 	}
-	if (j->job.needs_utf8 && !c->peer.smtputf8) {
-		*ret = refusal(6, 7,
-			       SLICE("the message has internationalised header fields, and the server does not "
-				     "take them (no SMTPUTF8)"));
-		return true;
-	}
 	if (j->job.envelope->sender.n > 0)
 		sender = judge_address(c, j->job.envelope->sender, &j->utf8);
 	j->sender_alabel = sender == RCPT_ALABEL;
@@ -112,6 +107,27 @@ static bool refuse_job(const struct smtp_client *c, struct client_job *j, struct
 	return sender == RCPT_BAD_SYNTAX || sender == RCPT_BAD_UTF8;
 }
 
+/* Why the message cannot go to this peer, whoever it is for. A recipient whose address alone cannot go to it is told
+ * so instead (RFC 6531 3.5: X.6.7 is about addresses, X.6.9 about the header section). */
+static bool refuse_content(const struct smtp_client *c, const struct client_job *j, struct smtp_outcome *ret)
+{
+	if (j->job.needs_utf8 && !c->peer.smtputf8) {
+		*ret = refusal(6, 9,
+			       SLICE("the message has internationalised header fields, and the server does not "
+				     "take them (no SMTPUTF8)"));
+		return true;
+	}
+	if (j->job.no_conversion && choose_way(c, &j->job) == WAY_CONVERTED) {
+		*ret = refusal(6, 2,
+			       j->job.has_bare ? SLICE("the server does not take binary messages (no BINARYMIME), and "
+						       "this message must not be converted for it")
+					       : SLICE("the server takes seven bits only (no 8BITMIME), and this "
+						       "message must not be converted for it"));
+		return true;
+	}
+	return false;
+}
+
 void client_prepare(struct smtp_client *c, struct client_job *j)
 {
 	struct smtp_outcome why;
@@ -121,6 +137,10 @@ void client_prepare(struct smtp_client *c, struct client_job *j)
 		return;
 	}
 	judge_recipients(c, j);
+	if (refuse_content(c, j, &why)) {
+		job_settle(j, why);
+		return;
+	}
 	/* A message that came with SMTPUTF8 may hold UTF-8 in the headers of its parts: it goes on with it if it can.
 	 */
 	j->utf8 = j->utf8 || (c->peer.smtputf8 && (j->job.needs_utf8 || j->job.envelope->utf8));
@@ -382,14 +402,18 @@ static bool put_lines(struct buf *out, struct client_job *j, struct slice s)
 	return true;
 }
 
-/* The message cannot go out: it is never ended, so nobody can take it as whole. */
+void client_fail_message(struct smtp_client *c, struct client_job *j, struct smtp_outcome outcome)
+{
+	job_settle(j, outcome);
+	client_close_ours(c, SLICE("the connection was dropped because a message could not be sent whole"));
+}
+
 static void message_fails(struct smtp_client *c, struct client_job *j, uint16_t detail, struct slice why)
 {
 	struct smtp_outcome o = refusal(6, detail, why);
 
 	o.stage = SMTP_STAGE_DATA;
-	job_settle(j, o);
-	client_close_ours(c, SLICE("the connection was dropped because a message could not be sent whole"));
+	client_fail_message(c, j, o);
 }
 
 /* Each piece is a chunk. */
@@ -434,20 +458,20 @@ static enum mail_seven_result convert(struct smtp_client *c, struct client_job *
 
 static void body_converted(struct smtp_client *c, struct client_job *j, struct slice octets, bool last)
 {
-	switch (convert(c, j, octets, last)) {
-	case MAIL_SEVEN_OK:
+	static const uint16_t details[] = {
+		[MAIL_SEVEN_HEADER_8BIT] = 9,
+		[MAIL_SEVEN_PROHIBITED] = 2,
+		[MAIL_SEVEN_UNSUPPORTED] = 3,
+		[MAIL_SEVEN_FAILED] = 5,
+	};
+	enum mail_seven_result result = convert(c, j, octets, last);
+
+	if (result == MAIL_SEVEN_OK)
 		body_data(c, j, buf_slice(&c->converted), last);
-		break;
-	case MAIL_SEVEN_HEADER_8BIT:
-		message_fails(c, j, 7, slice_from_cstr(mail_seven_reason(j->seven)));
-		break;
-	case MAIL_SEVEN_UNCONVERTIBLE:
-		message_fails(c, j, 3, slice_from_cstr(mail_seven_reason(j->seven)));
-		break;
-	case MAIL_SEVEN_NO_ROOM:
+	else if (result == MAIL_SEVEN_NO_ROOM)
 		client_close_ours(c, SLICE("out of memory to convert the message"));
-		break;
-	}
+	else
+		message_fails(c, j, details[result], slice_from_cstr(mail_seven_reason(j->seven)));
 	buf_free(&c->converted);
 }
 

@@ -213,5 +213,8 @@ void client_prepare(struct smtp_client *c, struct client_job *j);
 /* Queues as many commands of the youngest job as may go out now. */
 void client_issue(struct smtp_client *c);
 void client_say_empty_end(struct smtp_client *c, struct client_job *j);
+/* The message cannot go out whole: its recipients have this outcome, and the session is over. It is never ended, so
+ * that nobody can take what went out for the whole of it. */
+void client_fail_message(struct smtp_client *c, struct client_job *j, struct smtp_outcome outcome);
 
 #endif

@@ -37,6 +37,8 @@
 #define SMTP_OUTPUT_REPLY_MAX    131072
 /* In LMTP one end of data draws a reply for each recipient: an address, an id or the reason, codes on each line. */
 #define SMTP_OUTPUT_RCPT_MAX     1024
+/* Refusals that wait to be told to the log, in octets; what comes beyond is left out of it. */
+#define SMTP_REFUSALS_MAX        8192
 /* What one recipient may take in the transaction's memory: path, ORCPT, alignment. */
 #define SMTP_RCPT_OCTETS         800
 /* Octets of buffers that an idle session keeps; what grew beyond is given back. */

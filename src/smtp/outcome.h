@@ -39,6 +39,7 @@ struct smtp_outcome {
 	struct slice text;              /* the peer's words without codes, or ours; at most 1,000 octets, lent */
 	bool ambiguous;                 /* the connection was lost after the end of the data: the peer may have it */
 	bool dsn_relayed;               /* delivered, and the peer took over the DSN parameters (RFC 3461 5.2.2) */
+	bool lossy;                     /* delivered, and a conversion on the way replaced octets: 2.6.4 */
 };
 
 #define SMTP_OUTCOME_TEXT_MAX 1000

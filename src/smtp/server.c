@@ -8,6 +8,7 @@
 #include "smtp/server_private.h"
 
 #include "base/heap.h"
+#include "base/pack.h"
 
 #include <string.h>
 
@@ -140,11 +141,51 @@ static void put_reply(struct smtp_server *s, const struct reply *reply, const st
 	s->broken = !reply_format_lines(&s->out, reply, lines, count);
 }
 
+/* Keeps what was said for the log, as far as there is room. */
+static void keep_refusal(struct smtp_server *s, const struct reply *reply)
+{
+	struct slice from = s->tx.open ? s->tx.envelope.sender : buf_slice(&s->faulty_from);
+	struct buf text;
+
+	buf_init(&text, SMTP_OUTPUT_REPLY_MAX);
+	if (reply_format(&text, reply) && buf_room(&s->refusals) >= buf_len(&text) + from.n + 8) {
+		size_t before = buf_len(&s->refusals);
+		pack_slice(&s->refusals, from);
+		pack_slice(&s->refusals, slice_head(buf_slice(&text), buf_len(&text) - 2));
+		if (s->refusals.failed) {
+			s->refusals.failed = false;
+			buf_cut(&s->refusals, before);
+		}
+	}
+	buf_free(&text);
+	buf_free(&s->faulty_from);
+}
+
+bool smtp_server_refusal(struct smtp_server *s, struct smtp_refusal *ret)
+{
+	struct unpack u = {.in = slice_skip(buf_slice(&s->refusals), s->refusals_told)};
+
+	if (u.in.n == 0) {
+		buf_free(&s->refusals);
+		s->refusals_told = 0;
+		return false;
+	}
+	ret->from = unpack_slice(&u, SMTP_REFUSALS_MAX);
+	ret->reply = unpack_slice(&u, SMTP_REFUSALS_MAX);
+	assert(!u.bad);
+	s->refusals_told = buf_len(&s->refusals) - u.in.n;
+	return true;
+}
+
 void server_answer_lines(struct smtp_server *s, const struct reply *reply, const struct slice *lines, size_t count)
 {
+	unsigned code = reply_row(reply->id)->code;
+
 	assert(s->hidden == 0);
 	put_reply(s, reply, lines, count);
-	if (reply_row(reply->id)->code / 100 == 5 && s->errors < UINT32_MAX)
+	if (code >= 400 && !s->told)
+		keep_refusal(s, reply);
+	if (code / 100 == 5 && s->errors < UINT32_MAX)
 		s->errors++;
 }
 
@@ -188,13 +229,25 @@ void server_close(struct smtp_server *s)
 	server_move(s, ST_CLOSED);
 }
 
-void server_leave(struct smtp_server *s, enum reply_id id)
+static void leave(struct smtp_server *s, const struct reply *reply)
 {
-	assert(reply_row(id)->code / 100 >= 4);
+	assert(reply_row(reply->id)->code / 100 >= 4);
 	buf_cut(&s->out, buf_len(&s->out) - s->hidden);
 	s->hidden = 0;
-	server_say(s, id);
+	server_answer(s, reply);
 	server_close(s);
+}
+
+void server_leave(struct smtp_server *s, enum reply_id id)
+{
+	leave(s, &(struct reply){id, {s->config->name}});
+}
+
+/* Whatever follows is not meant for us, and may hold lines that somebody else chose (cross-protocol requests): none of
+ * it is read. 421 is the one reply behind which a server may close at any time (RFC 5321 3.8). */
+void server_leave_other(struct smtp_server *s, struct slice protocol)
+{
+	leave(s, &(struct reply){REPLY_OTHER_PROTOCOL, {s->config->name, protocol}});
 }
 
 /* What cannot be done while an answer is owed or an event waits. */
@@ -234,6 +287,8 @@ struct smtp_server *smtp_server_new(const struct smtp_server_config *config)
 	buf_init(&s->out, SMTP_OUTPUT_BOUND + SMTP_OUTPUT_REPLY_MAX +
 				  (config->lmtp ? config->rcpt_max * SMTP_OUTPUT_RCPT_MAX : 0));
 	buf_init(&s->line.held, SMTP_COMMAND_LINE_MAX);
+	buf_init(&s->refusals, SMTP_REFUSALS_MAX);
+	buf_init(&s->faulty_from, SMTP_COMMAND_LINE_MAX);
 	arena_init(&s->tx.arena, config->rcpt_max * SMTP_RCPT_OCTETS + SMTP_COMMAND_LINE_MAX);
 	return s;
 }
@@ -243,6 +298,8 @@ void smtp_server_free(struct smtp_server *s)
 	if (!s)
 		return;
 	buf_free(&s->out);
+	buf_free(&s->refusals);
+	buf_free(&s->faulty_from);
 	buf_free(&s->line.held);
 	arena_free(&s->tx.arena);
 	heap_free(s->tx.rcpt);
@@ -322,6 +379,17 @@ static void line_ended(struct smtp_server *s)
 		server_command(s, slice_head(buf_slice(&line->held), buf_len(&line->held) - 2));
 }
 
+/* The record of a TLS handshake (RFC 8446 5.1): no command begins with these octets. */
+static bool is_client_hello(const struct line *line, struct slice part)
+{
+	static const char start[] = {0x16, 0x03};
+	struct slice held = buf_slice(&line->held);
+
+	if (line->n == 0)
+		return part.n > 1 && memcmp(part.p, start, 2) == 0;
+	return line->n == 1 && held.n == 1 && held.p[0] == start[0] && part.p[0] == start[1];
+}
+
 /* Takes a command line, or a part of one. It is parsed where it is held: what an event lends lies there too. */
 static size_t take_line(struct smtp_server *s, struct slice in)
 {
@@ -331,6 +399,10 @@ static size_t take_line(struct smtp_server *s, struct slice in)
 
 	if (line->n == 0)
 		buf_reset(&line->held);
+	if (is_client_hello(line, part)) {
+		server_leave_other(s, SLICE("TLS"));
+		return part.n;
+	}
 	look_for_end(line, part, &ended, &bare);
 	line->n += part.n;
 	line->cr = part.p[part.n - 1] == '\r';
@@ -491,7 +563,9 @@ void smtp_server_reply_lines(struct smtp_server *s, struct reply reply, const st
 	s->clock_late |= s->late;
 	s->late = false;
 	s->owed--;
+	s->told = s->asked == SMTP_EV_RCPT || s->asked == SMTP_EV_END;
 	dispatch(s, &reply, lines, count, good);
+	s->told = false;
 	if (code == 421 && s->state != ST_CLOSED)
 		server_close(s);
 	settle(s);

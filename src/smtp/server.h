@@ -37,6 +37,7 @@ struct smtp_server_config {
 	size_t header_max; /* octets of a header section */
 	size_t header_lines_max;
 	unsigned hops_max;          /* Received fields */
+	unsigned own_hops_max;      /* Received fields by our own name */
 	unsigned errors_max;        /* 5yz replies to commands in a session before 421 */
 	unsigned idle_commands_max; /* commands since the last message before 421 */
 	unsigned messages_max;      /* messages in a session before 421 */
@@ -105,6 +106,16 @@ void smtp_server_shutdown(struct smtp_server *s);
 /* To be called when the deadline has passed: 421 4.4.2 and CLOSE. */
 void smtp_server_tick(struct smtp_server *s, mono_ms now);
 mono_ms smtp_server_deadline(const struct smtp_server *s);
+
+/*
+ * Replies 4yz and 5yz that the owner has not given himself to RCPT or END, for the log: one after the other, in order.
+ * Lent until the next call that changes the session. False when there is no more.
+ */
+struct smtp_refusal {
+	struct slice from;  /* reverse-path of the open transaction, or of the message that is refused; else empty */
+	struct slice reply; /* as it is sent, its CRLF cut off */
+};
+bool smtp_server_refusal(struct smtp_server *s, struct smtp_refusal *ret);
 
 /* Octets to send, lent until the next call. Batched: pull it when next gives no more. Say how many went out when they
  * really did: whoever sends on before has not waited (refuse_early). */

@@ -212,6 +212,29 @@ static struct slice without_trailing_blanks(struct slice s)
 	return s;
 }
 
+static bool is_http_version(struct slice s)
+{
+	return s.n == sizeof "HTTP/1.1" - 1 && slice_istarts(s, SLICE("HTTP/")) && ascii_is_digit(s.p[5]) &&
+	       s.p[6] == '.' && ascii_is_digit(s.p[7]);
+}
+
+/* A request line of HTTP, whose method may be any word, a verb of ours too; or a status line. */
+static bool is_http(const struct command *c, struct slice verb, struct slice line)
+{
+	static const struct slice methods[] = {VERB("GET"),   VERB("POST"),    VERB("PUT"),     VERB("HEAD"),
+					       VERB("PATCH"), VERB("OPTIONS"), VERB("CONNECT"), VERB("DELETE"),
+					       VERB("TRACE"), VERB("PRI")};
+	size_t version = sizeof "HTTP/1.1" - 1;
+
+	if (line.n > version && line.p[line.n - version - 1] == ' ' &&
+	    is_http_version(slice_skip(line, line.n - version)))
+		return true;
+	for (size_t i = 0; !c && i < sizeof methods / sizeof *methods; i++)
+		if (slice_ieq(methods[i], verb))
+			return true;
+	return !c && is_http_version(verb);
+}
+
 void server_command(struct smtp_server *s, struct slice line)
 {
 	struct reply refusal;
@@ -222,6 +245,10 @@ void server_command(struct smtp_server *s, struct slice line)
 	bool nul = slice_find(line, '\0') < line.n;
 	const struct command *c = nul ? NULL : find_command(verb);
 
+	if (is_http(c, verb, line)) {
+		server_leave_other(s, SLICE("HTTP"));
+		return;
+	}
 	if (c && c->flags & CMD_LAST)
 		s->guard = true;
 	if (!within_limits(s, c))

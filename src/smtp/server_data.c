@@ -38,6 +38,8 @@ static enum reply_id find_fault(const struct smtp_server *s)
 		return REPLY_DATA_LINE_TOO_LONG;
 	if (scan->received > config->hops_max)
 		return REPLY_DATA_LOOP;
+	if (scan->received_by_us > config->own_hops_max)
+		return REPLY_DATA_LOOP_SELF;
 	return REPLY_COUNT;
 }
 
@@ -57,6 +59,8 @@ static void answer_fault(struct smtp_server *s, enum reply_id fault)
 		n = snprintf(text, sizeof text, "%zu", config->line_max);
 	else if (fault == REPLY_DATA_LOOP)
 		n = snprintf(text, sizeof text, "%u", config->hops_max);
+	else if (fault == REPLY_DATA_LOOP_SELF)
+		n = snprintf(text, sizeof text, "%u", config->own_hops_max);
 	server_answer_each(s, &(struct reply){fault, {slice_of(text, (size_t)n)}},
 			   config->lmtp ? s->message.recipients : 1);
 }
@@ -69,6 +73,7 @@ static void begin(struct smtp_server *s, bool by_bdat)
 				      .by_bdat = by_bdat,
 				      .binary = s->tx.envelope.body == MAIL_BODY_BINARYMIME};
 	mail_scan_init(&s->message.scan, SLICE_NONE);
+	mail_scan_count_by(&s->message.scan, s->config->name);
 	s->message_since = s->now;
 }
 
@@ -77,6 +82,8 @@ static void drop_if_faulty(struct smtp_server *s)
 	if (s->message.dropped || find_fault(s) == REPLY_COUNT)
 		return;
 	s->message.dropped = true;
+	buf_reset(&s->faulty_from);
+	buf_add(&s->faulty_from, s->tx.envelope.sender);
 	server_drop(s);
 }
 

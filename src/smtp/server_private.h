@@ -110,6 +110,11 @@ struct smtp_server {
 	size_t peer_n;
 	char digits[20]; /* a number in a reply */
 
+	struct buf refusals;    /* that nobody has heard of: sender and reply of each */
+	size_t refusals_told;   /* octets of them */
+	struct buf faulty_from; /* sender of the message that has a fault, whose transaction is gone */
+	bool told;              /* the reply that is being given is the owner's, to a recipient or a message */
+
 	unsigned errors, idle_commands, messages;
 	uint64_t discarded; /* octets of refused chunks */
 
@@ -156,8 +161,10 @@ void server_drop(struct smtp_server *s);
 /* The transaction's texts and recipients are forgotten. */
 void server_reset_transaction(struct smtp_server *s);
 void server_close(struct smtp_server *s);
-/* Say 421 and close. */
+/* Say 421, or 554 to an early talker, and close. */
 void server_leave(struct smtp_server *s, enum reply_id id);
+/* The client speaks another protocol. */
+void server_leave_other(struct smtp_server *s, struct slice protocol);
 struct slice server_number(struct smtp_server *s, uint64_t number);
 
 /* ---- server_command.c ---- */

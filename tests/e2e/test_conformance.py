@@ -22,6 +22,7 @@ import sys
 import threading
 
 import dns.message
+import dns.rcode
 import dns.rdatatype
 import dns.rrset
 import pytest
@@ -37,10 +38,7 @@ ROWS = {row.name: row for row in doc.read_rows()}
 # ---- what is not drawn yet -----------------------------------------------------------------------------------------
 
 # Rows of replies.def -> the feature that will draw them.
-LATER = {
-    "RCPT_TEMPORARY": "directories outside of the configuration",
-    "DATA_LOOP_SELF": "loops found by our own trace fields",
-}
+LATER = {}
 
 AUTH = "AUTH (RFC 4954)"
 SPF, DKIM = "SPF (RFC 7208)", "DKIM (RFC 6376)"
@@ -51,22 +49,15 @@ CODES_LATER = {
     534: AUTH, 535: AUTH, 538: AUTH,
 }
 STATUSES_LATER = {
-    "X.1.2": "MX routing",
-    "X.1.9": "message tracking (RFC 3886)",
-    "X.2.0": "delivery to mailboxes",
-    "X.2.2": "quotas of mailboxes", "X.2.3": "limits of mailboxes", "X.3.5": "routes that cannot work",
-    "X.3.6": "priorities (RFC 6710)", "X.4.0": "MX routing", "X.4.5": "limits for destinations",
-    "X.5.5": "never: no version of SMTP is ever negotiated", "X.5.6": AUTH,
-    "X.6.1": "rules for content", "X.6.2": "conversion", "X.6.3": "conversion", "X.6.4": "conversion",
-    "X.6.5": "conversion",
-    "X.6.6": "BURL (RFC 4468)", "X.6.9": "next hops without SMTPUTF8",
+    "X.3.6": "priorities (RFC 6710)",
+    "X.5.6": AUTH,
     "X.6.10": "never: deprecated by the registry, X.6.8 is sent",
     "X.7.3": "REQUIRETLS (RFC 8689)", "X.7.4": AUTH, "X.7.5": DKIM, "X.7.6": DKIM,
     "X.7.7": DKIM, "X.7.8": AUTH, "X.7.9": AUTH, "X.7.10": AUTH, "X.7.11": AUTH, "X.7.12": AUTH, "X.7.13": AUTH,
     "X.7.14": "BURL (RFC 4468)", "X.7.15": "priorities (RFC 6710)", "X.7.16": "priorities (RFC 6710)",
     "X.7.17": "RRVS (RFC 7293)", "X.7.18": "RRVS (RFC 7293)", "X.7.19": "RRVS (RFC 7293)", "X.7.20": DKIM,
-    "X.7.21": DKIM, "X.7.22": DKIM, "X.7.23": SPF, "X.7.24": SPF, "X.7.25": "checks of reverse DNS (RFC 7372)",
-    "X.7.26": "several checks of authentication (RFC 7372)", "X.7.28": "limits for whole networks (RFC 7372)",
+    "X.7.21": DKIM, "X.7.22": DKIM, "X.7.23": SPF, "X.7.24": SPF,
+    "X.7.26": "several checks of authentication (RFC 7372)",
     "X.7.29": "ARC (RFC 8617)", "X.7.30": "REQUIRETLS (RFC 8689)",
 }
 
@@ -96,6 +87,9 @@ RELAY, STRANGER = "127.0.0.1", "127.0.0.2"
 DOMAINS = """
 domain "example.com" {
   mailboxes = {"alice", "bob", "postmaster"}
+  limit "bob" {
+    message_max = "4k"
+  }
   disabled = {"former"}
   suspended = {"paused"}
   moved "gone" {
@@ -166,12 +160,14 @@ LISTENERS = {
              '  bounce_single_recipient = yes\n  require_from = yes',
     "ours": 'sender_domains = {"example.com"}',
     "paused": 'suspend_parameters = {"SMTPUTF8"}',
-    "small": 'size_max = "64k"\n  header_max = "8k"\n  line_max = 1000\n  recipients_max = 100\n  hops_max = 25',
+    "parts": 'refuse_media = {"video/*"}\n  refuse_attachments = {"exe"}',
+    "small": 'size_max = "64k"\n  header_max = "8k"\n  line_max = 1000\n  recipients_max = 100\n  hops_max = 25\n'
+             "  own_hops_max = 2",
 }
 
 
 class House(Postrider):
-    """A server with one listener for each entry of `listeners`."""
+    """A server with one listener for each entry of `listeners`. PLAIN in `rest` is the port of that one."""
 
     def __init__(self, folder, listeners=None, top="", queue="", rest="", domains=DOMAINS, prefix=()):
         super().__init__(folder)
@@ -181,7 +177,7 @@ class House(Postrider):
         text = ['hostname = "mx.example.com"', f'data_dir = "{self.data}"', 'relay_networks = {"127.0.0.1/32"}', top]
         for name, keys in (listeners or {"plain": ""}).items():
             text.append(f"listen {name} {{\n  address = \"127.0.0.1\"\n  port = {self.ports[name]}\n  {keys}\n}}")
-        text += [domains, f"queue {{\n  recovery_grace = \"1s\"\n{queue}\n}}", rest]
+        text += [domains, f"queue {{\n  recovery_grace = \"1s\"\n{queue}\n}}", rest.replace("PLAIN", str(self.port))]
         self.configure(text="\n".join(text) + "\n")
 
     def spawn(self, args=None, env=None):
@@ -234,7 +230,8 @@ class World:
     @property
     def house(self):
         return self._share("house", listeners=LISTENERS,
-                           top="receivers = 1\nvrfy = relay\nexpn = relay\nstatus = relay")
+                           top="receivers = 1\nvrfy = relay\nexpn = relay\nstatus = relay",
+                           rest='route "circle.example" {\n  hosts = {"127.0.0.1:PLAIN"}\n}')
 
     @property
     def closed(self):
@@ -247,9 +244,11 @@ class World:
         if "strict" not in self.shared:
             names = NameServer()
             self.peers.append(names)
-            self._share("strict", top=f"""resolver = "127.0.0.1@{names.port}"
+            self._share("strict", listeners={"plain": "", "reverse": "check_reverse_dns = strict"},
+                        top=f"""resolver = "127.0.0.1@{names.port}"
 resolver_timeout = "2s"
-check_null_mx = strict""", rest='route "*" {\n  hosts = {"127.0.0.1:9"}\n}')
+check_null_mx = strict
+check_domains = strict""", rest='route "*" {\n  hosts = {"127.0.0.1:9"}\n}')
         return self.shared["strict"]
 
     def finish(self):
@@ -260,8 +259,21 @@ check_null_mx = strict""", rest='route "*" {\n  hosts = {"127.0.0.1:9"}\n}')
         self.stack.close()
 
 
+# Clients by what their reverse DNS is like: as it should be; a name that is another's; none; a DNS that says nothing.
+PROVEN, PRETENDER, NAMELESS, UNKNOWN = "127.0.0.21", "127.0.0.22", "127.0.0.23", "127.0.0.24"
+
+
 class NameServer:
-    """Answers every question for MX: null.example has a null MX, silent.example gets no answer, all else a server."""
+    """Answers every question for MX: null.example has a null MX, nothing.example does not exist, silent.example gets no
+    answer, all else has a server. For addresses and names of clients see above."""
+
+    RECORDS = {
+        ("21.0.0.127.in-addr.arpa.", "PTR"): ["other.client.example.", "proven.client.example."],
+        ("22.0.0.127.in-addr.arpa.", "PTR"): ["proven.client.example."],
+        ("proven.client.example.", "A"): ["192.0.2.1", PROVEN],
+        ("other.client.example.", "A"): ["192.0.2.2"],
+    }
+    SILENT = ("silent.example.", "24.0.0.127.in-addr.arpa.")
 
     def __init__(self):
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -270,6 +282,11 @@ class NameServer:
         self.asked = []
         self.thread = threading.Thread(target=self._serve, daemon=True)
         self.thread.start()
+
+    def _records(self, name, kind):
+        if kind == "MX":
+            return ["0 ." if name == "null.example." else "10 mx.example."]
+        return self.RECORDS.get((name, kind), [])
 
     def _serve(self):
         while True:
@@ -280,12 +297,14 @@ class NameServer:
             question = query.question[0]
             name = question.name.to_text().lower()
             self.asked.append(name)
-            if name == "silent.example.":
+            if name in self.SILENT:
                 continue
             answer = dns.message.make_response(query)
-            if question.rdtype == dns.rdatatype.MX:
-                mx = "0 ." if name == "null.example." else "10 mx.example."
-                answer.answer.append(dns.rrset.from_text(question.name, 60, "IN", "MX", mx))
+            kind = dns.rdatatype.to_text(question.rdtype)
+            if name == "nothing.example." or (kind == "PTR" and not self._records(name, kind)):
+                answer.set_rcode(dns.rcode.NXDOMAIN)
+            elif records := self._records(name, kind):
+                answer.answer.append(dns.rrset.from_text(question.name, 60, "IN", kind, *records))
             self.socket.sendto(answer.to_wire(), sender)
 
     def stop(self):
@@ -443,6 +462,7 @@ simple("ARGUMENT_UNEXPECTED", "RSET now")
 simple("SYNTAX", "MAIL alice@example.com")
 simple("NOT_IMPLEMENTED", "TURN")
 simple("SEQUENCE", "RCPT TO:<alice@example.com>")
+simple("OTHER_PROTOCOL", "POST / HTTP/1.1", stage="call", after=CLOSED)
 
 
 @draws("LINE_BARE")
@@ -505,6 +525,36 @@ def mail_dns(world):
     return d, d.command("MAIL FROM:<sender@silent.example>")
 
 
+@draws("MAIL_NO_DOMAIN")
+def mail_no_domain(world):
+    d = world.strict.greeted()
+    return d, d.command("MAIL FROM:<sender@nothing.example>")
+
+
+@draws("MAIL_REVERSE")
+def mail_reverse(world):
+    d = world.strict.greeted("reverse", NAMELESS)
+    return d, d.command("MAIL FROM:<sender@example.org>")
+
+
+@draws("MAIL_REVERSE_DNS")
+def mail_reverse_dns(world):
+    d = world.strict.greeted("reverse", UNKNOWN)
+    return d, d.command("MAIL FROM:<sender@example.org>")
+
+
+@draws("MAIL_CONGESTED")
+def mail_congested(world):
+    server = world.own(queue="  congested_recipients = 2", rest=route(free_port())).start()
+    server.submit(to=["one@example.net", "two@example.net"])
+    d = server.greeted()
+    reply = d.command("MAIL FROM:<sender@example.org>")
+    while reply.code == 250:
+        d.expect(250, "RSET")
+        reply = d.command("MAIL FROM:<sender@example.org>")
+    return d, reply
+
+
 @draws("MAIL_NO_SPACE")
 def mail_no_space(world):
     d, _ = data_no_space(world)
@@ -553,6 +603,17 @@ rcpt("RCPT_MOVED_HIDDEN", "fort@example.com")
 rcpt("RCPT_FORWARD", "follow@example.com")
 rcpt("RCPT_SUSPENDED", "paused@example.com")
 rcpt("RCPT_LIST_CLOSED", "board@example.com")
+
+
+rcpt("RCPT_NO_HOST", "user@[224.0.0.1]")
+rcpt("RCPT_MISROUTED", "user@circle.example")
+simple("RCPT_TOO_BIG", "RCPT TO:<bob@example.com>", stage="mailed", options=" SIZE=4097")
+
+
+@draws("RCPT_NO_DOMAIN")
+def rcpt_no_domain(world):
+    d = world.strict.mailed()
+    return d, d.command("RCPT TO:<user@nothing.example>")
 
 
 @draws("RCPT_LIST_FULL")
@@ -653,6 +714,9 @@ data("DATA_HEADER_TOO_BIG", b"", "small", b"".join(b"X-%d: %s\r\n" % (n, b"x" * 
 data("DATA_LOOP", b"", "small", b"Received: by a.example; Sat, 1 Nov 2025 10:00:00 +0000\r\n" * 26)
 
 
+data("DATA_LOOP_SELF", b"", "small", b"Received: by mx.example.com; Sat, 1 Nov 2025 10:00:00 +0000\r\n" * 3)
+data("DATA_RCPT_TOO_BIG", (b"x" * 62 + b"\r\n") * 64, to="bob@example.com")
+data("DATA_MEDIA", b"", "parts", b"Content-Type: video/mp4\r\n")
 data("DATA_POLICY", b"", "rules")
 
 
@@ -721,9 +785,37 @@ def expn_off(world):
 REPORTED = {}
 
 
+class Situation:
+    """A delivery that ends in a report to alice: who listens at the next hop, and whatever else is out of the ordinary.
+
+    prepare(server) runs before the server starts, disturb(server) when the message has been taken.
+    """
+
+    def __init__(self, peer=None, to="user@example.net", raw=None, mail_options="",
+                 rcpt_options=" NOTIFY=SUCCESS,FAILURE", keys="", domain="", extra="", queue='lifetime = "2s"',
+                 warn="never", prepare=None, disturb=None):
+        self.peer, self.to, self.raw, self.keys, self.domain, self.extra = peer, to, raw, keys, domain, extra
+        self.options = mail_options, rcpt_options
+        self.queue = f'  {queue}\n  warn_after = "{warn}"\n'
+        self.prepare, self.disturb = prepare or (lambda server: None), disturb or (lambda server: None)
+
+    def report(self, make_server):
+        """The report, as it arrives."""
+        mail_options, rcpt_options = self.options
+        server = make_server(extra=route(self.peer.port if self.peer else free_port(), keys=self.keys) + self.extra,
+                             domain=self.domain, queue=self.queue)
+        self.prepare(server)
+        server.start()
+        server.submit(self.raw, sender="alice@example.com", to=self.to, mail_options=mail_options,
+                      rcpt_options=rcpt_options)
+        self.disturb(server)
+        report, = server.wait_mail("alice")
+        return report
+
+
 def reports(status, situation):
-    """Registers who makes the next hop fail so that the report has this status. The function gives what listens there
-    (or None: nobody does) and an option of RCPT."""
+    """Registers who brings about a report with this status. The function gives what listens at the next hop (or None:
+    nobody does), or a Situation."""
     def register(function):
         assert status not in REPORTED
         REPORTED[status] = function
@@ -746,9 +838,29 @@ def bare_refusal():
     return Peer(MAIL="550 go away")
 
 
-@reports("2.0.0", "a report of success")
+@reports("2.0.0", "a report of success, from a mailbox here")
 def success():
+    return Situation(to="bob@example.com")
+
+
+@reports("2.1.9", "a report of success, from a next hop that reports nothing itself (RFC 3461 5.2.2)")
+def relayed():
     return Peer(extensions=("PIPELINING",))
+
+
+@reports("5.1.1", "a next hop that refuses the recipient, with control characters in its words")
+def control_characters():
+    return Peer(RCPT="550 5.1.1 \x1b[31mno\x00 such\x7f user")
+
+
+@reports("4.4.0", "a socket of an LMTP server that is not there, until the lifetime of the message is over")
+def no_socket():
+    return Situation(to="bob@example.org", extra="""domain "example.org" {
+  deliver = lmtp
+  lmtp = "unix:/nonexistent/lmtp"
+  mailboxes = {"bob"}
+}
+""")
 
 
 @reports("4.4.1", "a next hop that nobody answers at, until the lifetime of the message is over")
@@ -771,19 +883,107 @@ def babbling():
     return speaking("220 peer.example.net ESMTP", "what?")
 
 
+@reports("5.3.5", "a next hop that greets with our own name")
+def ourselves():
+    return Peer(GREETING="220 mx.example.com ESMTP")
+
+
+# ---- mailboxes
+
+@reports("4.2.0", "a mailbox that is a file, until the lifetime of the message is over")
+def no_directory():
+    def prepare(server):
+        server.maildir("bob").parent.mkdir(parents=True)
+        server.maildir("bob").write_text("not a directory")
+    return Situation(to="bob@example.com", prepare=prepare)
+
+
+def full(**kw):
+    """bob has one message, and may have no more."""
+    def prepare(server):
+        (server.maildir("bob") / "new").mkdir(parents=True)
+        (server.maildir("bob") / "new" / "1.a.host").write_text("From: nobody\n\n")
+    return Situation(to="bob@example.com", domain='  limit "bob" {\n    quota_messages = 1\n  }', prepare=prepare, **kw)
+
+
+@reports("4.2.2", "a report of delay, from a full mailbox")
+def full_for_now():
+    return full(queue='lifetime = "1h"', warn="1s", rcpt_options=" NOTIFY=DELAY")
+
+
+@reports("5.2.2", "a full mailbox that mail does not wait for any longer")
+def full_for_good():
+    return full(extra='mailbox {\n  full_wait = "0s"\n}\n')
+
+
+@reports("5.2.3", "a message larger than all that the mailbox may hold")
+def larger_than_the_mailbox():
+    return Situation(to="bob@example.com", domain='  quota_octets = "64k"', raw=message("large", b"x" * 60 + b"\r\n"
+                     b"y" * 900 + b"\r\n" * 32000))
+
+
+# ---- content
+
+def eight_bit(body, header, **kw):
+    """A message of eight bits for a next hop that takes seven."""
+    return Situation(Peer(extensions=("PIPELINING",)), mail_options=" BODY=8BITMIME",
+                     raw=message("8-bit", body, extra=b"MIME-Version: 1.0\r\n" + header + b"\r\n"), **kw)
+
+
+PART = b"--b\r\nContent-Type: text/plain; charset=utf-8\r\n\r\ncaf\xc3\xa9\r\n--b--\r\n"
+
+
+@reports("5.6.2", "a signed message of eight bits for a next hop without 8BITMIME: the signature would break")
+def signed():
+    return eight_bit(PART, b"Content-Type: multipart/signed; boundary=b")
+
+
+@reports("5.6.3", "a part of eight bits that must not be encoded, for a next hop without 8BITMIME")
+def not_convertible():
+    return eight_bit(b"caf\xc3\xa9\r\n", b'Content-Type: message/partial; id="a@b"; number=1')
+
+
+@reports("2.6.4", "a report of success, from a next hop without 8BITMIME: octets between the parts were lost")
+def lossy():
+    return eight_bit(b"pr\xc3\xa9ambule\r\n" + PART, b"Content-Type: multipart/mixed; boundary=b")
+
+
+@reports("5.6.5", "a malformed message of eight bits for a next hop without 8BITMIME: it cannot be converted")
+def malformed():
+    return eight_bit(PART, b"Content-Type: multipart/mixed")
+
+
+@reports("4.6.6", "a message whose file is gone from the disk of the queue, until its lifetime is over")
+def content_gone():
+    def disturb(server):
+        server.wait_log("event=deferred")
+        file, = (server.data / "spool").glob("*/*")
+        file.unlink()
+    return Situation(Peer(RCPT="450 4.3.0 later"), raw=message("large", b"x" * 70 + b"\r\n" * 4000),
+                     queue='inline_body_max = "4k"\n  lifetime = "3s"', disturb=disturb)
+
+
+@reports("5.6.7", "an address outside ASCII for a next hop without SMTPUTF8 (RFC 6531 3.5)")
+def address_outside_ascii():
+    return Situation(Peer(extensions=("8BITMIME",)), to="jörg@example.net", mail_options=" SMTPUTF8")
+
+
+@reports("5.6.9", "a header section outside ASCII for a next hop without SMTPUTF8 (RFC 6531 3.5)")
+def header_outside_ascii():
+    return Situation(Peer(extensions=("8BITMIME",)), raw=message("Grüße"), mail_options=" SMTPUTF8 BODY=8BITMIME")
+
+
 @pytest.mark.parametrize("status", REPORTED)
 def test_report(make_server, status):
-    peer = REPORTED[status]()
+    situation = REPORTED[status]()
+    if not isinstance(situation, Situation):
+        situation = Situation(situation)
     try:
-        server = make_server(extra=route(peer.port if peer else free_port()),
-                             queue='  lifetime = "2s"\n  warn_after = "never"\n').start()
-        server.submit(sender="alice@example.com", to="user@example.net",
-                      rcpt_options=" NOTIFY=SUCCESS,FAILURE")
-        report, = server.wait_mail("alice")
+        report = situation.report(make_server)
         assert re.findall(rb"(?m)^Status: (\S+)", report.wire) == [status.encode()]
     finally:
-        if peer:
-            peer.stop()
+        if situation.peer:
+            situation.peer.stop()
 
 
 # ---- the checks ----------------------------------------------------------------------------------------------------

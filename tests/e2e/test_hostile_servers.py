@@ -197,6 +197,17 @@ def test_n_lines_of_a_reply_do_not_become_lines_of_the_log(make_server, make_raw
         assert line.count("event=") == 1 or re.search(r'"[^"]*event=forged[^"]*"', line), line
 
 
+def test_a_refusal_with_control_characters_is_a_refusal(make_server, make_raw_peer):
+    """What its first digit says counts, and none of its octets reach the report as they were."""
+    peer = make_raw_peer(session(RCPT=b"550-5.1.1 \x1b]0;title\x07\r\n550 5.1.1 no\x00 \rsuch \xfc user\x7f\r\n"))
+    server = make_server(extra=route(peer.port)).start()
+    server.submit(sender="alice@example.com", to=ELSEWHERE)
+    report, = server.wait_mail("alice")
+    assert b"Status: 5.1.1" in report.wire
+    assert not re.search(rb"[^\t\r\n -~]", report.wire)
+    assert b"?]0;title? no? ?such" in report.wire
+
+
 def test_one_dead_site_delays_no_other(make_server, make_raw_peer, make_peer):
     """The schedule is fair: a site that swallows connections and says nothing holds up nobody."""
     def script(c, _number):

@@ -6,7 +6,7 @@ import pytest
 
 from harness import BUILD, POSTRIDER, ROOT
 
-COMMANDS = ["queue", "trace", "explain", "send", "check"]
+COMMANDS = ["queue", "trace", "explain", "codes", "send", "check"]
 
 
 def test_every_configuration_key_is_in_the_manual():

@@ -309,8 +309,58 @@ def test_smtputf8_is_not_sent_to_a_peer_without_it(make_server, make_peer):
     server.submit(message("UTF-8", to=ELSEWHERE), sender="alice@example.com", to="jörg@example.net",
                   mail_options=" SMTPUTF8")
     report, = server.wait_mail("alice")
-    assert b"5.6.7" in report.raw
+    assert b"Status: 5.6.7" in report.raw
     assert not any(c.startswith("RCPT") for c in peer.commands)
+
+
+def test_an_address_or_the_header_may_be_what_needs_smtputf8(make_server, make_peer):
+    """RFC 6531 3.5: X.6.7 is about addresses, X.6.9 about the header section."""
+    peer = make_peer(extensions=("8BITMIME",))
+    server = make_server(extra=route(peer.port)).start()
+    server.submit(message("Grüße", to=ELSEWHERE), sender="alice@example.com", to=[ELSEWHERE, "jörg@example.net"],
+                  mail_options=" SMTPUTF8 BODY=8BITMIME")
+    report, = server.wait_mail("alice")
+    assert re.findall(rb"(?m)^Status: (\S+)", report.wire) == [b"5.6.7", b"5.6.9"]
+    assert not any(c.startswith("MAIL") for c in peer.commands)
+
+
+def test_a_route_may_forbid_conversion(make_server, make_peer):
+    peer = make_peer(extensions=("PIPELINING",))
+    server = make_server(extra=route(peer.port, keys="  convert = no\n")).start()
+    server.submit(message("8-bit", "Grüße\r\n".encode()), sender="alice@example.com", to=ELSEWHERE,
+                  mail_options=" BODY=8BITMIME")
+    report, = server.wait_mail("alice")
+    assert b"Status: 5.6.2" in report.raw
+    assert not any(c.startswith("MAIL") for c in peer.commands)
+    server.submit(message("7-bit"), sender="alice@example.com", to=ELSEWHERE)
+    peer.wait_messages()
+
+
+def test_a_host_with_our_own_name_is_passed_over(make_server, make_peer):
+    ours, other = make_peer(GREETING="220 mx.example.com ESMTP"), make_peer()
+    server = make_server(extra=route(ours.port, other.port)).start()
+    server.submit(to=ELSEWHERE)
+    other.wait_messages()
+    assert ours.commands == ["QUIT"]
+
+
+def test_a_message_is_not_returned_while_another_host_may_take_it(make_server, make_peer):
+    """One host is ourselves, the other is down: that is a reason to wait."""
+    port = free_port()
+    ours = make_peer(GREETING="220 mx.example.com ESMTP")
+    server = make_server(extra=route(ours.port, port)).start()
+    id_ = server.submit(sender="alice@example.com", to=ELSEWHERE)
+    server.wait_trace(id_, "refused")
+    other = make_peer(port=port)
+    other.wait_messages(timeout=90)
+    assert not server.mail("alice")
+
+
+def test_a_server_with_our_own_name_may_be_allowed(make_server, make_peer):
+    peer = make_peer(GREETING="220 mx.example.com ESMTP")
+    server = make_server(extra=route(peer.port, keys="  own_name = yes\n")).start()
+    server.submit(to=ELSEWHERE)
+    peer.wait_messages()
 
 
 def test_a_lost_connection_after_the_dot_is_retried_and_told(make_server, make_raw_peer):

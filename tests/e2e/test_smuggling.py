@@ -140,6 +140,17 @@ def test_s15_a_bare_cr_before_a_true_end_is_refused(shared):
         d.expect(250, "NOOP")
 
 
+def test_a_message_that_is_refused_for_its_octets_is_in_the_log(server):
+    with server.dialog() as d:
+        d.hello()
+        d.envelope(sender="carol@example.org")
+        d.expect(354, "DATA")
+        d.send(b"Subject: x\r\n\r\nbare\n.\r\n.\r\n")
+        assert d.reply().code == 554
+        line = server.wait_log(r"event=refused .*").group(0)
+    assert "from=carol@example.org" in line and "554 5.6.0 Message holds a bare CR or LF" in line, line
+
+
 def test_s18_a_dot_and_a_bare_lf_first(shared):
     with shared.dialog() as d:
         d.hello()

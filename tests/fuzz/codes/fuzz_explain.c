@@ -1,7 +1,7 @@
 /*
  * fuzz_explain: what is explained lies within the input and means the same when it is given alone, in capitals, or
- * behind words of a log; rules that an operator writes are read or refused, and a rule for everything decides
- * everything.
+ * behind words of a log; the index of the built-in rules finds what trying each rule finds; rules that an operator
+ * writes are read or refused, and a rule for everything decides everything.
  */
 #include <assert.h>
 #include <stdlib.h>
@@ -67,6 +67,26 @@ static void check_catch_all(const char *in, size_t n)
 	assert(f.klass == SMTPCODES_LOOP && f.verdict == SMTPCODES_TEMPORARY && f.disagreement);
 }
 
+#define INDEX_CHECKED 300 /* octets: trying each rule is slow */
+
+/* The index of the built-in rules finds the rule that trying each of them finds. */
+static void check_index(const char *in, size_t n)
+{
+	struct smtpcodes_rules each = {smtpcodes_rule_at(0), 0};
+	struct smtpcodes_finding with, without;
+	const struct smtpcodes_rule *rule;
+
+	n = n < INDEX_CHECKED ? n : INDEX_CHECKED;
+	unsigned code = n % 3 == 0 ? 0 : n % 3 == 1 ? 450 : 550;
+
+	while ((rule = smtpcodes_rule_at(each.count)) && !(rule->text.n == 1 && rule->text.p[0] == '*'))
+		each.count++;
+	smtpcodes_classify(code, (struct smtpcodes_status){0}, in, n, NULL, &with);
+	smtpcodes_classify(code, (struct smtpcodes_status){0}, in, n, &each, &without);
+	assert(with.rule == without.rule && with.klass == without.klass && with.verdict == without.verdict);
+	assert((with.decided_by == SMTPCODES_BY_TEXT) == (without.decided_by == SMTPCODES_BY_OPERATOR));
+}
+
 static void check_rules(const char *in, size_t n)
 {
 	struct smtpcodes_rule rule[8];
@@ -100,6 +120,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			check_in_log(&e);
 	}
 	check_catch_all(in, size);
+	check_index(in, size);
 	check_rules(in, size);
 	return 0;
 }

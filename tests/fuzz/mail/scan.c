@@ -96,6 +96,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	read_octets(&expected, in);
 
 	mail_scan_init(&s, SLICE(ADDRESS));
+	mail_scan_count_by(&s, SLICE("x"));
 	for (size_t at = 0; at < in.n;) {
 		seed = seed * 1103515245 + 12345;
 		struct slice piece = slice_head(slice_skip(in, at), (seed >> 16) % (data[0] + 2u));
@@ -114,6 +115,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	assert(s.body_start == expected.body_start);
 	assert(s.longest_line == expected.longest_line);
 	assert(s.received == expected.received);
+	assert(s.received_by_us <= s.received);
 	assert(s.delivered_to == expected.delivered_to);
 	assert(s.flags == expected.flags);
 	assert(!s.in_header);

@@ -167,6 +167,19 @@ static void the_reply_lies_within_the_input(void **state)
 	assert_slice(slice_of(e.reply.p, e.reply.n), "550-5.1.1 no\n550 5.1.1 user\n");
 }
 
+static void quotes_around_a_text_are_no_part_of_it(void **state)
+{
+	(void)state;
+	static const char *const texts[][2] = {
+		{"\"550 no\"", "550 no"}, {" '550 no' ", "550 no"},   {"550 no \"such\"", "550 no \"such\""},
+		{"\"550 no", "550 no"},   {"'550 'no''", "550 'no'"}, {"550 no'", "550 no'"}};
+
+	for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+		struct smtpcodes_explanation e = explain(texts[i][0]);
+		assert_slice(slice_of(e.reply.p, e.reply.n), texts[i][1]);
+	}
+}
+
 static void rules_of_an_operator_apply(void **state)
 {
 	(void)state;
@@ -206,6 +219,7 @@ int main(void)
 		cmocka_unit_test(every_row_of_the_catalogue_is_found_by_its_text),
 		cmocka_unit_test(what_says_nothing_is_not_understood),
 		cmocka_unit_test(the_reply_lies_within_the_input),
+		cmocka_unit_test(quotes_around_a_text_are_no_part_of_it),
 		cmocka_unit_test(rules_of_an_operator_apply),
 		cmocka_unit_test(a_reply_of_ten_thousand_lines_is_explained),
 	};

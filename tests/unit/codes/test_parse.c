@@ -253,6 +253,45 @@ static void a_peer_may_use_any_second_digit_and_nothing_else_that_is_wrong(void 
 	assert_int_equal(smtpcodes_reply_parse(good[0], strlen(good[0]), SMTPCODES_STRICT, &reply), SMTPCODES_BAD);
 }
 
+#define TEXT(literal)                       \
+	{                                   \
+		literal, sizeof literal - 1 \
+	}
+
+/* A refusal is one whatever stands in its text; nothing of that can do harm in what is kept of it. */
+static void control_characters_of_a_peer_are_replaced(void **state)
+{
+	(void)state;
+	static const struct {
+		struct smtpcodes_span in;
+		const char *text;
+	} rows[] = {
+		{TEXT("550 5.1.1 a\0b\r\n"), "a?b"},
+		{TEXT("550 \x1b[31mno\x7f\r\n"), "?[31mno?"},
+		{TEXT("550 a\rb\r\r\n"), "a?b?"},
+		{TEXT("550-5.1.1 \a\r\n550 5.1.1 b\tc\r\n"), "? b\tc"},
+		{TEXT("550 gr\xfc\xdf\x81\r\n"), "gr\xfc\xdf\x81"},
+	};
+
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		struct smtpcodes_reply reply;
+		char text[40];
+
+		assert_int_equal(smtpcodes_reply_parse(rows[i].in.p, rows[i].in.n, SMTPCODES_PEER, &reply),
+				 SMTPCODES_OK);
+		assert_int_equal(reply.code, 550);
+		assert_int_equal(reply.octets, rows[i].in.n);
+		size_t n = smtpcodes_reply_text(rows[i].in.p, rows[i].in.n, SMTPCODES_PEER, ' ', text, sizeof text);
+		assert_slice(slice_of(text, n), rows[i].text);
+		for (size_t cut = 0; cut < rows[i].in.n; cut++)
+			assert_int_equal(smtpcodes_reply_parse(rows[i].in.p, cut, SMTPCODES_PEER, &reply),
+					 SMTPCODES_MORE);
+		if (i < 4)
+			assert_int_equal(smtpcodes_reply_parse(rows[i].in.p, rows[i].in.n, SMTPCODES_STRICT, &reply),
+					 SMTPCODES_BAD);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -265,6 +304,7 @@ int main(void)
 		cmocka_unit_test(enhanced_codes_are_read),
 		cmocka_unit_test(every_enhanced_code_survives_its_text),
 		cmocka_unit_test(a_peer_may_use_any_second_digit_and_nothing_else_that_is_wrong),
+		cmocka_unit_test(control_characters_of_a_peer_are_replaced),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -6,15 +6,18 @@ static const char everything[] =
 	"hostname = mail.example.com data_dir = \"/srv/a \\\"quoted\\\" \\\\ \\${dir}\" receivers = 2 senders = 5\n"
 	"control_socket = /run/c submit_socket = none postmaster = \"bob@example.com\" vrfy = everybody expn = relay\n"
 	"relay_networks = {\"10.0.0.0/8\", \"2001:db8::/32\"} address_literals = {192.0.2.1, \"[IPv6:2001:DB8::1]\"}\n"
-	"resolver = 192.0.2.53 check_null_mx = strict status = relay\n"
+	"resolver = 192.0.2.53 check_null_mx = strict check_domains = yes status = relay\n"
 	"smtp { connections_per_minute = 5 clients = {10.0.0.0/8} suspend_parameters = {smtputf8} size_max = 7M "
+	"refuse_media = {'Video/*', \"message/partial\"} refuse_attachments = {\".EXE\", tar.gz} "
+	"check_reverse_dns = strict "
 	"offer_dsn = no command_timeout = 1m30s }\n"
 	"listen one { address = 127.0.0.1 port = 2525 size_max = 3M }\n"
 	"listen two { address = \"::1\" protocol = lmtp port = 24 }\n"
 	"listen three { socket = '/run/it' }\n"
 	"domain \"B\xc3\xbc"
 	"cher.example\" { mailboxes = {'b\xc3\xbc"
-	"cher', \"o'hara\", \"a$b\"} disabled = {d, e} catch_all = \"o'hara\" }\n"
+	"cher', \"o'hara\", \"a$b\"} disabled = {d, e} catch_all = \"o'hara\" message_max = 3M "
+	"quota_octets = 1G limit \"O'Hara\" { message_max = none quota_messages = 7 } }\n"
 	"domain example.com { mailboxes = {alice, bob} moved carol { to = \"c@example.net\" disclose = on }\n"
 	"moved \"d\" { to = \"\\\"d d\\\"@example.net\" forward = yes } suspended = {s}\n"
 	"list \"st$ff\" { members = {\"alice@example.com\", \"bob@example.net\"} post = members senders = "
@@ -22,12 +25,16 @@ static const char everything[] =
 	"\"x@Y.example\"} } list two { members = {\"st$ff@example.com\"} disclose = yes } }\n"
 	"domain lmtp.example { deliver = lmtp lmtp = 'unix:/run/lmtp' mailboxes = {\"*\"} }\n"
 	"domain tcp.example { deliver = lmtp lmtp = 'inet:[::1]:24' mailboxes = {x} }\n"
-	"route Example.NET { hosts = {\"mx.example.net\", \"[192.0.2.1]:2525\"} from_anybody = yes }\n"
+	"route Example.NET { hosts = {\"mx.example.net\", \"[192.0.2.1]:2525\"} from_anybody = yes convert = no "
+	"own_name = yes }\n"
 	"route \".Example.ORG\" { hosts = {mx.example.org} }\n"
 	"route \"*\" { hosts = {smart.example:587} }\n"
+	"rule \"it's $5\" { codes = {550, 45x, \"-\"} statuses = {\"x.7.1\"}\n"
+	"text = {'No \"such\" one', \"a ... _b_\"}\n"
+	"class = rate-limit verdict = temporary note = 'a + b' } rule two { codes = {421} class = unknown }\n"
 	"queue { warn_after = never retry_first = 1500ms lifetime = 36h window_octets = 1G return_full_max = 0 }\n"
 	"client { chunking = no idle_timeout = 250ms }\n"
-	"mailbox { newlines = lf delimiter = \"#\" }\n"
+	"mailbox { newlines = lf full_wait = 3h delimiter = \"#\" }\n"
 	"log { format = json level = error }\n";
 
 static void dump(const struct conf *c, struct buf *out)
@@ -103,7 +110,20 @@ static void values_survive_the_dump(void **state)
 	assert_true(c->domains[1].lists[1].disclose);
 	assert_slice(c->domains[1].suspended.list[0], "s");
 	assert_slice(c->resolver, "192.0.2.53@53");
-	assert_int_equal(c->check_null_mx, CONF_NULL_MX_STRICT);
+	assert_int_equal(c->check_null_mx, CONF_CHECK_STRICT);
+	assert_int_equal(c->check_domains, CONF_CHECK_YES);
+	assert_int_equal(c->listeners[1].check_reverse_dns, CONF_CHECK_STRICT);
+	assert_slice(c->listeners[0].refuse_media.list[0], "video/*");
+	assert_slice(c->listeners[0].refuse_attachments.list[0], "exe");
+	assert_slice(c->listeners[0].refuse_attachments.list[1], "tar.gz");
+	assert_int_equal(c->domains[0].message_max, 3 << 20);
+	assert_int_equal(c->domains[0].limit_count, 1);
+	assert_slice(c->domains[0].limits[0].name, "O'Hara");
+	assert_int_equal(c->domains[0].limits[0].message_max, 0);
+	assert_int_equal(c->domains[0].quota.octets, 1 << 30);
+	assert_int_equal(c->domains[0].limits[0].quota.octets, 1 << 30);
+	assert_int_equal(c->domains[0].limits[0].quota.messages, 7);
+	assert_int_equal(c->full_wait, 3 * HOUR);
 	assert_int_equal(c->status, CONF_DISCLOSE_RELAY);
 	assert_int_equal(c->listeners[0].connections_per_minute, 5);
 	assert_int_equal(c->listeners[0].messages_per_minute, 0);
@@ -115,7 +135,19 @@ static void values_survive_the_dump(void **state)
 	assert_slice(c->queue.postmaster, "bob@example.com");
 	assert_int_equal(c->delimiter, '#');
 	assert_true(c->routes[0].from_anybody);
+	assert_false(c->routes[0].convert);
+	assert_true(c->routes[0].own_name);
 	assert_slice(c->literal_texts.list[1], "2001:db8::1");
+	assert_int_equal(c->rules.count, 2);
+	assert_slice(c->rule_keys[0].note, "a + b");
+	assert_int_equal(c->rules.rule[0].klass, SMTPCODES_RATE_LIMIT);
+	assert_int_equal(c->rules.rule[0].verdict, SMTPCODES_TEMPORARY);
+	assert_slice(slice_of(c->rules.rule[0].name.p, c->rules.rule[0].name.n), "it's $5");
+	assert_slice(slice_of(c->rules.rule[0].codes.p, c->rules.rule[0].codes.n), "550,45x,-");
+	assert_slice(slice_of(c->rules.rule[0].statuses.p, c->rules.rule[0].statuses.n), "x.7.1");
+	assert_slice(slice_of(c->rules.rule[0].text.p, c->rules.rule[0].text.n), "No \"such\" one | a ... _b_");
+	assert_slice(slice_of(c->rules.rule[1].text.p, c->rules.rule[1].text.n), "*");
+	assert_int_equal(c->rules.rule[1].verdict, SMTPCODES_UNKNOWN);
 	conf_unref(c);
 	buf_free(&text);
 }

@@ -15,8 +15,10 @@ static void write_file(const struct conf_key *key, const char *name, const char 
 		[SECTION_LISTEN] = {"listen one {\n", "}\n"},
 		[SECTION_DOMAIN] = {"domain example.com {\n", "}\n"},
 		[SECTION_MOVED] = {"domain example.com { moved carol {\n", "} }\n"},
+		[SECTION_LIMIT] = {"domain example.com { mailboxes = {alice} limit alice {\n", "} }\n"},
 		[SECTION_LIST] = {"domain example.com { mailboxes = {alice} list staff {\n", "} }\n"},
 		[SECTION_ROUTE] = {"route example.net {\n", "}\n"},
+		[SECTION_RULE] = {"rule one {\n", "}\n"},
 		[SECTION_QUEUE] = {"queue {\n", "}\n"},
 		[SECTION_CLIENT] = {"client {\n", "}\n"},
 		[SECTION_MAILBOX] = {"mailbox {\n", "}\n"},
@@ -31,6 +33,12 @@ static void write_file(const struct conf_key *key, const char *name, const char 
 		buf_add_lit(out, "members = {\"alice@example.com\"}\n");
 	if (key->section == SECTION_ROUTE && strcmp(key->name, "hosts") != 0)
 		buf_add_lit(out, "hosts = {mx.example.net}\n");
+	if (key->section == SECTION_RULE && strcmp(key->name, "class") != 0)
+		buf_add_lit(out, "class = policy\n");
+	if (key->section == SECTION_RULE && strcmp(key->name, "text") != 0)
+		buf_add_lit(out, "text = {\"no\"}\n");
+	else if (key->section == SECTION_RULE)
+		buf_add_lit(out, "codes = {550}\n");
 	buf_add(out, slice_from_cstr(frames[key->section][1]));
 	assert_non_null(buf_cstr(out));
 }
@@ -59,6 +67,17 @@ static void every_preset_is_within_its_bounds(void **state)
 	buf_free(&file);
 }
 
+/* The words of a rule's class are stored as their index. */
+static void the_classes_of_rules_are_those_of_the_catalogue(void **state)
+{
+	(void)state;
+	struct slice rest = slice_from_cstr(conf_key_find(SECTION_RULE, SLICE("class"))->words);
+
+	for (int i = 0; i < SMTPCODES_CLASSES; i++)
+		assert_slice(slice_split(&rest, '|'), smtpcodes_class((enum smtpcodes_class)i)->name);
+	assert_null(rest.p);
+}
+
 static void no_number_means_unlimited(void **state)
 {
 	(void)state;
@@ -70,8 +89,9 @@ static void no_number_means_unlimited(void **state)
 			continue;
 		assert_true(key->max > key->min);
 		assert_true(key->max < UINT64_MAX / 2);
-		/* The one key whose 0 means just that: nothing is returned whole. */
-		assert_true(key->min > 0 || strcmp(key->name, "return_full_max") == 0);
+		/* The keys whose 0 means just that: nothing is returned whole, nothing waits for a full mailbox. */
+		assert_true(key->min > 0 || strcmp(key->name, "return_full_max") == 0 ||
+			    strcmp(key->name, "full_wait") == 0);
 	}
 }
 
@@ -152,7 +172,8 @@ static void texts_that_are_not_what_they_should_be_are_refused(void **state)
 		snprintf(expected, sizeof expected, "%s", key->name);
 		write_file(key, key->name, conf_type_is_list(key->type) ? "{\"\"}" : "\"\"", &file);
 		refuse(buf_cstr(&file), expected);
-		if (key->type == TYPE_PATH || key->type == TYPE_SOCKET)
+		if (key->type == TYPE_PATH || key->type == TYPE_SOCKET || key->type == TYPE_WORDINGS ||
+		    key->type == TYPE_NOTE)
 			continue;
 		write_file(key, key->name,
 			   conf_type_is_list(key->type) ? "{\"no @ such thing/ \"}" : "\"no @ such thing/ \"", &file);
@@ -270,6 +291,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(every_preset_is_within_its_bounds),
+		cmocka_unit_test(the_classes_of_rules_are_those_of_the_catalogue),
 		cmocka_unit_test(no_number_means_unlimited),
 		cmocka_unit_test(below_the_least_and_above_the_most_is_refused_with_the_bounds),
 		cmocka_unit_test(values_of_another_type_are_refused),

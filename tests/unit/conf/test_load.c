@@ -284,6 +284,37 @@ static void mistakes_of_meaning_are_refused_with_their_line(void **state)
 		{"resolver = 1.2.3.4@65536", "resolver"},
 		{"smtp { suspend_parameters = {SIZE} }", "none of BODY"},
 		{"smtp { sender_domains = {'a@b.example'} }", "sender_domains"},
+		{"smtp { refuse_media = {'image'} }", "a media type is written image/png"},
+		{"smtp { refuse_media = {'*/*'} }", "a media type is written image/png"},
+		{"smtp { refuse_media = {'image/png; x'} }", "a media type is written image/png"},
+		{"smtp { refuse_attachments = {'.'} }", "an extension is written exe"},
+		{"smtp { refuse_attachments = {'a/b'} }", "an extension is written exe"},
+		{"domain a.example { message_max = 1 }", "message_max must be \"none\" or a size"},
+		{"domain a.example { mailboxes = {x} limit y { message_max = 1M } }", "limit \"y\" is no mailbox"},
+		{"domain a.example { mailboxes = {x} limit x { message_max = 1M }\nlimit X { message_max = 2M } }",
+		 "limit \"X\" is there twice"},
+		{"domain a.example { limit 'x y' { message_max = 1M } }", "limit \"x y\": "},
+		{"domain a.example { quota_octets = 1k }", "quota_octets must be \"none\" or a size"},
+		{"domain a.example { quota_messages = 2000000 }", "quota_messages must be \"none\" or a number"},
+		{"domain a.example { deliver = lmtp lmtp = 'unix:/s' mailboxes = {'*'}\nquota_octets = 1M }",
+		 "test.conf:2: a quota has no effect with deliver = lmtp"},
+		{"domain a.example { deliver = lmtp lmtp = 'unix:/s' mailboxes = {'*'} limit b { message_max = 1M }\n"
+		 "limit c {\nquota_messages = 1 } }",
+		 "test.conf:3: a quota has no effect with deliver = lmtp"},
+		{"rule x { text = {a} }", "rule \"x\" needs class"},
+		{"rule x { class = policy }", "a rule needs at least one of codes, statuses and text"},
+		{"rule x { class = polite text = {a} }", "class must be one of unknown, bad-mailbox"},
+		{"rule x { class = policy verdict = maybe text = {a} }", "verdict must be one of code, temporary"},
+		{"rule x { class = policy codes = {55} }", "codes: \"55\": a reply code has three digits"},
+		{"rule x { class = policy codes = {'550,551'} }", "codes: \"550,551\": a reply code"},
+		{"rule x { class = policy codes = {'*'} }", "codes: \"*\": a reply code"},
+		{"rule x { class = policy statuses = {5.1} }", "statuses: \"5.1\": an enhanced code has three"},
+		{"rule x { class = policy text = {'a | b'} }", "the character | cannot be used"},
+		{"rule x { class = policy text = {' ... '} }", "text: \" ... \": words have"},
+		{"rule x { class = policy text = {'a\tb'} }", "control character 9"},
+		{"rule x { class = policy text = {a} }\nrule X { class = spam text = {b} }",
+		 "rule \"X\" is there twice, before in test.conf line"},
+		{"rule '' { class = policy text = {a} }", "the name of a rule has 1 to 64 octets"},
 		{"domain a.example { moved x {} }", "moved \"x\" needs to"},
 		{"domain a.example { moved x { to = none } }", "to must be a mail address"},
 		{"domain a.example { moved 'x y' { to = 'a@b.example' } }", "moved \"x y\""},
@@ -316,6 +347,29 @@ static void mistakes_of_meaning_are_refused_with_their_line(void **state)
 
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
 		refuse(rows[i].text, rows[i].error);
+}
+
+static void there_may_be_many_rules_but_not_any_number(void **state)
+{
+	(void)state;
+	struct buf file;
+
+	buf_init(&file, 1 << 20);
+	for (int i = 0; i < CONF_RULES_MAX; i++)
+		buf_printf(&file, "rule r%d { class = policy text = {'text %d'} }\n", i, i);
+	struct conf *c = load(buf_cstr(&file));
+	assert_int_equal(c->rules.count, CONF_RULES_MAX);
+	assert_ptr_equal(c->queue.reply_rules, &c->rules);
+	conf_unref(c);
+	buf_add_lit(&file, "rule more { class = policy text = {a} }\n");
+	refuse(buf_cstr(&file), "test.conf:1001: there are more than 1000 rules");
+	buf_reset(&file);
+	buf_add_lit(&file, "rule long { class = policy text = {");
+	for (int i = 0; i < 1000; i++)
+		buf_printf(&file, "%s'text that is long, number %d'", i ? ", " : "", i);
+	buf_add_lit(&file, "} }\n");
+	refuse(buf_cstr(&file), "a list of a rule has at most");
+	buf_free(&file);
 }
 
 static void all_wrong_values_are_told_at_once(void **state)
@@ -534,6 +588,7 @@ int main(void)
 		cmocka_unit_test(values_are_counted),
 		cmocka_unit_test(mistakes_of_form_are_refused_with_their_line),
 		cmocka_unit_test(mistakes_of_meaning_are_refused_with_their_line),
+		cmocka_unit_test(there_may_be_many_rules_but_not_any_number),
 		cmocka_unit_test(all_wrong_values_are_told_at_once),
 		cmocka_unit_test(errors_that_do_not_fit_are_counted),
 		cmocka_unit_test(what_a_file_says_cannot_break_the_lines_of_its_errors),

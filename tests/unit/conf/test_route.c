@@ -186,6 +186,198 @@ static void who_may_send_to_whom(void **state)
 	}
 }
 
+/* How mail for a domain with this host goes; the warning stands in test_err. */
+static bool leads_back(const char *listeners, const char *hosts)
+{
+	char file[1000];
+	struct conf_recipient r;
+
+	snprintf(file, sizeof file,
+		 "address_literals = {192.0.2.9} relay_networks = {10.0.0.0/8} submit_socket = none\n"
+		 "%s\nroute far.example { hosts = {%s} }",
+		 listeners, hosts);
+	struct conf *c = load(file);
+	assert_true(rcpt(c, "10.1.2.3", SLICE("<x@far.example>"), &r));
+	assert_int_equal(test_err.warnings, r.in_a_circle);
+	assert_true(!r.in_a_circle || strstr(test_err.text, "leads back to this server"));
+	conf_unref(c);
+	return r.in_a_circle;
+}
+
+static void a_route_that_only_leads_back_to_us_is_known(void **state)
+{
+	(void)state;
+	static const char
+		any[] = "listen a { port = 25 }",
+		one[] = "listen a { address = 192.0.2.25 port = 2525 }",
+		four[] = "listen a { address = 0.0.0.0 port = 25 }", six[] = "listen a { address = '::' port = 25 }",
+		both[] = "listen a { address = 192.0.2.25 port = 25 } listen b { address = '2001:db8::1' port = 26 }";
+	static const struct {
+		const char *listeners, *hosts;
+		bool back;
+	} rows[] = {
+		{any, "127.0.0.1", true},
+		{any, "'[::1]:25'", true},
+		{any, "192.0.2.9", true}, /* address_literals */
+		{any, "192.0.2.10", false},
+		{any, "'127.0.0.1:26'", false},
+		{any, "localhost", false}, /* who knows what it is */
+		{any, "127.0.0.1, 192.0.2.10", false},
+		{one, "'192.0.2.25:2525'", true},
+		{one, "192.0.2.25", false},
+		{one, "'127.0.0.1:2525'", false},
+		{four, "127.0.0.1", true},
+		{four, "'[::1]'", false},
+		{six, "'[::1]'", true},
+		{both, "192.0.2.25, '[2001:db8::1]:26'", true},
+		{both, "192.0.2.25, '[2001:db8::1]:27'", false},
+	};
+
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+		if (leads_back(rows[i].listeners, rows[i].hosts) != rows[i].back)
+			fail_msg("%s to %s", rows[i].listeners, rows[i].hosts);
+}
+
+static void an_lmtp_server_that_is_our_own_socket_is_known(void **state)
+{
+	(void)state;
+	struct conf *c = load("listen a { socket = '/run/a' protocol = lmtp }\n"
+			      "domain a.example { deliver = lmtp lmtp = 'unix:/run/a' mailboxes = {x} }\n"
+			      "domain b.example { deliver = lmtp lmtp = 'unix:/run/b' mailboxes = {x} }");
+	struct conf_recipient r;
+
+	assert_int_equal(test_err.warnings, 1);
+	assert_true(rcpt(c, "203.0.113.1", SLICE("<x@a.example>"), &r));
+	assert_true(r.in_a_circle);
+	assert_true(rcpt(c, "203.0.113.1", SLICE("<x@b.example>"), &r));
+	assert_false(r.in_a_circle);
+	conf_unref(c);
+}
+
+static void only_domains_without_a_route_of_their_own_go_by_the_dns(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *path;
+		bool by_dns;
+	} rows[] = {
+		{"<x@f.example>", true},     {"<x@partner.example>", false},    {"<alice@local.example>", false},
+		{"<x@lmtp.example>", false}, {"<nobody@local.example>", false}, {"<postmaster>", false},
+	};
+
+	for (int with = 0; with < 2; with++) {
+		struct conf *c = load_routes(with);
+		struct conf_recipient r;
+
+		for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+			assert_true(rcpt(c, "10.1.2.3", slice_from_cstr(rows[i].path), &r));
+			if (r.by_dns != rows[i].by_dns)
+				fail_msg("%s", rows[i].path);
+		}
+		conf_unref(c);
+	}
+}
+
+static void only_what_asks_needs_the_dns(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *text;
+		bool asks;
+	} rows[] = {
+		{"", false},
+		{"check_null_mx = yes", true},
+		{"check_domains = yes", true},
+		{"listen a {} smtp { check_reverse_dns = yes }", true},
+		{"listen a {} listen b { port = 26 check_reverse_dns = yes }", true},
+	};
+
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		struct conf *c = load(rows[i].text);
+
+		if (conf_asks_dns(c) != rows[i].asks)
+			fail_msg("%s", rows[i].text);
+		conf_unref(c);
+	}
+}
+
+static void the_limits_of_mailboxes_are_known(void **state)
+{
+	(void)state;
+	struct conf *c =
+		load("domain a.example { mailboxes = {alice, bob, carl} suspended = {sue} message_max = 1M\n"
+		     "limit BOB { message_max = 2M } limit carl { message_max = none } limit sue { message_max = 3M }\n"
+		     "moved m { to = 'dora@b.example' forward = yes }\n"
+		     "list all { members = {'bob@a.example', 'eve@b.example'} } list free { members = "
+		     "{'carl@a.example'} } }\n"
+		     "domain b.example { deliver = lmtp lmtp = 'unix:/s' mailboxes = {'*'} limit dora { message_max = "
+		     "64k } }");
+	static const struct {
+		const char *path;
+		uint64_t max;
+	} rows[] = {
+		{"<alice@a.example>", 1 << 20}, {"<alice+x@a.example>", 1 << 20}, {"<bob@a.example>", 2 << 20},
+		{"<carl@a.example>", 0},        {"<sue@a.example>", 3 << 20},     {"<m@a.example>", 65536},
+		{"<all@a.example>", 2 << 20},   {"<free@a.example>", 0},          {"<Dora@b.example>", 65536},
+		{"<anybody@b.example>", 0},
+	};
+
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		struct conf_recipient r;
+
+		assert_true(rcpt(c, "203.0.113.1", slice_from_cstr(rows[i].path), &r));
+		if (r.entry.message_max != rows[i].max)
+			fail_msg("%s: %llu", rows[i].path, (unsigned long long)r.entry.message_max);
+	}
+	conf_unref(c);
+}
+
+static void the_quotas_of_mailboxes_are_known(void **state)
+{
+	(void)state;
+	struct conf *c = load("domain a.example { mailboxes = {alice, Bob, \"o'hara\", carl} quota_octets = 1M\n"
+			      "limit bob { quota_messages = 5 } limit \"o'hara\" { quota_octets = 2M }\n"
+			      "limit carl { quota_octets = none } }\n"
+			      "domain b.example { mailboxes = {alice} }");
+	static const struct {
+		const char *path;
+		uint64_t octets, messages;
+	} rows[] = {
+		{"a.example/alice", 1 << 20, 0},
+		{"a.example/bob", 1 << 20, 5},
+		{"a.example/o=27hara", 2 << 20, 0},
+		{"a.example/carl", 0, 0},
+		{"a.example/postmaster", 1 << 20, 0},
+		{"b.example/alice", 0, 0},
+		{"c.example/alice", 0, 0},
+	};
+
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		struct conf_quota q = conf_quota_of(c, slice_from_cstr(rows[i].path));
+
+		if (q.octets != rows[i].octets || q.messages != rows[i].messages)
+			fail_msg("%s: %llu %u", rows[i].path, (unsigned long long)q.octets, q.messages);
+	}
+	conf_unref(c);
+}
+
+static void a_route_says_what_its_hosts_may_be(void **state)
+{
+	(void)state;
+	struct conf *c = load("domain l.example { deliver = lmtp lmtp = 'unix:/s' mailboxes = {'*'} }\n"
+			      "route a.example { hosts = {x.test} } route b.example { hosts = {x.test} convert = no "
+			      "own_name = yes }");
+
+	assert_true(conf_hosts(c, SLICE("a.example"))->convert);
+	assert_false(conf_hosts(c, SLICE("a.example"))->own_name);
+	assert_false(conf_hosts(c, SLICE("b.example"))->convert);
+	assert_true(conf_hosts(c, SLICE("b.example"))->own_name);
+	/* An LMTP server is often on this machine, and has its name. */
+	assert_true(conf_hosts(c, SLICE("lmtp/l.example"))->convert);
+	assert_true(conf_hosts(c, SLICE("lmtp/l.example"))->own_name);
+	conf_unref(c);
+}
+
 static void disabled_and_moved_mailboxes_are_told_apart(void **state)
 {
 	(void)state;
@@ -441,7 +633,14 @@ int main(void)
 		cmocka_unit_test(host_groups_hold_hosts_in_order_of_preference),
 		cmocka_unit_test(the_queue_asks_the_same_routes),
 		cmocka_unit_test(who_may_send_to_whom),
+		cmocka_unit_test(the_quotas_of_mailboxes_are_known),
+		cmocka_unit_test(a_route_says_what_its_hosts_may_be),
 		cmocka_unit_test(disabled_and_moved_mailboxes_are_told_apart),
+		cmocka_unit_test(a_route_that_only_leads_back_to_us_is_known),
+		cmocka_unit_test(an_lmtp_server_that_is_our_own_socket_is_known),
+		cmocka_unit_test(only_domains_without_a_route_of_their_own_go_by_the_dns),
+		cmocka_unit_test(only_what_asks_needs_the_dns),
+		cmocka_unit_test(the_limits_of_mailboxes_are_known),
 		cmocka_unit_test(lists_and_forwarding_are_ours_and_suspended_mailboxes_keep_their_route),
 		cmocka_unit_test(who_may_send_to_a_list),
 		cmocka_unit_test(reports_go_on_to_those_whom_an_open_address_stands_for),

@@ -63,7 +63,7 @@ static inline size_t check_one(const struct bounce_sample *sample, struct slice 
 	struct buf got;
 
 	buf_init(&got, 1 << 20);
-	assert_true(mail_bounce_read(slice_of(exact, message.n), SLICE_NONE, &b));
+	assert_true(mail_bounce_read(slice_of(exact, message.n), NULL, &b));
 	free(exact); /* nothing of it may be needed any more */
 	check_describe(&b, &got);
 	size_t wrong = strcmp(buf_cstr(&got), sample->expected) != 0;

@@ -38,6 +38,7 @@ static void print_rcpt(const struct mail_bounce_rcpt *rcpt)
 int main(int argc, char **argv)
 {
 	static char piece[1 << 16];
+	struct mail_bounce_config config = {.our_name = slice_from_cstr(argc > 1 ? argv[1] : NULL)};
 	struct mail_bounce b;
 	struct buf message;
 	size_t n;
@@ -45,7 +46,7 @@ int main(int argc, char **argv)
 	buf_init(&message, (size_t)100 << 20);
 	while ((n = fread(piece, 1, sizeof piece, stdin)) > 0)
 		buf_add(&message, slice_of(piece, n));
-	if (message.failed || !mail_bounce_read(buf_slice(&message), slice_from_cstr(argc > 1 ? argv[1] : NULL), &b))
+	if (message.failed || !mail_bounce_read(buf_slice(&message), &config, &b))
 		return 1;
 	fact(slice_from_cstr(mail_bounce_kind_name(b.kind)), '\t');
 	fact(slice_from_cstr(b.form), '\t');

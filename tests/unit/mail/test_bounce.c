@@ -271,7 +271,7 @@ static void facts_about_the_message_are_kept(void **state)
 		      "Diagnostic-Code: smtp; 550 5.1.1\n\t no\x01such\tuser \xff\xc3\xbc\n" ORIGINAL);
 	struct mail_bounce b;
 
-	assert_true(mail_bounce_read(message, SLICE("mail.example.com"), &b));
+	assert_true(mail_bounce_read(message, &(struct mail_bounce_config){.our_name = SLICE("mail.example.com")}, &b));
 	assert_string_equal(b.form, "rfc3464");
 	assert_slice(b.message_id, "<1@example.com>");
 	assert_slice(b.own_id, "0123456789AB");
@@ -283,7 +283,8 @@ static void facts_about_the_message_are_kept(void **state)
 	assert_false(b.more);
 	mail_bounce_free(&b);
 
-	assert_true(mail_bounce_read(message, SLICE("other.example.com"), &b));
+	assert_true(
+		mail_bounce_read(message, &(struct mail_bounce_config){.our_name = SLICE("other.example.com")}, &b));
 	assert_int_equal(b.own_id.n, 0);
 	mail_bounce_free(&b);
 }
@@ -325,7 +326,7 @@ static void what_we_write_we_read(void **state)
 		buf_init(&out, 1 << 20);
 		assert_true(mail_report_write(&r, &out));
 		assert_int_equal(check_one(&expected, buf_slice(&out)), 0);
-		assert_true(mail_bounce_read(buf_slice(&out), SLICE_NONE, &b));
+		assert_true(mail_bounce_read(buf_slice(&out), NULL, &b));
 		assert_slice(b.own_id, "0123456789AB");
 		assert_slice(b.message_id, "<1@example.com>");
 		mail_bounce_free(&b);
@@ -343,7 +344,7 @@ static void recipients_beyond_the_limit_are_left_out(void **state)
 	buf_add_lit(&out, REPORT TEXT STATUS MTA);
 	for (int i = 0; i < MAIL_BOUNCE_RCPT_MAX + 5; i++)
 		buf_printf(&out, "Final-Recipient: rfc822; u%d@example.net\nAction: failed\n\n", i);
-	assert_true(mail_bounce_read(buf_slice(&out), SLICE_NONE, &b));
+	assert_true(mail_bounce_read(buf_slice(&out), NULL, &b));
 	assert_int_equal(b.rcpt_count, MAIL_BOUNCE_RCPT_MAX);
 	assert_true(b.more);
 	assert_slice(b.rcpt[MAIL_BOUNCE_RCPT_MAX - 1].address, "u999@example.net");

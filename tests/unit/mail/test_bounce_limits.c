@@ -116,7 +116,7 @@ static void fifty_megabytes_cost_bounded_time_and_memory(void **state)
 		struct mail_bounce b;
 
 		live = peak = 0;
-		bool good = mail_bounce_read(slice_of(message, HUGE_OCTETS), SLICE_NONE, &b);
+		bool good = mail_bounce_read(slice_of(message, HUGE_OCTETS), NULL, &b);
 		double seconds = (double)(clock() - start) / CLOCKS_PER_SEC;
 		if (!good || b.rcpt_count != rows[i].recipients || peak > PEAK_MAX || seconds > SECONDS_MAX)
 			fail_msg("%s: %s, %zu recipients, %zu octets at most, %.1f s", rows[i].name,
@@ -140,7 +140,7 @@ static void the_fullest_result_fits_its_memory(void **state)
 	buf_add_lit(&out, FROM "\n");
 	for (int i = 0; i < 3000; i++)
 		buf_printf(&out, "<u%05d@example.net>: 550 5.1.1 %040d %040d\n\n", i, i, i);
-	assert_true(mail_bounce_read(buf_slice(&out), SLICE_NONE, &b));
+	assert_true(mail_bounce_read(buf_slice(&out), NULL, &b));
 	assert_int_equal(b.rcpt_count, MAIL_BOUNCE_RCPT_MAX);
 	mail_bounce_free(&b);
 
@@ -153,7 +153,7 @@ static void the_fullest_result_fits_its_memory(void **state)
 			buf_add_lit(&out, "550 words and more words, ");
 		buf_add_lit(&out, "\n\n");
 	}
-	assert_true(mail_bounce_read(buf_slice(&out), SLICE_NONE, &b));
+	assert_true(mail_bounce_read(buf_slice(&out), NULL, &b));
 	assert_int_equal(b.rcpt_count, 990);
 	mail_bounce_free(&b);
 	buf_free(&out);
@@ -181,7 +181,7 @@ static void without_memory_it_says_so_and_leaks_nothing(void **state)
 			struct mail_bounce b;
 
 			allocations = 0;
-			good = mail_bounce_read(slice_from_cstr(messages[i]), SLICE_NONE, &b);
+			good = mail_bounce_read(slice_from_cstr(messages[i]), NULL, &b);
 			assert_true(good || allocations > fail_at);
 			assert_true(!good || (b.kind == MAIL_BOUNCE_BOUNCE && b.rcpt_count == 1));
 			mail_bounce_free(&b);

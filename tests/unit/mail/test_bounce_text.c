@@ -244,7 +244,7 @@ static void the_original_of_a_text_gives_the_message_id(void **state)
 		SLICE(DAEMON SUBJECT "<bob@example.net>:\nno\n\n--- Below this line is a copy of the message.\n" COPY);
 	struct mail_bounce b;
 
-	assert_true(mail_bounce_read(message, SLICE_NONE, &b));
+	assert_true(mail_bounce_read(message, NULL, &b));
 	assert_int_equal(b.rcpt_count, 1);
 	assert_slice(b.message_id, "<1@example.com>");
 	mail_bounce_free(&b);

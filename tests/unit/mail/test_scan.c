@@ -185,6 +185,55 @@ static void delivered_to_counts_the_given_address_alone(void **state)
 			fail_msg("wrong count: %s", rows[i].message);
 }
 
+static uint64_t count_by(struct slice message, size_t step)
+{
+	struct mail_scan s;
+
+	mail_scan_init(&s, SLICE_NONE);
+	mail_scan_count_by(&s, SLICE("mx.example.com"));
+	for (size_t at = 0; at < message.n; at += step)
+		feed_exact(&s, slice_head(slice_skip(message, at), step));
+	mail_scan_end(&s);
+	return s.received_by_us;
+}
+
+static void received_fields_by_a_host_are_counted_by_their_by_clause(void **state)
+{
+	(void)state;
+	char far[1000];
+	snprintf(far, sizeof far, "Received: from %0600d by mx.example.com; d\r\n\r\n", 0);
+	const struct {
+		const char *message;
+		uint64_t count;
+	} rows[] = {
+		{"Received: by mx.example.com; d\r\n\r\n", 1},
+		{"received:\tfrom a.example ([192.0.2.1])\r\n\tBY\r\n MX.Example.COM with ESMTP id x;\r\n d\r\n\r\n",
+		 1},
+		{"Received: by mx.example.com", 1},
+		{"Received: by mx.example.com(Postrider); d\r\nReceived: by mx.example.com;d\r\nX: y\r\n", 2},
+		{"Received: from by.example (x by mx.example.com) by other.example; d\r\n\r\n", 0},
+		{"Received: from a ((by) by mx.example.com \\) by mx.example.com) by mx.example.com; d\r\n\r\n", 1},
+		{"Received: from mx.example.com by mx.example.com.example; d\r\n\r\n", 0},
+		{"Received: from a by (comment) mx.example.com\r\n\r\n", 1},
+		{"Received: from a by other.example for <x> by mx.example.com; d\r\n\r\n", 0},
+		{"Received: from a; by mx.example.com\r\n\r\n", 0},
+		{"Received: (by mx.example.com\r\n\r\n", 0},
+		{"Received: by\r\nReceived: mx.example.com\r\n\r\n", 0},
+		{"X-Received: by mx.example.com; d\r\nDelivered-To: by mx.example.com\r\n\r\n", 0},
+		{"Subject: x\r\n\r\nReceived: by mx.example.com; d\r\n", 0},
+		{"Received: \\\\(\\", 0},
+		{far, 1},
+	};
+
+	for (size_t i = 0; i < ROWS(rows); i++) {
+		struct slice message = slice_from_cstr(rows[i].message);
+
+		for (size_t step = 1; step <= message.n; step++)
+			if (count_by(message, step) != rows[i].count)
+				fail_msg("not %u by %zu: %s", (unsigned)rows[i].count, step, rows[i].message);
+	}
+}
+
 /* More than 255 blocks of 16 octets, so that the counting lanes are emptied on the way. */
 static void long_runs_are_counted_without_overflow(void **state)
 {
@@ -239,6 +288,7 @@ int main(void)
 		cmocka_unit_test(nul_and_8bit_octets_are_told_apart_by_place),
 		cmocka_unit_test(fields_are_found_and_counted_in_the_header_alone),
 		cmocka_unit_test(delivered_to_counts_the_given_address_alone),
+		cmocka_unit_test(received_fields_by_a_host_are_counted_by_their_by_clause),
 		cmocka_unit_test(long_runs_are_counted_without_overflow),
 		cmocka_unit_test(limits_can_be_watched_on_the_way),
 	};

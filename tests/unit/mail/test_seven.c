@@ -189,21 +189,21 @@ static void what_must_not_be_changed_is_told(void **state)
 		 MAIL_SEVEN_HEADER_8BIT},
 		{"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\nX: \xe4\r\n\r\nx", MAIL_SEVEN_HEADER_8BIT},
 		{"Content-Type: message/rfc822\r\n\r\nSubject: \xe4\r\n\r\n", MAIL_SEVEN_HEADER_8BIT},
-		{"Subject: a\rb\r\n\r\nx\r\n", MAIL_SEVEN_UNCONVERTIBLE},
+		{"Subject: a\rb\r\n\r\nx\r\n", MAIL_SEVEN_UNSUPPORTED},
 		{"Content-Type: multipart/signed; boundary=b\r\n\r\n--b\r\n\r\n\xe4\r\n--b--\r\n",
-		 MAIL_SEVEN_UNCONVERTIBLE},
-		{"Content-Type: multipart/mixed\r\n\r\n\xe4\r\n", MAIL_SEVEN_UNCONVERTIBLE},
+		 MAIL_SEVEN_PROHIBITED},
+		{"Content-Type: multipart/mixed\r\n\r\n\xe4\r\n", MAIL_SEVEN_FAILED},
 		{"Content-Type: multipart/mixed; boundary=b\r\nContent-Transfer-Encoding: base64\r\n\r\n\xe4\r\n",
-		 MAIL_SEVEN_UNCONVERTIBLE},
-		{"Content-Type: message/partial\r\n\r\n\xe4\r\n", MAIL_SEVEN_UNCONVERTIBLE},
-		{"Content-Transfer-Encoding: base64\r\n\r\n\xe4\r\n", MAIL_SEVEN_UNCONVERTIBLE},
-		{"Content-Transfer-Encoding: x-unknown\r\n\r\n\xe4\r\n", MAIL_SEVEN_UNCONVERTIBLE},
+		 MAIL_SEVEN_FAILED},
+		{"Content-Type: message/partial\r\n\r\n\xe4\r\n", MAIL_SEVEN_UNSUPPORTED},
+		{"Content-Transfer-Encoding: base64\r\n\r\n\xe4\r\n", MAIL_SEVEN_FAILED},
+		{"Content-Transfer-Encoding: x-unknown\r\n\r\n\xe4\r\n", MAIL_SEVEN_UNSUPPORTED},
 		{"Content-Transfer-Encoding: 8bit\r\nContent-Transfer-Encoding: 8bit\r\n\r\n\xe4\r\n",
-		 MAIL_SEVEN_UNCONVERTIBLE},
-		{"Content-Type: text/plain\r\nContent-Type: text/plain\r\n\r\n\xe4\r\n", MAIL_SEVEN_UNCONVERTIBLE},
+		 MAIL_SEVEN_FAILED},
+		{"Content-Type: text/plain\r\nContent-Type: text/plain\r\n\r\n\xe4\r\n", MAIL_SEVEN_FAILED},
 		{"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\nContent-Type: multipart/mixed; "
 		 "boundary=b\r\n\r\n\xe4\r\n",
-		 MAIL_SEVEN_UNCONVERTIBLE},
+		 MAIL_SEVEN_FAILED},
 	};
 
 	for (size_t i = 0; i < ROWS(rows); i++) {
@@ -213,6 +213,33 @@ static void what_must_not_be_changed_is_told(void **state)
 		if (convert(MAIL_SEVEN_TO_7BIT, slice_from_cstr(rows[i].message), &out) != rows[i].result)
 			fail_msg("wrong result: %s", rows[i].message);
 		buf_free(&out);
+	}
+}
+
+/* All but octets between the parts comes back whole; only those are a loss. */
+static void only_what_stands_between_parts_is_lost(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *message;
+		bool lossy;
+	} rows[] = {
+		{"Subject: x\r\n\r\n\xe4\r\n", false},
+		{"Content-Type: image/png\r\n\r\n\xff\xfe\r\n", false},
+		{"Content-Type: multipart/mixed; boundary=b\r\n\r\npre\r\n--b\r\n\r\n\xe4\r\n--b--\r\npost\r\n", false},
+		{"Content-Type: multipart/mixed; boundary=b\r\n\r\npr\xe4\r\n--b\r\n\r\nx\r\n--b--\r\n", true},
+		{"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\nx\r\n--b--\r\np\xf6st\r\n", true},
+	};
+
+	for (size_t i = 0; i < ROWS(rows); i++) {
+		struct mail_seven *s = mail_seven_new(MAIL_SEVEN_TO_7BIT);
+
+		assert_non_null(s);
+		assert_false(mail_seven_lossy(s));
+		assert_int_equal(mail_seven_feed(s, slice_from_cstr(rows[i].message), NULL), MAIL_SEVEN_OK);
+		assert_int_equal(mail_seven_end(s, NULL), MAIL_SEVEN_OK);
+		assert_int_equal(mail_seven_lossy(s), rows[i].lossy);
+		mail_seven_free(s);
 	}
 }
 
@@ -298,7 +325,7 @@ static void attack_G3_nesting_ends_at_the_cap(void **state)
 		n = append(text, n, kind & 2 ? "\r\n\xe4\r\n" : "\r\nx\r\n");
 		buf_init(&out, OUT_MAX);
 		assert_int_equal(feed_steps(MAIL_SEVEN_TO_7BIT, slice_of(text, n), 1000, &out, &why),
-				 kind & 2 ? MAIL_SEVEN_UNCONVERTIBLE : MAIL_SEVEN_OK);
+				 kind & 2 ? MAIL_SEVEN_FAILED : MAIL_SEVEN_OK);
 		if (!(kind & 2))
 			assert_true(slice_eq(buf_slice(&out), slice_of(text, n)));
 		buf_free(&out);
@@ -326,7 +353,7 @@ static void attack_G4_strange_boundaries_are_left_alone(void **state)
 
 			buf_init(&out, OUT_MAX);
 			assert_int_equal(feed_steps(MAIL_SEVEN_TO_7BIT, slice_of(text, (size_t)n), 5000, &out, &why),
-					 eight ? MAIL_SEVEN_UNCONVERTIBLE : MAIL_SEVEN_OK);
+					 eight ? MAIL_SEVEN_FAILED : MAIL_SEVEN_OK);
 			buf_free(&out);
 		}
 }
@@ -341,7 +368,7 @@ static void what_is_held_back_is_bounded(void **state)
 
 	memset(text, 'x', n);
 	buf_init(&out, OUT_MAX);
-	assert_int_equal(feed_steps(MAIL_SEVEN_TO_7BIT, slice_of(text, n), 4096, &out, &why), MAIL_SEVEN_UNCONVERTIBLE);
+	assert_int_equal(feed_steps(MAIL_SEVEN_TO_7BIT, slice_of(text, n), 4096, &out, &why), MAIL_SEVEN_FAILED);
 	buf_free(&out);
 
 	/* A part longer than the look: encoded, whatever its end may hold. */
@@ -386,6 +413,7 @@ int main(void)
 		cmocka_unit_test(parts_are_converted_one_by_one),
 		cmocka_unit_test(no_delimiter_comes_about_by_a_line_break),
 		cmocka_unit_test(what_must_not_be_changed_is_told),
+		cmocka_unit_test(only_what_stands_between_parts_is_lost),
 		cmocka_unit_test(quoted_printable_with_raw_octets_is_made_right),
 		cmocka_unit_test(internationalised_messages_are_encoded_as_a_whole),
 		cmocka_unit_test(binary_content_becomes_lines),

@@ -198,6 +198,39 @@ static void a_network_with_a_mistake_is_refused_with_a_reason(void **state)
 	}
 }
 
+static void some_addresses_are_no_hosts(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *text;
+		bool unspecified, loopback, host;
+	} rows[] = {
+		{"0.0.0.0", true, false, false},
+		{"0.1.2.3", false, false, false},
+		{"127.0.0.1", false, true, true},
+		{"127.9.9.9", false, true, true},
+		{"192.0.2.1", false, false, true},
+		{"223.255.255.255", false, false, true},
+		{"224.0.0.1", false, false, false},
+		{"255.255.255.255", false, false, false},
+		{"::", true, false, false},
+		{"::1", false, true, true},
+		{"2001:db8::1", false, false, true},
+		{"ff02::1", false, false, false},
+		{"::ffff:224.0.0.1", false, false, false},
+		{"::ffff:127.0.0.1", false, true, true},
+	};
+
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		struct ip_address a;
+
+		assert_true(ip_parse(slice_from_cstr(rows[i].text), &a));
+		if (ip_is_unspecified(&a) != rows[i].unspecified || ip_is_loopback(&a) != rows[i].loopback ||
+		    ip_is_of_host(&a) != rows[i].host)
+			fail_msg("%s", rows[i].text);
+	}
+}
+
 static void an_empty_list_contains_nothing(void **state)
 {
 	(void)state;
@@ -227,6 +260,7 @@ int main(void)
 		cmocka_unit_test(octets_of_other_lengths_are_no_address),
 		cmocka_unit_test(a_network_contains_what_shares_its_prefix),
 		cmocka_unit_test(a_network_with_a_mistake_is_refused_with_a_reason),
+		cmocka_unit_test(some_addresses_are_no_hosts),
 		cmocka_unit_test(an_empty_list_contains_nothing),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -428,6 +428,7 @@ static void an_attempt_that_is_deferred_leaves_its_story(void **state)
 	struct store_settle s = attempt(1, 1, STORE_WAITING, 100, 600, SITE + 1);
 	s.warned = true;
 	s.outcome.ambiguous = true;
+	s.outcome.lossy = true;
 	assert_ok(ops_of(w->st)->settle(w->st, &s));
 	commit(w);
 	restart(w);
@@ -445,6 +446,7 @@ static void an_attempt_that_is_deferred_leaves_its_story(void **state)
 	assert_int_equal(r.last.status.detail, 999);
 	assert_true(r.last.ambiguous);
 	assert_false(r.last.dsn_relayed);
+	assert_true(r.last.lossy);
 	assert_slice(r.last.text, "the peer's words");
 	assert_slice(r.last_remote, "mx.example [192.0.2.9]:25");
 	assert_int_equal(r.last_at, 1700000000100);

@@ -647,9 +647,34 @@ static void a_hold_outlives_the_attempt_of_a_former_life(void **state)
 	world_free(w);
 }
 
+static void a_text_that_says_later_decides_over_a_5yz(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *words;
+		enum store_state next;
+	} rows[] = {
+		{"550 5.7.1 Greylisted, please try again in 5 minutes", STORE_WAITING},
+		{"550 5.1.1 no such user", STORE_FAILED},
+		{"450 4.1.1 no such user", STORE_WAITING},
+	};
+
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		struct world *w = world_new();
+		world_put(w, 7, "a@b.test", "x@one.test");
+		world_turn(w);
+		world_finish(w, &w->jobs[0], rows[i].words);
+		world_turn(w);
+		assert_int_equal(world_rcpt(w, 7, 0)->row.state, rows[i].next);
+		assert_int_equal(world_rcpt(w, 7, 0)->row.last.status.klass, rows[i].next == STORE_WAITING ? 4 : 5);
+		world_free(w);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_text_that_says_later_decides_over_a_5yz),
 		cmocka_unit_test(a_message_is_answered_and_handed_out_by_the_turn_that_commits_it),
 		cmocka_unit_test(recipients_of_one_site_form_one_job),
 		cmocka_unit_test(without_couriers_mail_waits),

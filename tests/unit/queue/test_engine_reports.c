@@ -9,6 +9,7 @@
 static const struct rule {
 	const char *rcpt, *words;
 	const char *action; /* NULL: no report */
+	const char *status; /* where it is not that of the words */
 } rules[] = {
 	/* RFC 3461 5.2.2 (f): failed. */
 	{"x@one.test/0", "550 5.1.1 no", "failed"},
@@ -26,9 +27,14 @@ static const struct rule {
 	{"m@lmtp.test/2", "250 2.0.0 ok", "delivered"},
 	/* 5.2.2: relayed to a server without DSN; 5.2.1: to one with it. */
 	{"x@one.test/0", "250 2.0.0 ok", NULL},
-	{"x@one.test/2", "250 2.0.0 ok", "relayed"},
+	{"x@one.test/2", "250 2.0.0 ok", "relayed", "2.1.9"},
+	{"x@one.test/2", "250 2.6.0 ok", "relayed", "2.1.9"},
 	{"x@one.test/4", "250 2.0.0 ok", NULL},
 	{"x@one.test/2", "+250 2.0.0 ok", NULL},
+	/* RFC 3463 3.7, X.6.4: a conversion lost something. */
+	{"x@one.test/2", "~250 2.0.0 ok", "relayed", "2.6.4"},
+	{"m@lmtp.test/2", "~250 2.0.0 ok", "delivered", "2.6.4"},
+	{"m@lmtp.test/0", "~250 2.0.0 ok", NULL},
 };
 
 static void notify_decides_about_reports(void **state)
@@ -36,7 +42,7 @@ static void notify_decides_about_reports(void **state)
 	(void)state;
 	for (size_t i = 0; i < sizeof rules / sizeof *rules; i++) {
 		struct world *w = world_new();
-		char action[40];
+		char action[40], status[40];
 		world_put(w, 7, "a@b.test", rules[i].rcpt);
 		world_turn(w);
 		world_finish(w, &w->jobs[0], rules[i].words);
@@ -46,6 +52,8 @@ static void notify_decides_about_reports(void **state)
 			const struct mem_message *report = world_report(w, 7, 0);
 			snprintf(action, sizeof action, "Action: %s\r\n", rules[i].action);
 			assert_true(world_report_says(report, action));
+			snprintf(status, sizeof status, "Status: %s\r\n", rules[i].status);
+			assert_true(!rules[i].status || world_report_says(report, status));
 			assert_int_equal(report->row.sender.n, 0);
 			assert_int_equal(report->row.rcpt_count, 1);
 			assert_slice(report->rcpt[0].row.rcpt.address, "a@b.test");

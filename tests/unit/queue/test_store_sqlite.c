@@ -304,7 +304,7 @@ static void a_value_that_we_cannot_have_written_is_found(void **state)
 		"UPDATE history SET stage = 9",
 		"UPDATE history SET code = 1000",
 		"UPDATE history SET status = 6000000",
-		"UPDATE history SET flags = 4",
+		"UPDATE history SET flags = 8",
 		"UPDATE history SET n = 4294967296",
 		"UPDATE history SET remote = zeroblob(301)",
 		"UPDATE turn SET visit = 'soon'",

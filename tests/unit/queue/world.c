@@ -320,6 +320,8 @@ static void parse(const char *words, struct queue_outcome *o)
 	words += o->outcome.ambiguous;
 	o->outcome.dsn_relayed = words[0] == '+';
 	words += o->outcome.dsn_relayed;
+	o->outcome.lossy = words[0] == '~';
+	words += o->outcome.lossy;
 	if (words[1] != '.')
 		assert(sscanf(words, "%u %n", &code, &n) == 1);
 	words += n;

@@ -83,7 +83,8 @@ void world_take(struct world *w, const struct queue_action *a);
 void world_pass(struct world *w, span_ms span);
 mono_ms world_now(const struct world *w);
 
-/* The job's recipient `index` had this outcome, "250 2.0.0 text" (no code: "4.4.1 text"). '!': the site failed. */
+/* The job's recipient `index` had this outcome, "250 2.0.0 text" (no code: "4.4.1 text"). '!': the site failed. '?':
+ * ambiguous. '+': with the DSN parameters. '~': lossy. */
 void world_outcome(struct world *w, const struct world_job *job, size_t index, const char *words);
 /* All of them, and the job is done. */
 void world_finish(struct world *w, struct world_job *job, const char *words);

@@ -175,9 +175,9 @@ static void a_missing_mailbox_is_made_with_all_that_is_in_it(void **state)
 	maildir_deliver(&d.fs, &one, 1);
 	assert_int_equal(one.outcome.verdict, SMTP_DELIVERED);
 	assert_non_null(strstr(d.log, "mkdir example.com;syncdir ;mkdir example.com/alice;syncdir example.com;"
-				      "mkdir example.com/alice/tmp;"));
-	assert_non_null(strstr(d.log, "mkdir example.com/alice/cur;"));
-	assert_non_null(strstr(d.log, "mkdir example.com/alice/new;"));
+				      "mkdir example.com/alice/new;syncdir example.com/alice;"
+				      "mkdir example.com/alice/cur;syncdir example.com/alice;"
+				      "mkdir example.com/alice/tmp;syncdir example.com/alice;"));
 }
 
 static void what_an_attempt_left_behind_is_replaced(void **state)
@@ -210,6 +210,58 @@ static void D4_any_failing_call_defers_the_message(void **state)
 	}
 }
 
+/* RFC 3463 3.3: what is wrong with one mailbox is told from what is wrong with the system. */
+static void the_status_says_whose_trouble_it_is(void **state)
+{
+	(void)state;
+	static const struct {
+		int error;
+		unsigned subject, detail;
+	} rows[] = {
+		{EACCES, 2, 0}, {ENOTDIR, 2, 0}, {ELOOP, 2, 0}, {EDQUOT, 2, 2},
+		{ENOSPC, 3, 1}, {EIO, 3, 0},     {EROFS, 3, 0},
+	};
+
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		struct disk d = new_disk();
+		struct maildir_delivery one = delivery(0);
+
+		d.fail_after = 0;
+		d.error = rows[i].error;
+		maildir_deliver(&d.fs, &one, 1);
+		assert_int_equal(one.outcome.verdict, SMTP_DEFERRED);
+		assert_int_equal(one.outcome.status.subject, rows[i].subject);
+		assert_int_equal(one.outcome.status.detail, rows[i].detail);
+		assert_true(slice_ends(one.outcome.text, slice_from_cstr(strerror(rows[i].error))));
+	}
+}
+
+static int short_read(struct file *f, uint64_t offset, char *into, size_t n, size_t *ret)
+{
+	(void)f;
+	*ret = offset == 0 && n >= 5 ? 5 : 0;
+	memcpy(into, "A: b\n", *ret);
+	return 0;
+}
+
+/* A body that was cut short on the disk is not delivered as another message. */
+static void a_body_that_ends_early_is_not_delivered(void **state)
+{
+	(void)state;
+	static const struct file_ops ops = {.read = short_read};
+	struct file cut = {&ops};
+	struct disk d = new_disk();
+	struct maildir_delivery one = delivery(0);
+
+	one.file = &cut;
+	maildir_deliver(&d.fs, &one, 1);
+	assert_int_equal(one.outcome.verdict, SMTP_DEFERRED);
+	assert_int_equal(one.outcome.status.subject, 6);
+	assert_int_equal(one.outcome.status.detail, 6);
+	assert_null(strstr(d.log, "rename"));
+	assert_non_null(strstr(d.log, "unlink"));
+}
+
 static void lines_can_end_in_lf_alone_and_lose_nothing_else(void **state)
 {
 	(void)state;
@@ -233,6 +285,8 @@ int main(void)
 		cmocka_unit_test(a_missing_mailbox_is_made_with_all_that_is_in_it),
 		cmocka_unit_test(what_an_attempt_left_behind_is_replaced),
 		cmocka_unit_test(D4_any_failing_call_defers_the_message),
+		cmocka_unit_test(the_status_says_whose_trouble_it_is),
+		cmocka_unit_test(a_body_that_ends_early_is_not_delivered),
 		cmocka_unit_test(lines_can_end_in_lf_alone_and_lose_nothing_else),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

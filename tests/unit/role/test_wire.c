@@ -24,6 +24,7 @@ static const struct smtp_outcome outcome = {
 	.status = {4, 2, 1},
 	.text = {"busy\n\0x", 7},
 	.ambiguous = true,
+	.lossy = true,
 };
 static const struct store_message stored = {
 	.id = 99,
@@ -67,6 +68,7 @@ static void sample(enum wire_kind kind, struct buf *out)
 						      .n = numbers,
 						      .mailboxes = mailboxes,
 						      .size = 4,
+						      .age = 3,
 						      .body = SLICE("body")});
 		break;
 	case KIND_OUTCOME:
@@ -175,6 +177,10 @@ static void L7_values_out_of_bounds_are_refused(void **state)
 	/* No recipient; id 0; a size that the body does not have; a verdict that its status contradicts. */
 	struct mail_envelope none = envelope;
 	none.rcpt_count = 0;
+	struct queue_job job;
+	wire_put_job(&in, &(struct queue_job){.job = 1, .id = 1, .route = {ROUTE_SMTP}, .age = -1});
+	assert_false(wire_get_job(buf_slice(&in), &arena, &job));
+	buf_reset(&in);
 	wire_put_message(&in, 1, &(struct queue_put){.id = 1, .envelope = &none});
 	assert_false(wire_get_message(buf_slice(&in), &arena, &tag, &put));
 	buf_reset(&in);

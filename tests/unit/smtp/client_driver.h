@@ -29,6 +29,7 @@ struct turn {
 
 struct dialog {
 	bool lmtp, no_pipelining, chunking, stay; /* stay: no QUIT */
+	bool own_name;                            /* a peer with our name is refused */
 	struct smtp_client_job jobs[JOBS_MAX];
 	const char *messages[JOBS_MAX]; /* NULL: a small one */
 	size_t piece;                   /* octets of each piece of body; 0 = whole */
@@ -66,6 +67,7 @@ static const struct smtp_client_config *driver_config(const struct dialog *d)
 		.block_timeout = 180 * SECOND,
 		.end_timeout = 600 * SECOND,
 		.output_max = 16384,
+		.refuses_own_name = d->own_name,
 	};
 	return &config;
 }
@@ -85,9 +87,10 @@ static void driver_note_outcome(struct driver *r, const struct smtp_outcome *o)
 	assert_true(o->text.n <= SMTP_OUTCOME_TEXT_MAX);
 	assert_int_equal(o->status.klass, o->verdict == SMTP_DELIVERED ? 2 : o->verdict == SMTP_DEFERRED ? 4 : 5);
 	smtpcodes_status_format(o->status, status);
-	int n = snprintf(r->trace + r->trace_n, room, "%s %s: %u %s %.*s%s%s\n", driver_verdict(o->verdict),
+	int n = snprintf(r->trace + r->trace_n, room, "%s %s: %u %s %.*s%s%s%s\n", driver_verdict(o->verdict),
 			 smtp_stage_name(o->stage), o->code, status, SLICE_ARGS(o->text),
-			 o->ambiguous ? " (ambiguous)" : "", o->dsn_relayed ? " (dsn)" : "");
+			 o->ambiguous ? " (ambiguous)" : "", o->dsn_relayed ? " (dsn)" : "",
+			 o->lossy ? " (lossy)" : "");
 	assert_in_range(n, 1, room - 1);
 	r->trace_n += (size_t)n;
 }

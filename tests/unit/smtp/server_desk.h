@@ -51,6 +51,7 @@ static inline void desk_init(struct desk *d)
 			   .header_max = 4096,
 			   .header_lines_max = 100,
 			   .hops_max = 5,
+			   .own_hops_max = 2,
 			   .errors_max = 20,
 			   .idle_commands_max = 100,
 			   .messages_max = 100,
@@ -124,7 +125,7 @@ static inline struct reply desk_answer_rcpt(const struct smtp_event *ev)
 	if (desk_is(local, "unknown"))
 		return (struct reply){REPLY_RCPT_UNKNOWN, {ev->address.text}};
 	if (desk_is(local, "later"))
-		return (struct reply){REPLY_RCPT_TEMPORARY, {ev->address.text}};
+		return (struct reply){REPLY_RCPT_DNS, {ev->address.text}};
 	if (desk_is(local, "moved"))
 		return (struct reply){REPLY_RCPT_MOVED, {SLICE("new@example.org")}};
 	if (desk_is(local, "hidden"))

@@ -173,7 +173,6 @@ static void what_is_no_reply_defers_all_and_ends_the_session(void **state)
 		{"250-ok\r\n251 ok\r\n", "the lines carry different codes: 250-ok??251 ok??"},
 		{"2500 ok\r\n", "the code is not followed by a space, a hyphen or the line's end: 2500 ok??"},
 		{"\r\n", "the line does not start with a reply code: ??"},
-		{"250 a\rb\r\n", "a bare CR in the text: 250 a?b??"},
 	};
 
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
@@ -190,6 +189,66 @@ static void what_is_no_reply_defers_all_and_ends_the_session(void **state)
 				   .trace = trace};
 		play(&d);
 	}
+}
+
+/* The first digit says what becomes of the mail, however the text is worded. */
+static void a_refusal_with_control_characters_is_a_refusal(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *reply, *outcome;
+	} rows[] = {
+		{"550 5.1.1 \rtwo\x1b[0m\x7fthree\r\n", "failed end of data: 550 5.1.1 ?two?[0m?three"},
+		{"550-5.1.1 \a\r\n550 5.1.1 b\r\r\n", "failed end of data: 550 5.1.1 ? b?"},
+		{"451 4.7.1 gr\xfc\xdf\r\n", "deferred end of data: 451 4.7.1 gr\xfc\xdf"},
+		{"250 \x01\r\n", "delivered end of data: 250 2.0.0 ?"},
+	};
+
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		char trace[256];
+		snprintf(trace, sizeof trace, "job 1.0 %s\ndone 1\n", rows[i].outcome);
+		struct dialog d = {.jobs = {{.envelope = &one}},
+				   .turns = {TO_MAIL,
+					     {MAIL RCPT_A "DATA\r\n", OK2 "354 go\r\n"},
+					     {SMALL_MESSAGE ".\r\n", rows[i].reply}},
+				   .stay = true,
+				   .trace = trace};
+		play(&d);
+	}
+}
+
+static void a_server_with_our_own_name_is_taken_for_ourselves(void **state)
+{
+	(void)state;
+#define OURS(stage) \
+	"closed failed " stage ": 0 5.3.5 the server calls itself ME.example, as we do: mail would loop back to us\n"
+	static const struct dialog rows[] = {
+		{.own_name = true,
+		 .turns = {{"", "220 ME.example ESMTP\r\n"}, {"QUIT\r\n", "221 bye\r\n"}},
+		 .trace = OURS("greeting")},
+		{.own_name = true,
+		 .turns = {{"", "220 hello ESMTP\r\n"},
+			   {"EHLO me.example\r\n", "250-ME.example\r\n250 8BITMIME\r\n"},
+			   {"QUIT\r\n", "221 bye\r\n"}},
+		 .trace = OURS("EHLO")},
+		{.own_name = true,
+		 .turns = {{"", "220 hello\r\n"},
+			   {"EHLO me.example\r\n", "502 what\r\n"},
+			   {"HELO me.example\r\n", "250 ME.example\r\n"},
+			   {"QUIT\r\n", "221 bye\r\n"}},
+		 .trace = OURS("EHLO")},
+		/* A refusal is one first of all, and where it was allowed the name is no matter. */
+		{.own_name = true,
+		 .turns = {{"", "554 ME.example no\r\n"}, {"QUIT\r\n", "221 bye\r\n"}},
+		 .trace = "closed failed greeting: 554 5.0.0 ME.example no\n"},
+		{.turns = {{"", "220 me.example ESMTP\r\n"},
+			   {"EHLO me.example\r\n", "250 me.example\r\n"},
+			   {"QUIT\r\n", "221 bye\r\n"}},
+		 .trace = "closed delivered end of data: 221 2.0.0 bye\n"},
+	};
+
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+		play(&rows[i]);
 }
 
 static void a_reply_of_the_wrong_kind_ends_the_session(void **state)
@@ -438,8 +497,9 @@ static void a_message_that_cannot_be_read_is_not_ended(void **state)
 	driver_pump(&r, SIZE_MAX);
 	assert_string_equal(
 		r.trace,
-		BOTH("deferred DATA: 0 4.3.0 the message could not be read") "closed deferred DATA: 0 4.3.0 the "
-									     "message could not be read\n");
+		BOTH("deferred DATA: 0 4.6.6 the message could not be read") "closed deferred DATA: 0 4.3.0 the "
+									     "connection was dropped because a "
+									     "message could not be sent whole\n");
 	driver_expect(&r, "");
 	/* An answer to a request of then. */
 	smtp_client_body(r.c, SLICE("late\r\n"), true, r.now);
@@ -558,6 +618,8 @@ int main(void)
 		cmocka_unit_test(a_lost_connection_defers_and_is_ambiguous_after_the_end_of_data),
 		cmocka_unit_test(the_loss_is_ambiguous_only_if_the_whole_end_left),
 		cmocka_unit_test(what_is_no_reply_defers_all_and_ends_the_session),
+		cmocka_unit_test(a_refusal_with_control_characters_is_a_refusal),
+		cmocka_unit_test(a_server_with_our_own_name_is_taken_for_ourselves),
 		cmocka_unit_test(a_reply_of_the_wrong_kind_ends_the_session),
 		cmocka_unit_test(a_reply_before_its_command_left_answers_nothing),
 		cmocka_unit_test(a_reply_is_bounded_in_lines_and_octets),

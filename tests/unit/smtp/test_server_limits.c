@@ -1010,6 +1010,60 @@ static void an_END_that_nobody_pulled_never_happened(void **state)
 /* ---- memory (B5) --------------------------------------------------------------------------------------------------
  */
 
+static void each_refusal_of_the_engine_is_told_once_with_its_sender(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *from, *reply;
+	} rows[] = {
+		{"", "500 5.5.1 "},
+		{"", "501 5.1.7 "},
+		{"a@b.example", "501 5.1.3 "},
+		/* RCPT TO:<unknown@...> is the owner's refusal, he knows of it. */
+		{"a@b.example", "554 5.6.0 Message holds a bare CR or LF"},
+		{"", "500 5.5.1 "},
+	};
+	struct smtp_refusal refusal;
+	struct desk d;
+
+	desk_init(&d);
+	greet(&d);
+	assert_false(smtp_server_refusal(d.s, &refusal));
+	say(&d, "FOO\r\nMAIL FROM:<\r\nMAIL FROM:<a@b.example>\r\nRCPT TO:<\r\nRCPT TO:<unknown@example.com>\r\n"
+		"RCPT TO:<r@example.com>\r\nDATA\r\n");
+	hear(&d);
+	say(&d, "A: b\nc\r\n.\r\nNOOP\r\nBAR\r\n");
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		assert_true(smtp_server_refusal(d.s, &refusal));
+		assert_slice(refusal.from, rows[i].from);
+		if (!slice_starts(refusal.reply, slice_from_cstr(rows[i].reply)))
+			fail_msg("%.*s, not %s", SLICE_ARGS(refusal.reply), rows[i].reply);
+	}
+	assert_false(smtp_server_refusal(d.s, &refusal));
+	desk_free(&d);
+}
+
+static void refusals_that_nobody_asks_for_are_bounded(void **state)
+{
+	(void)state;
+	struct smtp_refusal refusal;
+	struct desk d;
+	size_t told = 0;
+
+	desk_init(&d);
+	d.config.errors_max = 100000;
+	greet(&d);
+	for (int i = 0; i < 10000; i++) {
+		say(&d, "FOO\r\n");
+		buf_reset(&d.out);
+		smtp_server_sent(d.s, smtp_server_output(d.s).n);
+	}
+	while (smtp_server_refusal(d.s, &refusal))
+		told++;
+	assert_in_range(told, 10, SMTP_REFUSALS_MAX / 20);
+	desk_free(&d);
+}
+
 static void an_idle_session_is_small(void **state)
 {
 	(void)state;
@@ -1039,6 +1093,9 @@ static void an_idle_session_is_small(void **state)
 	desk_feed(&d, slice_head(buf_slice(&b), 1500));
 	say(&d, "\r\nRSET\r\n");
 	desk_flush(&d);
+	struct smtp_refusal refusal;
+	while (smtp_server_refusal(d.s, &refusal))
+		continue;
 	size_t idle = live - (d.log.cap + d.out.cap + b.cap + d.message.cap);
 	print_message("a new session takes %zu octets, an idle one after use %zu\n", at_rest, idle);
 	assert_true(at_rest <= 1024);
@@ -1247,6 +1304,8 @@ int main(void)
 		cmocka_unit_test(loss_resets_what_the_owner_knows_of),
 		cmocka_unit_test(loss_behind_END_leaves_the_message_with_its_owner),
 		cmocka_unit_test(an_END_that_nobody_pulled_never_happened),
+		cmocka_unit_test(each_refusal_of_the_engine_is_told_once_with_its_sender),
+		cmocka_unit_test(refusals_that_nobody_asks_for_are_bounded),
 		cmocka_unit_test(an_idle_session_is_small),
 		cmocka_unit_test(B5_memory_stays_flat_over_many_commands),
 		cmocka_unit_test(any_allocation_may_fail),

@@ -1,0 +1,8 @@
+#include "net/descriptor.h"
+
+#include <unistd.h>
+
+void descriptor_close(int fd)
+{
+	close(fd);
+}

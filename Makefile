@@ -6,7 +6,7 @@ DESTDIR ?=
 # Seconds for each fuzz target of `make fuzz`.
 SECONDS ?= 60
 
-export SMTP_PORT DATA_DIR
+export SMTP_PORT DATA_DIR SEED RUNS MINUTES FIRST DISK
 
 all: $(BUILD)/build.ninja
 	@ninja -C $(BUILD) --quiet
@@ -26,6 +26,12 @@ test:
 	@scripts/install-deps --test
 	@scripts/test
 
+# Simulated worlds, by seed: SEED=n shows one, RUNS=n and MINUTES=n run many from FIRST on (docs/reliability.md).
+sim:
+	@scripts/install-deps
+	@$(MAKE) --no-print-directory all
+	@scripts/sim $(BUILD)
+
 fuzz:
 	@scripts/install-deps --test
 	@tests/fuzz/run --seconds $(SECONDS)
@@ -41,4 +47,4 @@ install: all
 clean:
 	@find $(BUILD) -mindepth 1 -maxdepth 1 ! -name peers -exec rm -rf {} +
 
-.PHONY: all run test fuzz check-style install clean
+.PHONY: all run test sim fuzz check-style install clean

@@ -665,10 +665,15 @@ void queue_engine_turn(struct queue_engine *e, struct queue_times times)
 		engine_transaction(e);
 }
 
+bool queue_engine_owes(const struct queue_engine *e)
+{
+	return !list_empty(&e->settling) || !list_empty(&e->strays);
+}
+
 mono_ms queue_engine_deadline(const struct queue_engine *e)
 {
 	mono_ms now = e->times.mono, at = NEVER;
-	bool work = !list_empty(&e->settling) || !list_empty(&e->strays);
+	bool work = queue_engine_owes(e);
 
 	if (e->down)
 		return e->retry_at;

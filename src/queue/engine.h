@@ -209,6 +209,8 @@ mono_ms queue_engine_deadline(const struct queue_engine *e);
 /* Stop handing out jobs (shutdown); outcomes of those under way are still taken. */
 void queue_engine_drain(struct queue_engine *e);
 size_t queue_engine_under_way(const struct queue_engine *e);
+/* Whether outcomes wait for the store to take them: who ends now forgets them, and they are tried again. */
+bool queue_engine_owes(const struct queue_engine *e);
 
 /* Sites with something in memory, for `postrider queue` and metrics: calls `each` until it returns false. */
 struct queue_site_view {

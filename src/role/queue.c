@@ -630,7 +630,7 @@ static void queue_turn(void *arg)
 	for (size_t i = 0; i < PEERS_MAX; i++)
 		if (q->peers[i].unreachable)
 			lose_peer(&q->peers[i]);
-	if (q->stopping && queue_engine_under_way(q->engine) == 0) {
+	if (q->stopping && queue_engine_under_way(q->engine) == 0 && !queue_engine_owes(q->engine)) {
 		q->self->finished(q->self->arg, 0);
 		return;
 	}

@@ -1,0 +1,310 @@
+/*
+ * SQLite's files on the simulated disk: an SQLite VFS, the default one, so that the product's own database runs there.
+ */
+#include "sim/disk.h"
+#include "sim/machine.h"
+
+#include <errno.h>
+#include <sqlite3.h>
+#include <string.h>
+
+#define PAGE 4096
+
+struct handle {
+	sqlite3_file base; /* first */
+	struct inode *inode;
+	struct role_instance *role;
+	unsigned life; /* of the role: a dead one's locks are gone */
+	int lock, last_error;
+	bool sync_name, log;
+	char directory[64];
+	struct handle *next;
+};
+
+/* The handles live in memory of SQLite's: those of roles that died are only known by a copy. */
+struct lock {
+	const struct handle *handle;
+	const struct inode *inode;
+	struct role_instance *role;
+	unsigned life;
+	int level;
+};
+#define LOCKS_MAX 64
+static struct lock locks[LOCKS_MAX];
+
+static struct handle *handle(sqlite3_file *f)
+{
+	return (struct handle *)f;
+}
+
+static int failed(struct handle *h, int error, int rc)
+{
+	h->last_error = error;
+	return error == ENOSPC && rc == SQLITE_IOERR_WRITE ? SQLITE_FULL : rc;
+}
+
+static bool is_held(const struct lock *l)
+{
+	return l->handle && (!l->role || (l->role->alive && l->role->life == l->life));
+}
+
+static struct lock *lock_of(const struct handle *h)
+{
+	for (size_t i = 0; i < LOCKS_MAX; i++)
+		if (is_held(&locks[i]) && locks[i].handle == h)
+			return &locks[i];
+	for (size_t i = 0; i < LOCKS_MAX; i++)
+		if (!is_held(&locks[i])) {
+			locks[i] = (struct lock){h, h->inode, h->role, h->life, SQLITE_LOCK_NONE};
+			return &locks[i];
+		}
+	return NULL;
+}
+
+static int vfs_close(sqlite3_file *f)
+{
+	struct lock *l = lock_of(handle(f));
+
+	if (l)
+		l->handle = NULL;
+	return SQLITE_OK;
+}
+
+static int vfs_read(sqlite3_file *f, void *into, int n, sqlite3_int64 at)
+{
+	struct handle *h = handle(f);
+	size_t got = 0;
+	int error = disk_read(h->inode, (uint64_t)at, into, (size_t)n, &got);
+
+	if (error)
+		return failed(h, error, SQLITE_IOERR_READ);
+	if (got == (size_t)n)
+		return SQLITE_OK;
+	memset((char *)into + got, 0, (size_t)n - got);
+	return SQLITE_IOERR_SHORT_READ;
+}
+
+static int vfs_write(sqlite3_file *f, const void *p, int n, sqlite3_int64 at)
+{
+	int error = disk_write(handle(f)->inode, (uint64_t)at, slice_of(p, (size_t)n));
+
+	return error ? failed(handle(f), error, SQLITE_IOERR_WRITE) : SQLITE_OK;
+}
+
+static int vfs_truncate(sqlite3_file *f, sqlite3_int64 size)
+{
+	int error = disk_truncate(handle(f)->inode, (uint64_t)size);
+
+	return error ? failed(handle(f), error, SQLITE_IOERR_TRUNCATE) : SQLITE_OK;
+}
+
+static int vfs_sync(sqlite3_file *f, int flags)
+{
+	struct handle *h = handle(f);
+	int error = disk_sync(h->inode);
+
+	(void)flags;
+	if (!error && h->sync_name) {
+		/* As SQLite's own VFS does: it does not take notice of a failure. */
+		disk_sync_directory(h->directory);
+		h->sync_name = false;
+	}
+	if (!error && h->log)
+		disk_log_synced();
+	return error ? failed(h, error, SQLITE_IOERR_FSYNC) : SQLITE_OK;
+}
+
+static int vfs_size(sqlite3_file *f, sqlite3_int64 *ret)
+{
+	*ret = (sqlite3_int64)disk_size(handle(f)->inode);
+	return SQLITE_OK;
+}
+
+static int vfs_lock(sqlite3_file *f, int level)
+{
+	struct handle *h = handle(f);
+	struct lock *mine = lock_of(h);
+
+	for (size_t i = 0; i < LOCKS_MAX; i++) {
+		const struct lock *o = &locks[i];
+		if (!is_held(o) || o->handle == h || o->inode != h->inode)
+			continue;
+		if ((level == SQLITE_LOCK_SHARED && o->level >= SQLITE_LOCK_PENDING) ||
+		    (level >= SQLITE_LOCK_RESERVED && o->level >= SQLITE_LOCK_RESERVED) ||
+		    (level == SQLITE_LOCK_EXCLUSIVE && o->level >= SQLITE_LOCK_SHARED))
+			return SQLITE_BUSY;
+	}
+	if (!mine)
+		return SQLITE_NOMEM;
+	if (level > mine->level)
+		mine->level = level;
+	return SQLITE_OK;
+}
+
+static int vfs_unlock(sqlite3_file *f, int level)
+{
+	struct lock *mine = lock_of(handle(f));
+
+	if (mine)
+		mine->level = level;
+	return SQLITE_OK;
+}
+
+static int vfs_check_reserved(sqlite3_file *f, int *ret)
+{
+	*ret = 0;
+	for (size_t i = 0; i < LOCKS_MAX; i++)
+		if (is_held(&locks[i]) && locks[i].inode == handle(f)->inode && locks[i].level >= SQLITE_LOCK_RESERVED)
+			*ret = 1;
+	return SQLITE_OK;
+}
+
+static int vfs_control(sqlite3_file *f, int op, void *arg)
+{
+	if (op != SQLITE_FCNTL_LAST_ERRNO)
+		return SQLITE_NOTFOUND;
+	*(int *)arg = handle(f)->last_error;
+	return SQLITE_OK;
+}
+
+static int vfs_sector(sqlite3_file *f)
+{
+	(void)f;
+	return PAGE;
+}
+
+static int vfs_characteristics(sqlite3_file *f)
+{
+	(void)f;
+	return SQLITE_IOCAP_POWERSAFE_OVERWRITE;
+}
+
+static const sqlite3_io_methods io_methods = {
+	.iVersion = 1,
+	.xClose = vfs_close,
+	.xRead = vfs_read,
+	.xWrite = vfs_write,
+	.xTruncate = vfs_truncate,
+	.xSync = vfs_sync,
+	.xFileSize = vfs_size,
+	.xLock = vfs_lock,
+	.xUnlock = vfs_unlock,
+	.xCheckReservedLock = vfs_check_reserved,
+	.xFileControl = vfs_control,
+	.xSectorSize = vfs_sector,
+	.xDeviceCharacteristics = vfs_characteristics,
+};
+
+static void directory_of(const char *path, char out[64])
+{
+	const char *slash = strrchr(path, '/');
+	size_t n = slash ? (size_t)(slash - path) : 0;
+
+	if (n > 63)
+		n = 63;
+	memcpy(out, path, n);
+	out[n] = '\0';
+}
+
+static int vfs_open(sqlite3_vfs *vfs, const char *name, sqlite3_file *f, int flags, int *ret_flags)
+{
+	struct handle *h = handle(f);
+	int error = 0;
+	struct inode *i = name ? disk_find(name, flags & SQLITE_OPEN_CREATE, &error) : disk_temporary();
+
+	(void)vfs;
+	memset(h, 0, sizeof *h);
+	if (!i)
+		return SQLITE_CANTOPEN;
+	h->inode = i;
+	h->role = machine_current();
+	h->life = h->role ? h->role->life : 0;
+	if (name)
+		directory_of(name, h->directory);
+	h->log = flags & SQLITE_OPEN_WAL;
+	h->sync_name = flags & SQLITE_OPEN_CREATE && flags & (SQLITE_OPEN_WAL | SQLITE_OPEN_MAIN_JOURNAL);
+	h->base.pMethods = &io_methods;
+	if (ret_flags)
+		*ret_flags = flags;
+	return SQLITE_OK;
+}
+
+static int vfs_delete(sqlite3_vfs *vfs, const char *name, int sync)
+{
+	char directory[64];
+	int error = disk_unlink(name);
+
+	(void)vfs;
+	if (error == ENOENT)
+		return SQLITE_IOERR_DELETE_NOENT;
+	directory_of(name, directory);
+	if (!error && sync)
+		error = disk_sync_directory(directory);
+	return error ? SQLITE_IOERR_DELETE : SQLITE_OK;
+}
+
+static int vfs_access(sqlite3_vfs *vfs, const char *name, int flags, int *ret)
+{
+	(void)vfs;
+	(void)flags;
+	*ret = disk_content(name).p != NULL;
+	return SQLITE_OK;
+}
+
+static int vfs_full_path(sqlite3_vfs *vfs, const char *name, int n, char *out)
+{
+	(void)vfs;
+	sqlite3_snprintf(n, out, "%s", name);
+	return SQLITE_OK;
+}
+
+static int vfs_randomness(sqlite3_vfs *vfs, int n, char *out)
+{
+	(void)vfs;
+	for (int i = 0; i < n; i++)
+		out[i] = (char)sim_random();
+	return n;
+}
+
+static int vfs_sleep(sqlite3_vfs *vfs, int us)
+{
+	(void)vfs;
+	kernel_spend(us);
+	return us;
+}
+
+static int vfs_current_time(sqlite3_vfs *vfs, double *ret)
+{
+	(void)vfs;
+	*ret = 2440587.5 + (double)sim_wall() / 86400000.0;
+	return SQLITE_OK;
+}
+
+static int vfs_last_error(sqlite3_vfs *vfs, int n, char *out)
+{
+	(void)vfs;
+	(void)n;
+	(void)out;
+	return 0;
+}
+
+void disk_vfs(void)
+{
+	static sqlite3_vfs vfs = {
+		.iVersion = 1,
+		.szOsFile = sizeof(struct handle),
+		.mxPathname = 500,
+		.zName = "sim",
+		.xOpen = vfs_open,
+		.xDelete = vfs_delete,
+		.xAccess = vfs_access,
+		.xFullPathname = vfs_full_path,
+		.xRandomness = vfs_randomness,
+		.xSleep = vfs_sleep,
+		.xCurrentTime = vfs_current_time,
+		.xGetLastError = vfs_last_error,
+	};
+
+	sqlite3_vfs_register(&vfs, 1);
+	sqlite3_randomness(0, NULL);
+}

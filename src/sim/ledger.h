@@ -1,0 +1,72 @@
+/*
+ * ledger: what was promised, and what became of it. It stands outside of the code under test.
+ *
+ * Every message that a simulated client hands in carries a serial number in a header field. The ledger knows its
+ * envelope and its octets, the 250 that the client heard, each delivery that a mailbox or a server of the world saw,
+ * each report that arrived. It reads the frames between the roles to tell when an outcome was durable, so that a second
+ * delivery is either explained by what happened before it, or a violation.
+ */
+#ifndef SIM_LEDGER_H
+#define SIM_LEDGER_H
+
+#include "base/id.h"
+#include "sim/kernel.h"
+
+/* ---- clients ----------------------------------------------------------------------------------------------------- */
+
+struct letter; /* one message as a client has it */
+
+#define LETTER_RCPTS 8
+/* Texts are copied. `octets` is the whole message as it goes over the line before dot stuffing. */
+struct letter *ledger_letter(struct slice sender, const struct slice *rcpts, size_t count, bool never, uint64_t serial,
+			     struct slice octets);
+/* The client heard a 250 with this id; `rcpts`: a bit for each recipient that was taken. */
+void ledger_accepted(struct letter *l, msg_id id, unsigned rcpts);
+/* It sent the end of the message and heard nothing, or another reply than 250. */
+void ledger_unheard(struct letter *l);
+
+/* ---- the world's servers and mailboxes --------------------------------------------------------------------------- */
+
+struct ledger_delivery {
+	struct slice sender, rcpt; /* of the envelope */
+	struct slice message;      /* as it came, dots taken away */
+	bool lmtp;
+	/* Where the reply that says so goes: it has arrived when the other end has read so much. NULL: a Maildir. */
+	const struct sim_end *end;
+	uint64_t reply_ends;
+};
+void ledger_delivered(const struct ledger_delivery *d);
+/* A file was renamed: into a Maildir, its name says for which recipient of which message. */
+void ledger_renamed(const char *to, struct slice content);
+/* A server of the world refused the recipient for good. */
+void ledger_refused(struct slice rcpt);
+/* The id in the Received field at the top of a message; 0: it has none. */
+msg_id ledger_id_of(struct slice message);
+
+/* ---- the roles --------------------------------------------------------------------------------------------------- */
+
+enum ledger_moment {
+	LEDGER_SENT,
+	LEDGER_TAKEN,
+};
+void ledger_frame(struct role_instance *from, struct role_instance *to, uint16_t type, struct slice payload,
+		  enum ledger_moment moment);
+void ledger_role_died(struct role_instance *r);
+void ledger_power_cut(void);
+void ledger_memory_out(struct role_instance *r);
+/* Events of the product's log. */
+void ledger_settled(msg_id id, struct slice rcpt);
+void ledger_failed(msg_id id, struct slice rcpt, bool given_up);
+/* A report with this id goes to an address. */
+void ledger_report(msg_id id, struct slice to);
+void ledger_damaged(msg_id id);
+void ledger_bounce_dropped(msg_id id);
+
+/* ---- at the end -------------------------------------------------------------------------------------------------- */
+
+/* Whether every recipient that was accepted has come to its end. */
+bool ledger_is_settled(void);
+/* All promises, once the world has healed and the queue is empty or has had its time. */
+void ledger_close(void);
+
+#endif

@@ -1,0 +1,28 @@
+/*
+ * run: one run of the world from a seed: a swarm of faults for a while, then everything heals, then the ledger is
+ * closed.
+ */
+#ifndef SIM_RUN_H
+#define SIM_RUN_H
+
+#include "sim/disk.h"
+
+struct run_options {
+	uint64_t seed;
+	bool trace;
+	int disk;  /* enum disk_kind; -1: drawn */
+	bool calm; /* no faults at all */
+};
+
+/* Returns whether all held; sim_failure() says what did not. Once in a process. */
+bool run_world(const struct run_options *options);
+
+/* ---- swarm.c ----------------------------------------------------------------------------------------------------- */
+
+/* The faults of this run, and what happens at times. */
+void swarm_draw(sim_us until);
+enum disk_kind swarm_disk(void);
+/* All faults end. */
+void swarm_heal(void);
+
+#endif

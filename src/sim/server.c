@@ -1,0 +1,477 @@
+/*
+ * Servers of the world: SMTP and LMTP, as mail goes out to them.
+ */
+#include "base/buf.h"
+#include "sim/ledger.h"
+#include "sim/peers.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define RCPTS_MAX 120
+
+struct host {
+	const char *name;
+	bool lmtp;
+};
+
+struct visit {
+	struct host *host;
+	unsigned number; /* of the connection, for the trace */
+	struct sim_end *end;
+	struct octets in, out;
+	uint64_t said; /* octets given to `out` */
+	struct slice sender, rcpts[RCPTS_MAX];
+	bool lasting[RCPTS_MAX]; /* of LMTP: taken at RCPT, refused at the end */
+	size_t count;
+	bool has_mail, in_data, busy, over, silent;
+	bool eight_bit, chunking;
+	struct octets message; /* chunks so far */
+	uint64_t chunk;        /* octets of one that are still to come */
+	bool chunk_last, in_chunk;
+};
+
+static void go_on(struct visit *v);
+
+static void flush(struct visit *v)
+{
+	if (v->end->closed || v->end->shut)
+		return;
+	octets_take(&v->out, sim_end_send(v->end, octets_slice(&v->out)));
+	if (v->over && v->out.n == 0)
+		sim_end_close(v->end);
+}
+
+static void end_visit(struct visit *v, bool hard)
+{
+	if (v->end->closed)
+		return;
+	if (hard) {
+		sim_end_reset(v->end);
+		sim_end_close(v->end);
+	}
+	v->over = true;
+	flush(v);
+}
+
+struct saying {
+	struct visit *visit;
+	size_t n;
+	char text[];
+};
+
+static void say_it(void *arg, uint64_t number)
+{
+	struct saying *s = arg;
+	struct visit *v = s->visit;
+
+	(void)number;
+	v->busy = false;
+	if (!v->end->closed && !v->silent) {
+		sim_trace(v->host->name, "#%u > %.*s", v->number, SLICE_ARGS(slice_trim(slice_of(s->text, s->n))));
+		octets_add(&v->out, slice_of(s->text, s->n));
+		flush(v);
+		go_on(v);
+	}
+	sim_free(s);
+}
+
+/* Says it now or, from a slow server, later; what the client sent meanwhile waits. */
+static void say(struct visit *v, const char *text)
+{
+	size_t n = strlen(text);
+	struct saying *s = sim_alloc(sizeof *s + n + 1);
+
+	s->visit = v;
+	s->n = n;
+	memcpy(s->text, text, n + 1);
+	v->said += n;
+	v->busy = true;
+	if (sim_chance(sim_plan.peer_slow)) {
+		sim_us wait = sim_between(SIM_SECOND, 100 * SIM_SECOND);
+		if (sim_chance(200000))
+			wait = 700 * SIM_SECOND; /* beyond anybody's patience */
+		sim_count(COUNT_FAULT_PEER);
+		sim_trace(v->host->name, "takes %lld s to say: %.40s", (long long)(wait / SIM_SECOND), text);
+		sim_in(wait, say_it, s, 0);
+		return;
+	}
+	sim_in(sim_between(10, 3000), say_it, s, 0);
+}
+
+/* True: the server is gone, in one of the ways in which servers go. */
+static bool vanishes(struct visit *v)
+{
+	if (!sim_chance(sim_plan.peer_vanishes))
+		return false;
+	sim_count(COUNT_FAULT_PEER);
+	uint64_t how = sim_below(3);
+	sim_trace(v->host->name, "%s",
+		  how == 0   ? "says nothing any more"
+		  : how == 1 ? "resets the connection"
+			     : "hangs up");
+	if (how == 0)
+		v->silent = v->busy = true;
+	else
+		end_visit(v, how == 1);
+	return true;
+}
+
+static void forget_mail(struct visit *v)
+{
+	for (size_t i = 0; i < v->count; i++)
+		sim_free((void *)(uintptr_t)v->rcpts[i].p);
+	sim_free((void *)(uintptr_t)v->sender.p);
+	v->sender = SLICE_NONE;
+	v->count = 0;
+	v->has_mail = v->in_data = v->in_chunk = false;
+	octets_free(&v->message);
+}
+
+static struct slice copy(struct slice s)
+{
+	char *p = sim_alloc(s.n + 1);
+
+	if (s.n)
+		memcpy(p, s.p, s.n);
+	return slice_of(p, s.n);
+}
+
+static void refuse_all(const struct visit *v)
+{
+	for (size_t i = 0; i < v->count; i++)
+		ledger_refused(v->rcpts[i]);
+}
+
+static bool puts_off(void)
+{
+	if (!sim_chance(sim_plan.peer_defers))
+		return false;
+	sim_count(COUNT_FAULT_PEER);
+	return true;
+}
+
+/* Reports are not refused for good: nobody would be left to be told. */
+static bool refuses(const struct visit *v)
+{
+	if (v->sender.n == 0 || !sim_chance(sim_plan.peer_refuses))
+		return false;
+	sim_count(COUNT_FAULT_PEER);
+	return true;
+}
+
+/* ---- the end of a message ---------------------------------------------------------------------------------------- */
+
+static void take_rcpt(struct visit *v, size_t i, struct slice message, uint64_t reply_ends)
+{
+	ledger_delivered(&(struct ledger_delivery){.sender = v->sender,
+						   .rcpt = v->rcpts[i],
+						   .message = message,
+						   .lmtp = v->host->lmtp,
+						   .end = v->end,
+						   .reply_ends = reply_ends});
+}
+
+static void end_lmtp(struct visit *v, struct slice message)
+{
+	char text[RCPTS_MAX * 40] = "";
+	size_t n = 0;
+
+	for (size_t i = 0; i < v->count; i++) {
+		const char *line = "250 2.0.0 saved\r\n";
+		if (v->lasting[i] || refuses(v)) {
+			line = "550 5.2.1 not here\r\n";
+			ledger_refused(v->rcpts[i]);
+		} else if (puts_off()) {
+			line = "452 4.2.2 not now\r\n";
+		}
+		n += (size_t)snprintf(text + n, sizeof text - n, "%s", line);
+		if (line[0] == '2')
+			take_rcpt(v, i, message, v->said + n);
+	}
+	forget_mail(v);
+	if (!vanishes(v))
+		say(v, text);
+}
+
+static void end_smtp(struct visit *v, struct slice message)
+{
+	static const char taken[] = "250 2.0.0 taken over\r\n";
+
+	if (puts_off()) {
+		forget_mail(v);
+		say(v, "451 4.3.0 not now\r\n");
+		return;
+	}
+	if (refuses(v)) {
+		refuse_all(v);
+		forget_mail(v);
+		say(v, "554 5.6.0 not this\r\n");
+		return;
+	}
+	if (vanishes(v))
+		return;
+	for (size_t i = 0; i < v->count; i++)
+		take_rcpt(v, i, message, v->said + sizeof taken - 1);
+	forget_mail(v);
+	if (!vanishes(v))
+		say(v, taken);
+}
+
+static void end_message(struct visit *v, struct slice message)
+{
+	sim_trace(v->host->name, "#%u < a message of %zu octets", v->number, message.n);
+	if (v->host->lmtp)
+		end_lmtp(v, message);
+	else
+		end_smtp(v, message);
+}
+
+static struct octets unstuffed(struct slice s)
+{
+	struct octets o = {0};
+
+	while (s.n > 0) {
+		struct slice line = slice_head(s, slice_find(s, '\n') + 1);
+		octets_add(&o, slice_skip(line, line.p[0] == '.'));
+		s = slice_skip(s, line.n);
+	}
+	return o;
+}
+
+static bool read_data(struct visit *v)
+{
+	struct slice in = octets_slice(&v->in);
+	size_t at = slice_starts(in, SLICE(".\r\n")) ? 0 : slice_search(in, SLICE("\r\n.\r\n"));
+
+	if (at == in.n)
+		return false;
+	size_t n = at == 0 ? 0 : at + 2;
+	struct octets message = unstuffed(slice_head(in, n));
+	octets_take(&v->in, n + 3);
+	v->in_data = false;
+	end_message(v, octets_slice(&message));
+	octets_free(&message);
+	return true;
+}
+
+static bool read_chunk(struct visit *v)
+{
+	size_t n = v->in.n < v->chunk ? v->in.n : (size_t)v->chunk;
+
+	octets_add(&v->message, slice_head(octets_slice(&v->in), n));
+	octets_take(&v->in, n);
+	v->chunk -= n;
+	if (v->chunk > 0)
+		return false;
+	v->in_chunk = false;
+	if (!v->has_mail || v->count == 0) {
+		say(v, "503 5.5.1 no recipients\r\n");
+	} else if (v->chunk_last) {
+		struct octets message = v->message;
+		v->message = (struct octets){0};
+		end_message(v, octets_slice(&message));
+		octets_free(&message);
+	} else {
+		say(v, "250 2.0.0 go on\r\n");
+	}
+	return true;
+}
+
+/* ---- commands ---------------------------------------------------------------------------------------------------- */
+
+static struct slice path_in(struct slice line)
+{
+	size_t from = slice_find(line, '<') + 1;
+
+	line = slice_skip(line, from);
+	return slice_head(line, slice_find(line, '>'));
+}
+
+static void on_ehlo(struct visit *v)
+{
+	char text[300];
+
+	forget_mail(v);
+	v->eight_bit = sim_chance(800000);
+	v->chunking = sim_chance(300000);
+	snprintf(text, sizeof text, "250-%s\r\n%s%s%s%s%s250 SIZE 50000000\r\n", v->host->name,
+		 sim_chance(700000) ? "250-PIPELINING\r\n" : "", v->eight_bit ? "250-8BITMIME\r\n" : "",
+		 v->chunking ? "250-CHUNKING\r\n" : "", sim_chance(300000) ? "250-DSN\r\n" : "",
+		 sim_chance(800000) ? "250-ENHANCEDSTATUSCODES\r\n" : "");
+	say(v, text);
+}
+
+static void on_mail(struct visit *v, struct slice line)
+{
+	forget_mail(v);
+	if (puts_off()) {
+		say(v, "451 4.3.2 not now\r\n");
+		return;
+	}
+	v->sender = copy(path_in(line));
+	v->has_mail = true;
+	say(v, "250 2.1.0 ok\r\n");
+}
+
+static void on_rcpt(struct visit *v, struct slice line)
+{
+	struct slice rcpt = path_in(line);
+	bool never = slice_starts(rcpt, SLICE("no-")), later = slice_starts(rcpt, SLICE("later-"));
+
+	if (!v->has_mail || v->count == RCPTS_MAX) {
+		say(v, "452 4.5.3 no more\r\n");
+	} else if ((later && sim_plan.peer_defers) || puts_off()) {
+		say(v, "450 4.2.0 come back\r\n");
+	} else if ((never && !(v->host->lmtp && sim_chance(500000))) || refuses(v)) {
+		ledger_refused(rcpt);
+		say(v, "550 5.1.1 nobody of that name\r\n");
+	} else {
+		v->lasting[v->count] = never;
+		v->rcpts[v->count++] = copy(rcpt);
+		say(v, "250 2.1.5 ok\r\n");
+	}
+}
+
+static void on_data(struct visit *v)
+{
+	if (v->count == 0) {
+		say(v, "503 5.5.1 no recipients\r\n");
+	} else if (puts_off()) {
+		say(v, "451 4.3.0 not now\r\n");
+	} else {
+		v->in_data = true;
+		say(v, "354 go\r\n");
+	}
+}
+
+static void on_bdat(struct visit *v, struct slice line)
+{
+	struct slice rest = slice_trim(slice_skip(line, 5));
+	struct slice size = slice_head(rest, slice_find(rest, ' '));
+	uint64_t n = 0;
+
+	slice_u64(size, 100 << 20, &n);
+	v->chunk = n;
+	v->chunk_last = slice_iends(rest, SLICE("LAST"));
+	v->in_chunk = true;
+}
+
+static void on_line(struct visit *v, struct slice line)
+{
+	sim_trace(v->host->name, "#%u < %.*s", v->number, SLICE_ARGS(line));
+	if (vanishes(v))
+		return;
+	/* Not behind BDAT: a 250 there is a promise, not garbage. */
+	if (!slice_istarts(line, SLICE("BDAT")) && sim_chance(sim_plan.peer_garbage)) {
+		static const char *const garbage[] = {"4",
+						      "hello there\r\n",
+						      "250-\r\n250-\r\n250 \r\n",
+						      "999 9.9.9 x\r\n",
+						      "421 4.3.2 closing\r\n",
+						      "2500 x\r\n",
+						      "45\r\n"};
+		sim_count(COUNT_FAULT_PEER);
+		const char *what = garbage[sim_below(7)];
+		sim_trace(v->host->name, "answers with garbage");
+		say(v, what);
+		v->over = true;
+		return;
+	}
+	if (slice_istarts(line, SLICE("EHLO")) || slice_istarts(line, SLICE("LHLO"))) {
+		on_ehlo(v);
+	} else if (slice_istarts(line, SLICE("HELO"))) {
+		forget_mail(v);
+		say(v, "250 hello\r\n");
+	} else if (slice_istarts(line, SLICE("MAIL FROM:"))) {
+		on_mail(v, line);
+	} else if (slice_istarts(line, SLICE("RCPT TO:"))) {
+		on_rcpt(v, line);
+	} else if (slice_istarts(line, SLICE("DATA"))) {
+		on_data(v);
+	} else if (slice_istarts(line, SLICE("BDAT "))) {
+		on_bdat(v, line);
+	} else if (slice_istarts(line, SLICE("RSET"))) {
+		forget_mail(v);
+		say(v, "250 2.0.0 ok\r\n");
+	} else if (slice_istarts(line, SLICE("QUIT"))) {
+		say(v, "221 2.0.0 bye\r\n");
+		v->over = true;
+	} else {
+		sim_fail("%s is sent the command %.*s", v->host->name, SLICE_ARGS(slice_head(line, 60)));
+	}
+}
+
+static bool read_line(struct visit *v)
+{
+	struct slice in = octets_slice(&v->in);
+	size_t at = slice_find(in, '\n');
+	char line[2100];
+
+	if (at == in.n)
+		return false;
+	size_t n = at < sizeof line ? at : sizeof line;
+	memcpy(line, in.p, n);
+	octets_take(&v->in, at + 1);
+	on_line(v, slice_trim(slice_of(line, n)));
+	return true;
+}
+
+static void go_on(struct visit *v)
+{
+	while (!v->busy && !v->over && !v->end->closed)
+		if (!(v->in_data ? read_data(v) : v->in_chunk ? read_chunk(v) : read_line(v)))
+			break;
+	if (v->over && !v->busy)
+		flush(v);
+	if (v->end->eof && !v->busy && !v->end->closed)
+		end_visit(v, false);
+}
+
+static void on_wake(void *arg)
+{
+	struct visit *v = arg;
+	struct sim_end *e = v->end;
+
+	if (e->reset) {
+		sim_trace(v->host->name, "#%u is broken", v->number);
+		sim_end_close(e);
+		return;
+	}
+	octets_add(&v->in, octets_slice(&e->in));
+	sim_end_take(e, e->in.n);
+	flush(v);
+	if (!e->closed)
+		go_on(v);
+}
+
+static void serve(void *arg, struct sim_end *end)
+{
+	struct visit *v = sim_alloc(sizeof *v);
+
+	static unsigned number;
+
+	*v = (struct visit){.host = arg, .end = end, .number = ++number};
+	end->wake = on_wake;
+	end->arg = v;
+	if (vanishes(v))
+		return;
+	if (puts_off()) {
+		say(v, "421 4.3.2 not now\r\n");
+		v->over = true;
+		return;
+	}
+	say(v, "220 server of the world\r\n");
+}
+
+void servers_start(void)
+{
+	static struct host one = {"one.example", false}, spare = {"spare.example", false}, two = {"two.example", false},
+			   lmtp = {"lmtp.example", true};
+
+	sim_name("mx.one.example", "192.0.2.1");
+	sim_listen("192.0.2.1", 25, serve, &one);
+	sim_listen("192.0.2.11", 2525, serve, &spare);
+	sim_listen("192.0.2.2", 25, serve, &two);
+	sim_listen_unix("/lmtp", serve, &lmtp);
+}

@@ -374,7 +374,7 @@ static void line_ended(struct smtp_server *s)
 	line->cr = line->told = false;
 	s->since = s->now;
 	if (too_long && !told)
-		server_answer(s, &(struct reply){REPLY_LINE_TOO_LONG, {server_number(s, SMTP_COMMAND_LINE_MAX)}});
+		server_bad_line(s, &(struct reply){REPLY_LINE_TOO_LONG, {server_number(s, SMTP_COMMAND_LINE_MAX)}});
 	else if (!told && !s->broken)
 		server_command(s, slice_head(buf_slice(&line->held), buf_len(&line->held) - 2));
 }
@@ -414,7 +414,9 @@ static size_t take_line(struct smtp_server *s, struct slice in)
 	 * no command: it could be one that somebody else smuggled into the client's words. */
 	if (bare && !line->told) {
 		line->told = true;
-		server_answer(s, &(struct reply){.id = REPLY_LINE_BARE});
+		server_bad_line(s, &(struct reply){.id = REPLY_LINE_BARE});
+		if (s->state == ST_CLOSED)
+			return part.n;
 	}
 	if (!line->told && line->n <= SMTP_COMMAND_LINE_MAX && !buf_add(&line->held, part))
 		s->broken = true;

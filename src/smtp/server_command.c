@@ -153,6 +153,7 @@ bool server_count_idle(struct smtp_server *s)
 	return true;
 }
 
+/* `c` is NULL for what is no command that we know. */
 static bool within_limits(struct smtp_server *s, const struct command *c)
 {
 	if (c && c->flags & CMD_QUIT)
@@ -162,6 +163,12 @@ static bool within_limits(struct smtp_server *s, const struct command *c)
 		return false;
 	}
 	return (c && c->flags & CMD_PROGRESS) || server_count_idle(s);
+}
+
+void server_bad_line(struct smtp_server *s, const struct reply *reply)
+{
+	if (within_limits(s, NULL))
+		server_answer(s, reply);
 }
 
 static struct reply misplaced_reply(const struct smtp_server *s, const struct command *c)

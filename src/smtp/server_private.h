@@ -171,6 +171,8 @@ struct slice server_number(struct smtp_server *s, uint64_t number);
 
 /* Run one command line, without its CRLF. */
 void server_command(struct smtp_server *s, struct slice line);
+/* Answer a line that cannot be one: it counts against the limits of the session as a bad command does. */
+void server_bad_line(struct smtp_server *s, const struct reply *reply);
 /* One more command that brings no message on; false when the session has had enough of them and is over. */
 bool server_count_idle(struct smtp_server *s);
 /* The owner's answers to HELO, MAIL and RCPT. */

@@ -578,6 +578,41 @@ static void errors_end_the_session_at_the_next_command(void **state)
 	desk_free(&d);
 }
 
+static void lines_that_are_no_command_count_as_errors_and_as_idle(void **state)
+{
+	(void)state;
+	struct desk d;
+	struct buf b;
+
+	buf_init(&b, 1 << 20);
+	repeat(&b, "x", SMTP_COMMAND_LINE_MAX);
+	buf_add_lit(&b, "\r\n");
+	desk_init(&d);
+	d.config.errors_max = 2;
+	greet(&d);
+	desk_feed(&d, buf_slice(&b));
+	say(&d, "NOOP\nNOOP\r\nNOOP\nQUIT\r\n");
+	hear_codes(&d, "500 500 421");
+	desk_free(&d);
+
+	desk_init(&d);
+	d.config.errors_max = 2;
+	greet(&d);
+	say(&d, "X\nX\r\nX\rX\r\n");
+	desk_feed(&d, buf_slice(&b));
+	hear_codes(&d, "500 500 421");
+	desk_free(&d);
+
+	desk_init(&d);
+	d.config.idle_commands_max = 3; /* EHLO is the first */
+	greet(&d);
+	desk_feed(&d, buf_slice(&b));
+	say(&d, "\n\r\n\r\r\n");
+	hear_codes(&d, "500 500 421");
+	desk_free(&d);
+	buf_free(&b);
+}
+
 static void commands_without_a_message_end_the_session(void **state)
 {
 	(void)state;
@@ -1283,6 +1318,7 @@ int main(void)
 		cmocka_unit_test(the_gravest_fault_is_named_whatever_came_first),
 		cmocka_unit_test(too_many_recipients_draw_452_and_the_others_stay),
 		cmocka_unit_test(errors_end_the_session_at_the_next_command),
+		cmocka_unit_test(lines_that_are_no_command_count_as_errors_and_as_idle),
 		cmocka_unit_test(commands_without_a_message_end_the_session),
 		cmocka_unit_test(RCPT_beyond_the_limit_counts_as_idle),
 		cmocka_unit_test(empty_chunks_count_as_idle),

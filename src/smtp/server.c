@@ -586,6 +586,7 @@ void smtp_server_lost(struct smtp_server *s)
 	if (in_queue(s, SMTP_EV_RESET) || in_queue(s, SMTP_EV_END))
 		s->tx.open = true;
 	s->events = 0;
+	buf_cut(&s->out, buf_len(&s->out) - s->hidden); /* the chunk that it answers never came whole */
 	server_close(s);
 }
 

@@ -1024,6 +1024,20 @@ static void loss_behind_END_leaves_the_message_with_its_owner(void **state)
 	desk_free(&d);
 }
 
+static void a_chunk_that_is_cut_off_is_not_answered(void **state)
+{
+	(void)state;
+	struct desk d;
+
+	desk_init(&d);
+	greet(&d);
+	say(&d, "NOOP\r\nBDAT 5\r\nabcd");
+	smtp_server_lost(d.s);
+	desk_pull(&d);
+	hear_codes(&d, "250");
+	desk_free(&d);
+}
+
 static void an_END_that_nobody_pulled_never_happened(void **state)
 {
 	(void)state;
@@ -1339,6 +1353,7 @@ int main(void)
 		cmocka_unit_test(shutdown_before_the_greeting_greets_with_421),
 		cmocka_unit_test(loss_resets_what_the_owner_knows_of),
 		cmocka_unit_test(loss_behind_END_leaves_the_message_with_its_owner),
+		cmocka_unit_test(a_chunk_that_is_cut_off_is_not_answered),
 		cmocka_unit_test(an_END_that_nobody_pulled_never_happened),
 		cmocka_unit_test(each_refusal_of_the_engine_is_told_once_with_its_sender),
 		cmocka_unit_test(refusals_that_nobody_asks_for_are_bounded),

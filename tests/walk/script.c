@@ -1,0 +1,610 @@
+#include "script.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <string.h>
+
+/* clang-format off */
+#define S(text) {(text), sizeof(text) - 1}
+/* clang-format on */
+#define COUNT(table) ((uint32_t)(sizeof(table) / sizeof *(table)))
+
+/* ---- configuration ----------------------------------------------------------------------------------------------- */
+
+enum {
+	BIT_LMTP,
+	BIT_REFUSE_EARLY,
+	BIT_NO_CHUNKING,
+	BIT_NO_BINARYMIME,
+	BIT_NO_SMTPUTF8,
+	BIT_NO_DSN,
+	BIT_NO_PIPELINING,
+	BIT_NO_8BITMIME,
+	BIT_STATUS,
+	BIT_SUSPENDED,
+	BIT_PUSHED,
+	BIT_IMPATIENT,
+	BIT_HELP,
+	BIT_SIZE = 13, /* two bits each */
+	BIT_HEADER = 15,
+	BIT_ERRORS = 17,
+	BIT_IDLE = 19,
+	BIT_MESSAGES = 21,
+	BIT_GREETING = 23, /* three bits */
+	BIT_FATE = 26,     /* two bits */
+	BIT_HOPS = 28,
+};
+
+static unsigned bits_at(uint32_t bits, unsigned at, unsigned n)
+{
+	return bits >> at & ((1u << n) - 1);
+}
+
+/* Limits are small, so that they are met often; 0 is the roomy one. */
+void script_configure(uint32_t b, struct setting *ret)
+{
+	static const uint64_t sizes[] = {4000, 1500, 200, 30};
+	static const size_t headers[] = {8000, 300, 60, 20}, lines[] = {100, 10, 3, 1};
+	static const unsigned errors[] = {10000, 20, 5, 2}, idles[] = {10000, 30, 8, 3}, messages[] = {10000, 5, 2, 1};
+	static const enum reply_id greetings[] = {REPLY_GREETING, REPLY_GREETING_REFUSED, REPLY_GREETING_NO_MAIL,
+						  REPLY_GREETING_BUSY};
+	static const struct slice suspended[] = {S("RET"), S("SIZE")};
+	unsigned greeting = bits_at(b, BIT_GREETING, 3);
+
+	*ret = (struct setting){
+		.config = {.name = SLICE("mx.example.com"),
+			   .lmtp = b >> BIT_LMTP & 1,
+			   .refuse_early = b >> BIT_REFUSE_EARLY & 1,
+			   .size_max = sizes[bits_at(b, BIT_SIZE, 2)],
+			   .rcpt_max = SMTP_RCPT_MIN,
+			   .line_max = SMTP_TEXT_LINE_MIN,
+			   .header_max = headers[bits_at(b, BIT_HEADER, 2)],
+			   .header_lines_max = lines[bits_at(b, BIT_HEADER, 2)],
+			   .hops_max = b >> BIT_HOPS & 1 ? 1 : 30,
+			   .errors_max = errors[bits_at(b, BIT_ERRORS, 2)],
+			   .idle_commands_max = idles[bits_at(b, BIT_IDLE, 2)],
+			   .messages_max = messages[bits_at(b, BIT_MESSAGES, 2)],
+			   .command_timeout = 5 * MINUTE,
+			   .data_timeout = 3 * MINUTE,
+			   .message_timeout = 7 * MINUTE,
+			   .offer_chunking = !(b >> BIT_NO_CHUNKING & 1),
+			   .offer_binarymime = !(b >> BIT_NO_BINARYMIME & 1),
+			   .offer_smtputf8 = !(b >> BIT_NO_SMTPUTF8 & 1),
+			   .offer_dsn = !(b >> BIT_NO_DSN & 1),
+			   .offer_pipelining = !(b >> BIT_NO_PIPELINING & 1),
+			   .offer_8bitmime = !(b >> BIT_NO_8BITMIME & 1),
+			   .asks_status = b >> BIT_STATUS & 1,
+			   .offer_help = b >> BIT_HELP & 1,
+			   .suspended = suspended,
+			   .suspended_count = b >> BIT_SUSPENDED & 1 ? COUNT(suspended) : 0},
+		.greeting = greeting < 5 ? REPLY_GREETING : greetings[greeting - 4],
+		.greeting_fate = (enum model_fate)bits_at(b, BIT_FATE, 2),
+		.pushed = b >> BIT_PUSHED & 1,
+		.impatient = b >> BIT_IMPATIENT & 1,
+	};
+}
+
+static uint32_t sometimes(uint64_t *random, unsigned bit, uint32_t one_in)
+{
+	return random_below(random, one_in) == 0 ? (uint32_t)1 << bit : 0;
+}
+
+uint32_t script_random_config(uint64_t *random)
+{
+	uint32_t b = sometimes(random, BIT_LMTP, 3) | sometimes(random, BIT_REFUSE_EARLY, 2);
+
+	for (unsigned bit = BIT_NO_CHUNKING; bit <= BIT_NO_8BITMIME; bit++)
+		b |= sometimes(random, bit, 8);
+	b |= sometimes(random, BIT_STATUS, 4) | sometimes(random, BIT_SUSPENDED, 12) |
+	     sometimes(random, BIT_PUSHED, 100);
+	b |= sometimes(random, BIT_IMPATIENT, 50) | sometimes(random, BIT_HELP, 2) | sometimes(random, BIT_HOPS, 3);
+	for (unsigned bit = BIT_SIZE; bit <= BIT_MESSAGES; bit += 2)
+		b |= random_below(random, 3) == 0 ? random_below(random, 4) << bit : 0;
+	b |= random_below(random, 15) == 0 ? random_below(random, 8) << BIT_GREETING : 0;
+	return b | (random_below(random, 60) == 0 ? random_below(random, 4) << BIT_FATE : 0);
+}
+
+/* ---- words ------------------------------------------------------------------------------------------------------- */
+
+#define L64         "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+#define D63         "ddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddd"
+#define OK_ALL      REPLY_MAIL_OK, REPLY_RCPT_OK, REPLY_ACCEPTED
+/* clang-format off */
+#define GOOD(text) {S("<" text ">"), S(text), false, false, OK_ALL}
+#define EIGHT(text) {S("<" text ">"), S(text), false, true, OK_ALL}
+#define BAD(text) {S(text), S(""), true, false, OK_ALL}
+
+/* The first PLAIN_PATHS are good and welcome. */
+static const struct model_path paths[] = {
+	GOOD("s@a.example"), GOOD("r@example.com"), GOOD("\"a b\\\"c\"@x.example"), GOOD("x+y=z@[192.0.2.1]"),
+	GOOD("q@[IPv6:2001:db8::1]"), {S("<@x.example,@y.example:route@z.example>"), S("route@z.example"), false, false, OK_ALL},
+	GOOD(L64 "@a.example"), GOOD("a@" D63 ".example"), GOOD("!#$%&'*/?^_`{|}~-@a.example"), GOOD("\"a>b,c\"@a.example"),
+#define PLAIN_PATHS 10
+	{S("<no@a.example>"), S("no@a.example"), false, false, REPLY_MAIL_REFUSED, REPLY_RCPT_UNKNOWN, REPLY_ACCEPTED},
+	{S("<later@a.example>"), S("later@a.example"), false, false, REPLY_MAIL_TEMPORARY, REPLY_RCPT_TEMPORARY, REPLY_ACCEPTED},
+	{S("<spam@a.example>"), S("spam@a.example"), false, false, REPLY_MAIL_OK, REPLY_RCPT_OK, REPLY_DATA_POLICY},
+	{S("<busy@a.example>"), S("busy@a.example"), false, false, REPLY_MAIL_OK, REPLY_RCPT_OK, REPLY_DATA_STORE},
+	{S("<moved@a.example>"), S("moved@a.example"), false, false, REPLY_MAIL_NOT_LOCAL_USER, REPLY_RCPT_MOVED, REPLY_ACCEPTED},
+	{S("<fwd@a.example>"), S("fwd@a.example"), false, false, REPLY_MAIL_OK, REPLY_RCPT_FORWARD, REPLY_DATA_NO_SPACE},
+	EIGHT("\xc3\xa9@a.example"), EIGHT("u@b\xc3\xbc" "cher.example"),
+	BAD("<s@a.example"), BAD("s@a.example"), BAD(" <s@a.example>"), BAD("<a@b@c.example>"), BAD("<@>"), BAD("<a..b@c.example>"),
+	BAD("<a@>"), BAD("<@a.example>"), BAD("<a b@c.example>"), BAD("<a@-b.example>"), BAD("<\xff@a.example>"),
+	BAD("<s@a.example>x"), BAD("<a" L64 "@a.example>"), BAD("<a@d" D63 ".example>"), BAD("<a@[192.0.2.256]>"),
+	BAD("<a@b.example><c@d.example>"), BAD("<\"a@b.example>"), BAD("<a\tb@c.example>"), BAD("<s@a.example>,<t@a.example>"),
+};
+/* The null reverse-path for MAIL alone, <Postmaster> for RCPT alone (RFC 5321 4.5.5, 4.1.1.3). */
+static const struct model_path null_path = {S("<>"), S(""), false, false, OK_ALL};
+static const struct model_path null_rcpt = {S("<>"), S(""), true, false, OK_ALL};
+static const struct model_path postmaster = {S("<PostMaster>"), S("PostMaster"), false, false, OK_ALL};
+static const struct model_path postmaster_mail = {S("<PostMaster>"), S(""), true, false, OK_ALL};
+
+static const struct model_param mail_params[] = {
+	{S("SIZE=10"), KEY_SIZE, false, 10}, {S("size=00030"), KEY_SIZE, false, 30}, {S("SIZE=31"), KEY_SIZE, false, 31},
+	{S("SIZE=201"), KEY_SIZE, false, 201}, {S("SIZE=4000"), KEY_SIZE, false, 4000}, {S("SIZE=0"), KEY_SIZE, false, 0},
+	{S("BODY=7BIT"), KEY_BODY, false, MAIL_BODY_7BIT}, {S("body=8BitMime"), KEY_BODY, false, MAIL_BODY_8BITMIME},
+	{S("BODY=BINARYMIME"), KEY_BODY, false, MAIL_BODY_BINARYMIME}, {S("BODY=BINARYMIME"), KEY_BODY, false, MAIL_BODY_BINARYMIME},
+	{S("SMTPUTF8"), KEY_SMTPUTF8, false}, {S("smtputf8"), KEY_SMTPUTF8, false}, {S("RET=FULL"), KEY_RET, false, MAIL_RET_FULL},
+	{S("ret=hdrs"), KEY_RET, false, MAIL_RET_HDRS}, {S("ENVID=a+2Bb"), KEY_ENVID, false, 0, S("a+2Bb")},
+	{S("ENVID=" L64), KEY_ENVID, false, 0, S(L64)},
+#define GOOD_MAIL_PARAMS 16
+	{S("SIZE=4001"), KEY_SIZE, false, 4001}, {S("SIZE=99999999999999999999"), KEY_SIZE, false, UINT64_MAX},
+	{S("SIZE=18446744073709551616"), KEY_SIZE, false, UINT64_MAX}, {S("SIZE="), KEY_SIZE, true}, {S("SIZE"), KEY_SIZE, true},
+	{S("SIZE=-1"), KEY_SIZE, true}, {S("SIZE=1x"), KEY_SIZE, true}, {S("SIZE=000000000000000000001"), KEY_SIZE, true},
+	{S("BODY=9BIT"), KEY_BODY, true}, {S("BODY"), KEY_BODY, true}, {S("SMTPUTF8=x"), KEY_SMTPUTF8, true},
+	{S("SMTPUTF8="), KEY_SMTPUTF8, true}, {S("RET=SOME"), KEY_RET, true}, {S("ENVID=a+0Ab"), KEY_ENVID, true},
+	{S("ENVID=a+00"), KEY_ENVID, true}, {S("ENVID=a=b"), KEY_ENVID, true}, {S("ENVID=a+2bb"), KEY_ENVID, true},
+	{S("ENVID=" L64 "_" L64), KEY_ENVID, true}, {S("ENVID=\xc3\xa9"), KEY_ENVID, true}, {S("ENVID="), KEY_ENVID, true},
+	{S("AUTH=<>"), KEY_UNKNOWN, false}, {S("X-1=2"), KEY_UNKNOWN, false}, {S("NOTIFY=NEVER"), KEY_NOTIFY, false, MAIL_NOTIFY_NEVER},
+	{S("=x"), KEY_UGLY, false}, {S("-X=1"), KEY_UGLY, false}, {S("\""), KEY_UGLY, false}, {S(" RET=FULL"), KEY_UGLY, false},
+};
+static const struct model_param rcpt_params[] = {
+	{S("NOTIFY=NEVER"), KEY_NOTIFY, false, MAIL_NOTIFY_NEVER},
+	{S("notify=success,Failure"), KEY_NOTIFY, false, MAIL_NOTIFY_SUCCESS | MAIL_NOTIFY_FAILURE},
+	{S("NOTIFY=DELAY"), KEY_NOTIFY, false, MAIL_NOTIFY_DELAY},
+	{S("ORCPT=rfc822;q+2Bx@example.com"), KEY_ORCPT, false, 0, S("rfc822;q+2Bx@example.com")},
+	{S("orcpt=X-y;z"), KEY_ORCPT, false, 0, S("X-y;z")},
+	{S("ORCPT=utf-8;\xc3\xa9@x.example"), KEY_ORCPT, false, 1, S("utf-8;\xc3\xa9@x.example")},
+#define GOOD_RCPT_PARAMS 6
+	{S("NOTIFY=NEVER,DELAY"), KEY_NOTIFY, true}, {S("NOTIFY="), KEY_NOTIFY, true}, {S("NOTIFY"), KEY_NOTIFY, true},
+	{S("NOTIFY=SUCCESS,"), KEY_NOTIFY, true}, {S("NOTIFY=SOMETIMES"), KEY_NOTIFY, true}, {S("ORCPT=rfc822"), KEY_ORCPT, true},
+	{S("ORCPT=;x"), KEY_ORCPT, true}, {S("ORCPT=rfc822;a+0D+0Ab"), KEY_ORCPT, true}, {S("ORCPT=rfc822;a+00"), KEY_ORCPT, true},
+	{S("ORCPT=rfc822;\xc3\xa9"), KEY_ORCPT, true}, {S("ORCPT=a b"), KEY_ORCPT, true}, {S("SIZE=1"), KEY_UNKNOWN, false},
+	{S("BODY=7BIT"), KEY_UNKNOWN, false}, {S("X"), KEY_UNKNOWN, false}, {S("X="), KEY_UNKNOWN, false}, {S("="), KEY_UGLY, false},
+	{S(" NOTIFY=DELAY"), KEY_UGLY, false},
+};
+
+static const struct {
+	struct slice line;
+	char verb;
+	bool good;
+	struct slice name;
+	enum reply_id answer;
+} helos[] = {
+	{S("EHLO a.example\r\n"), 'E', true, S("a.example"), REPLY_EHLO},
+	{S("LHLO a.example\r\n"), 'L', true, S("a.example"), REPLY_EHLO},
+	{S("HELO b.example\r\n"), 'H', true, S("b.example"), REPLY_HELO},
+	{S("eHlO [192.0.2.1] \t\r\n"), 'E', true, S("[192.0.2.1]"), REPLY_EHLO},
+	{S("lhlo [IPv6:::1]\r\n"), 'L', true, S("[IPv6:::1]"), REPLY_EHLO},
+	{S("EHLO no.example\r\n"), 'E', true, S("no.example"), REPLY_HELO_REFUSED},
+	{S("LHLO no.example\r\n"), 'L', true, S("no.example"), REPLY_HELO_REFUSED},
+	{S("EHLO\r\n"), 'E', false, S(""), REPLY_EHLO}, {S("LHLO -\r\n"), 'L', false, S(""), REPLY_EHLO},
+	{S("HELO a b\r\n"), 'H', false, S(""), REPLY_EHLO}, {S("EHLO \xc3\xa9.example\r\n"), 'E', false, S(""), REPLY_EHLO},
+};
+
+static const struct {
+	struct slice line;
+	enum smtp_event_type type;
+	struct slice text;
+	enum reply_id answer;
+} asks[] = {
+	{S("VRFY u\r\n"), SMTP_EV_VRFY, S("u"), REPLY_VRFY_MAYBE}, {S("vrfy <u@a.example>\r\n"), SMTP_EV_VRFY, S("<u@a.example>"), REPLY_VRFY_UNKNOWN},
+	{S("EXPN list\r\n"), SMTP_EV_EXPN, S("list"), REPLY_EXPN_HIDDEN}, {S("EXPN l  \r\n"), SMTP_EV_EXPN, S("l"), REPLY_EXPN_OFF},
+};
+
+/* Lines whose reply is the same whatever came before. */
+static const struct {
+	struct slice line;
+	uint32_t codes;
+	unsigned flags;
+} plains[] = {
+	{S("NOOP\r\n"), C(250), 0}, {S("noop with words\r\n"), C(250), 0}, {S("NOOP\r\n"), C(250), 0}, {S("HELP\r\n"), C(214) | C(211), 0},
+	{S("HELP MAIL\r\n"), C(214), 0}, {S("HELP nothing\r\n"), C(504), 0}, {S("\r\n"), C(500), 0}, {S("XYZ\r\n"), C(500), 0},
+	{S("DEBUG\r\n"), C(500), 0}, {S(" NOOP\r\n"), C(500), 0}, {S("NOOP\tx\r\n"), C(500), 0}, {S("RSET x\r\n"), C(501), 0},
+	{S("DATA x\r\n"), C(501), LINE_LAST | LINE_PROGRESS}, {S("VRFY\r\n"), C(501), 0}, {S("EXPN \r\n"), C(501), 0},
+	{S("STARTTLS\r\n"), C(502), 0}, {S("AUTH PLAIN AGEAYg==\r\n"), C(502), 0}, {S("TURN\r\n"), C(502), 0}, {S("ETRN x\r\n"), C(502), 0},
+	{S("SEND FROM:<a@b.example>\r\n"), C(502), 0}, {S("\xff\xfe\r\n"), C(500), 0}, {S("NO\0OP\r\n"), C(500), LINE_NO_COMMAND}, {S("\0\r\n"), C(500), LINE_NO_COMMAND},
+	{S("QUIT\0\r\n"), C(500), LINE_NO_COMMAND}, {S("MAIL FROM:<a\0@b.example>\r\n"), C(500), LINE_NO_COMMAND},
+	/* S26: one command or one error. */
+	{S("NOOP\nRSET\r\n"), C(500), LINE_NO_COMMAND}, {S("NOOP\rQUIT\r\n"), C(500), LINE_NO_COMMAND}, {S("EHLO a.example\rMAIL FROM:<x@a.example>\r\n"), C(500), LINE_NO_COMMAND},
+	{S("RCPT TO:<a@b.example>\nRCPT TO:<c@d.example>\r\n"), C(500), LINE_NO_COMMAND}, {S("\n\r\n"), C(500), LINE_NO_COMMAND}, {S("RSET\r\r\n"), C(500), LINE_NO_COMMAND},
+	{S("QUIT\n.\nQUIT\r\n"), C(500), LINE_NO_COMMAND},
+};
+/* clang-format on */
+
+/* ---- messages ---------------------------------------------------------------------------------------------------- */
+
+#define X50         "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
+#define X250        X50 X50 X50 X50 X50
+/* clang-format off */
+static const struct slice fragments[] = {
+	S("Subject: hi\r\n"), S("A: b\r\n"), S("From: a@b.example\r\n fold\r\n"), S("\r\n"), S("\r\n"), S("\r\n"), S("body\r\n"), S("body"),
+	S("Received: by x\r\n"), S("Received : by x\r\nreceived:\r\n"), S("..\r\n"), S(".x\r\n"), S("...\r\n"), S(".\r\n"), S("."), S("\r\n.\r\n"),
+	S("QUIT\r\n"), S("MAIL FROM:<evil@a.example>\r\nRCPT TO:<r@example.com>\r\nDATA\r\n"), S("BDAT 3 LAST\r\n"), S("\xc3\xa9\xff\r\n"),
+	S("no field at all\r\n"), S("\t\r\n"), S(X250), S(X250 X250 X250 X50 X50 X50 X50 "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\r\n"),
+	S(X250 X250 X250 X250), S("-- \r\nContent-Type: text/plain\r\n\r\n"),
+#define CLEAN_FRAGMENTS 26
+	S("\n"), S("\r"), S("\n.\n"), S("\n.\r\n"), S("\r.\r"), S("\r.\r\n"), S("\r\n.\n"), S("\r\n.\r"), S("\r\r\n.\r\n"), S("\0"),
+	S("\r\n\0.\r\n"), S("\r\n.\0\r\n"), S("x\ny\r\n"), S("\n\r.\n\r"), S("N\0: v\r\n"), S("N: \0\r\n"),
+};
+/* clang-format on */
+#define MESSAGE_MAX 12000
+
+/* Up to eight fragments, most of them without fault, drawn from `seed`. */
+static size_t make_message(uint32_t seed, char *out)
+{
+	uint64_t random = seed;
+	bool faulty = random_below(&random, 4) == 0;
+	uint32_t count = random_below(&random, 9);
+	size_t n = 0;
+
+	for (uint32_t i = 0; i < count; i++) {
+		struct slice f = fragments[random_below(&random, faulty ? COUNT(fragments) : CLEAN_FRAGMENTS)];
+		memcpy(out + n, f.p, f.n);
+		n += f.n;
+	}
+	return n;
+}
+
+/* As octets behind 354, up to their first end. */
+static struct slice make_wire(uint32_t seed, char *out)
+{
+	static char undone[MESSAGE_MAX];
+	size_t n = make_message(seed, out), undone_n;
+	bool at_start = n == 0 || slice_ends(slice_of(out, n), SLICE("\r\n"));
+	struct slice end = at_start ? SLICE(".\r\n") : SLICE("\r\n.\r\n");
+
+	memcpy(out + n, end.p, end.n);
+	return slice_of(out, model_undo_dots(slice_of(out, n + end.n), undone, &undone_n));
+}
+
+/* ---- playing ----------------------------------------------------------------------------------------------------- */
+
+static void put(struct player *p, struct slice octets)
+{
+	p->put(p, octets);
+}
+
+/* Where the client has to wait it does, but now and then. */
+static void wait_if_patient(struct player *p, struct step s)
+{
+	if (!(s.flags & STEP_IMPATIENT))
+		p->wait(p);
+}
+
+static void put_params(struct player *p, const struct model_param *const *params, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		put(p, SLICE(" "));
+		put(p, params[i]->text);
+	}
+}
+
+/* `more`: how many parameters, and which. Most are good. */
+static size_t choose_params(uint32_t more, const struct model_param *table, uint32_t good, uint32_t all,
+			    const struct model_param *ret[3])
+{
+	uint64_t random = more;
+	size_t n = random_below(&random, 2) ? 0 : random_below(&random, 4);
+
+	for (size_t i = 0; i < n; i++)
+		ret[i] = &table[random_below(&random, random_below(&random, 3) ? good : all)];
+	return n;
+}
+
+static void play_helo(struct player *p, struct step s)
+{
+	uint32_t i = s.what % COUNT(helos);
+
+	put(p, helos[i].line);
+	model_helo(p->m, helos[i].verb, helos[i].good, helos[i].name, helos[i].answer);
+	wait_if_patient(p, s);
+}
+
+static const struct model_path *choose_path(uint32_t what, const struct model_path *first,
+					    const struct model_path *second)
+{
+	uint32_t i = what % (COUNT(paths) + 2);
+
+	return i < COUNT(paths) ? &paths[i] : i == COUNT(paths) ? first : second;
+}
+
+static void play_mail(struct player *p, struct step s)
+{
+	static const struct slice words[] = {S("MAIL FROM:"), S("mail from:"), S("Mail FROM:"), S("MAIL FROM:")};
+	const struct model_path *path = choose_path(s.what, &null_path, &postmaster_mail);
+	const struct model_param *params[3];
+	size_t n = choose_params(s.more, mail_params, GOOD_MAIL_PARAMS, COUNT(mail_params), params);
+
+	put(p, words[s.what >> 8 & 3]);
+	put(p, path->text);
+	put_params(p, params, n);
+	put(p, s.what & 1024 ? SLICE(" \r\n") : SLICE("\r\n"));
+	model_mail(p->m, path, params, n);
+}
+
+static void play_rcpt(struct player *p, struct step s)
+{
+	static const struct slice words[] = {S("RCPT TO:"), S("rcpt to:"), S("Rcpt TO:"), S("RCPT TO:")};
+	const struct model_path *path = choose_path(s.what, &postmaster, &null_rcpt);
+	const struct model_param *params[3];
+	size_t n = choose_params(s.more, rcpt_params, GOOD_RCPT_PARAMS, COUNT(rcpt_params), params);
+
+	put(p, words[s.what >> 8 & 3]);
+	put(p, path->text);
+	put_params(p, params, n);
+	put(p, s.what & 1024 ? SLICE("\t \r\n") : SLICE("\r\n"));
+	model_rcpt(p->m, path, params, n);
+}
+
+static void play_burst(struct player *p, struct step s)
+{
+	uint32_t n = 97 + s.what % 7;
+
+	for (uint32_t i = 0; i < n; i++) {
+		const struct model_path *path = &paths[(s.more + i) % PLAIN_PATHS];
+		put(p, SLICE("RCPT TO:"));
+		put(p, path->text);
+		put(p, SLICE("\r\n"));
+		model_rcpt(p->m, path, NULL, 0);
+	}
+}
+
+static enum reply_id data_answer(uint32_t what)
+{
+	return what % 12 == 0 ? REPLY_DATA_NO_QUEUE : what % 12 == 1 ? REPLY_DATA_POLICY : REPLY_DATA_GO;
+}
+
+static void play_data(struct player *p, struct step s)
+{
+	static char text[MESSAGE_MAX];
+	uint64_t random = s.more;
+
+	put(p, SLICE("DATA\r\n"));
+	bool go = model_data(p->m, data_answer(s.what));
+	wait_if_patient(p, s);
+	if (!go || p->m->place == PLACE_OVER)
+		return;
+	struct slice wire = make_wire(s.more, text);
+	if (s.flags & STEP_CUT)
+		wire = slice_head(wire, random_below(&random, (uint32_t)wire.n));
+	if (wire.n > 0) {
+		model_text(p->m, wire);
+		put(p, wire);
+	}
+	if (s.flags & STEP_CUT)
+		p->end(p, s.what % 3);
+}
+
+/* The size as it is written, and what it means. */
+static void bdat_line(struct player *p, struct step s, struct model_chunk *chunk)
+{
+	static const struct slice tails[] = {S(""),     S(" LAST"),  S(" last"),  S(" LAST \t"),
+					     S(" FOO"), S("  LAST"), S(" LAST x")};
+	static const struct slice no_sizes[] = {S("BDAT\r\n"),         S("BDAT x\r\n"),    S("BDAT -1 LAST\r\n"),
+						S("BDAT +1\r\n"),      S("BDAT LAST\r\n"), S("BDAT 1,2\r\n"),
+						S("BDAT 1\tLAST\r\n"), S("BDAT  1\r\n")};
+	uint32_t odd = s.what >> 4 & 63;
+	uint32_t tail = s.what % 16 < 11 ? s.what % 16 < 6 ? 0 : 1 : s.what % 16 - 9;
+	char line[60];
+
+	if (odd == 0) {
+		put(p, no_sizes[s.more % COUNT(no_sizes)]);
+		*chunk = (struct model_chunk){.form = CHUNK_NO_SIZE};
+		return;
+	}
+	if (odd == 1 || odd == 2) {
+		chunk->size = odd == 1 ? 70000000 : UINT64_MAX;
+		chunk->octets = SLICE_NONE;
+	}
+	chunk->last = tail >= 1 && tail <= 3;
+	chunk->form = tail >= 4 ? CHUNK_ODD_TAIL : CHUNK_FINE;
+	int n = snprintf(line, sizeof line, odd == 3 ? "bdat 000%llu%s%.*s\r\n" : "BDAT %llu%s%.*s\r\n",
+			 (unsigned long long)chunk->size, odd == 2 && s.more & 1 ? "0" : "", SLICE_ARGS(tails[tail]));
+	put(p, slice_of(line, (size_t)n));
+}
+
+static void play_bdat(struct player *p, struct step s)
+{
+	static char text[MESSAGE_MAX];
+	uint64_t random = s.more;
+	struct slice octets = slice_of(text, make_message(s.more, text));
+	struct model_chunk chunk = {.size = octets.n, .octets = octets};
+
+	bdat_line(p, s, &chunk);
+	bool cut = s.flags & STEP_CUT && chunk.form != CHUNK_NO_SIZE && chunk.octets.n > 0;
+	if (cut)
+		chunk.octets = slice_head(octets, random_below(&random, (uint32_t)octets.n));
+	model_bdat(p->m, chunk, data_answer(s.what >> 10));
+	put(p, chunk.form == CHUNK_NO_SIZE ? SLICE_NONE : chunk.octets);
+	if (cut)
+		p->end(p, s.what % 3);
+}
+
+static void play_rset(struct player *p, struct step s)
+{
+	put(p, s.what & 1 ? SLICE("rset  \r\n") : SLICE("RSET\r\n"));
+	model_rset(p->m);
+}
+
+static void play_quit(struct player *p, struct step s)
+{
+	bool argument = s.what % 4 == 0;
+
+	put(p, argument ? SLICE("QUIT now\r\n") : SLICE("quit\r\n"));
+	model_quit(p->m, argument);
+	wait_if_patient(p, s);
+}
+
+static void play_ask(struct player *p, struct step s)
+{
+	uint32_t i = s.what % (COUNT(asks) + 1);
+
+	if (i < COUNT(asks)) {
+		put(p, asks[i].line);
+		model_ask_plain(p->m, asks[i].type, asks[i].text, asks[i].answer);
+		return;
+	}
+	put(p, SLICE("HELP status\r\n"));
+	if (p->m->config->asks_status)
+		model_ask_plain(p->m, SMTP_EV_STATUS, SLICE_NONE, REPLY_STATUS);
+	else
+		model_refused_line(p->m, C(504), 0);
+}
+
+static void play_plain(struct player *p, struct step s)
+{
+	uint32_t i = s.what % COUNT(plains);
+
+	put(p, plains[i].line);
+	model_refused_line(p->m, plains[i].codes, plains[i].flags);
+	if (plains[i].flags & LINE_LAST)
+		wait_if_patient(p, s);
+}
+
+static void play_bare_verb(struct player *p, struct step s)
+{
+	enum model_place right = s.what & 1 ? PLACE_READY : PLACE_OPEN;
+
+	put(p, s.what & 1 ? SLICE("MAIL \r\n") : SLICE("RCPT\r\n"));
+	model_refused_line(p->m, p->m->place == right ? C(501) : C(503), s.what & 1 ? 0 : LINE_PROGRESS);
+}
+
+/* At the limit of a command line, beyond it, and far beyond it. */
+static void play_long_line(struct player *p, struct step s)
+{
+	static char octets[SMTP_COMMAND_LINE_MAX + SMTP_LINE_DISCARD_MAX + 2];
+	static const size_t lengths[] = {SMTP_COMMAND_LINE_MAX, SMTP_COMMAND_LINE_MAX + 1, 3000,
+					 SMTP_COMMAND_LINE_MAX + SMTP_LINE_DISCARD_MAX, sizeof octets - 1};
+	uint32_t i = s.what % 64 < 62 ? s.what % 3 : s.what % 64 - 59;
+	size_t n = lengths[i];
+
+	memset(octets, 'a', sizeof octets);
+	memcpy(octets, "NOOP ", 5);
+	memcpy(octets + n - 2, "\r\n", 2);
+	put(p, slice_of(octets, n));
+	if (i == 4)
+		model_endless_line(p->m);
+	else
+		model_refused_line(p->m, i == 0 ? C(250) : C(500), i == 0 ? 0 : LINE_NO_COMMAND);
+}
+
+static void play_partial(struct player *p, struct step s)
+{
+	static const struct slice starts[] = {
+		S("MAIL FROM:<a@b"), S("RCPT TO:<a@b.example>\r"), S("D"), S("BDAT 5 LA"), S("QUIT"), S("\r")};
+
+	put(p, starts[s.more % COUNT(starts)]);
+	model_octets(p->m);
+	p->end(p, s.what % 3);
+}
+
+static void play_silence(struct player *p, struct step s)
+{
+	(void)s;
+	p->silence(p);
+}
+
+static void play_end(struct player *p, struct step s)
+{
+	p->end(p, s.what % 3);
+}
+
+static const struct {
+	const char *name;
+	void (*play)(struct player *p, struct step s);
+} kinds[STEP_KINDS] = {
+	[STEP_HELO] = {"HELO", play_helo},
+	[STEP_MAIL] = {"MAIL", play_mail},
+	[STEP_RCPT] = {"RCPT", play_rcpt},
+	[STEP_DATA] = {"DATA", play_data},
+	[STEP_BDAT] = {"BDAT", play_bdat},
+	[STEP_RSET] = {"RSET", play_rset},
+	[STEP_QUIT] = {"QUIT", play_quit},
+	[STEP_ASK] = {"a question", play_ask},
+	[STEP_PLAIN] = {"a plain line", play_plain},
+	[STEP_BARE_VERB] = {"a bare verb", play_bare_verb},
+	[STEP_BURST] = {"a burst of RCPT", play_burst},
+	[STEP_LONG_LINE] = {"a long line", play_long_line},
+	[STEP_PARTIAL] = {"a part of a line", play_partial},
+	[STEP_SILENCE] = {"silence", play_silence},
+	[STEP_END] = {"the end", play_end},
+};
+
+const char *script_kind(enum step_kind kind)
+{
+	return kinds[kind].name;
+}
+
+void script_play(struct player *p, struct step s)
+{
+	model_step(p->m, (enum model_fate)(s.flags / STEP_FATE & 3), s.flags & STEP_FATE_SECOND ? 1 : 0);
+	kinds[s.kind % STEP_KINDS].play(p, s);
+	model_step(p->m, FATE_NONE, 0);
+}
+
+/* ---- drawing ----------------------------------------------------------------------------------------------------- */
+
+/* What is likely in which place, in the order of enum step_kind. The first row is for a session without greeting. */
+static const uint8_t weights[PLACE_OVER][STEP_KINDS] = {
+	/*                 HELO MAIL RCPT DATA BDAT RSET QUIT ASK PLAIN BARE BURST LONG PART SIL END */
+	[PLACE_REFUSED] = {8, 8, 8, 8, 8, 8, 10, 4, 10, 2, 0, 1, 1, 2, 1},
+	[PLACE_NEW] = {60, 6, 4, 3, 6, 3, 2, 3, 8, 1, 0, 1, 1, 2, 1},
+	[PLACE_READY] = {5, 60, 5, 4, 8, 3, 2, 4, 8, 1, 0, 1, 1, 2, 1},
+	[PLACE_OPEN] = {3, 5, 55, 22, 22, 5, 1, 3, 6, 1, 1, 1, 1, 2, 1},
+	[PLACE_CHUNKS] = {3, 4, 5, 4, 70, 5, 1, 3, 5, 1, 0, 1, 1, 3, 1},
+	[PLACE_FAILED] = {8, 5, 5, 5, 15, 35, 1, 3, 5, 1, 0, 1, 1, 2, 1},
+};
+
+static uint8_t draw_kind(uint64_t *random, enum model_place place)
+{
+	uint32_t sum = 0;
+	uint8_t kind = 0;
+
+	for (size_t i = 0; i < STEP_KINDS; i++)
+		sum += weights[place][i];
+	for (uint32_t at = random_below(random, sum); at >= weights[place][kind]; kind++)
+		at -= weights[place][kind];
+	return kind;
+}
+
+static uint8_t draw_flags(uint64_t *random)
+{
+	uint32_t dice = random_below(random, 64);
+	uint8_t flags = dice < 20 ? STEP_JOIN : dice < 28 ? STEP_NO_WAIT : 0;
+
+	if (random_below(random, 40) == 0)
+		flags |= STEP_IMPATIENT;
+	if (random_below(random, 40) == 0) {
+		uint32_t fate = random_below(random, 8);
+		flags |= (uint8_t)((fate < 6 ? FATE_LATE : fate - 4) * STEP_FATE);
+		flags |= random_below(random, 2) ? STEP_FATE_SECOND : 0;
+	}
+	if (random_below(random, 100) == 0)
+		flags |= STEP_CUT;
+	return flags;
+}
+
+struct step script_random_step(uint64_t *random, const struct model *m)
+{
+	struct step s = {.kind = draw_kind(random, m->place), .flags = draw_flags(random)};
+
+	s.what = (uint16_t)random_next(random);
+	s.more = (uint32_t)random_next(random);
+	bool welcome = random_below(random, 6) > 0;
+	if ((s.kind == STEP_MAIL || s.kind == STEP_RCPT) && welcome)
+		s.what = (uint16_t)random_below(random, PLAIN_PATHS);
+	/* A refused MAIL leads nowhere: most are without parameters that a listener may lack. */
+	if (s.kind == STEP_HELO && m->place == PLACE_NEW && welcome)
+		s.what = m->config->lmtp ? 1 : (uint16_t)random_below(random, 6) == 0 ? 2 : 0;
+	return s;
+}

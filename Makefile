@@ -5,6 +5,8 @@ PREFIX ?= /usr/local
 DESTDIR ?=
 # Seconds for each fuzz target of `make fuzz`.
 SECONDS ?= 60
+# Of `make walk`: how many walks, from number SEED on.
+WALKS ?= 10000000
 
 export SMTP_PORT DATA_DIR SEED RUNS MINUTES FIRST DISK
 
@@ -36,6 +38,13 @@ fuzz:
 	@scripts/install-deps --test
 	@tests/fuzz/run --seconds $(SECONDS)
 
+# Session walks and the end-of-data corpus in full, then every mutant of the engines: minutes. See tests/walk/README.md.
+walk: all
+	@$(BUILD)/tests/walk/walk $(WALKS) $(or $(SEED),1000000000) $$(nproc)
+	@$(BUILD)/tests/walk/data-in --long
+	@$(BUILD)/tests/walk/data-out --long
+	@tests/walk/mutants --build $(BUILD)
+
 check-style:
 	@scripts/check-style
 
@@ -47,4 +56,4 @@ install: all
 clean:
 	@find $(BUILD) -mindepth 1 -maxdepth 1 ! -name peers -exec rm -rf {} +
 
-.PHONY: all run test sim fuzz check-style install clean
+.PHONY: all run test sim fuzz walk check-style install clean

@@ -106,6 +106,7 @@ static bool asked(struct model *m, struct model_event *ev)
 		m->stopping = true;
 		return true;
 	}
+	m->late = true;
 	m->now += MODEL_LATE;
 	m->since = m->now;
 	if (m->content_n == 0)
@@ -113,10 +114,13 @@ static bool asked(struct model *m, struct model_event *ev)
 	return true;
 }
 
-/* A server that stops says so once it owes no answer. */
+/* A server that stops says so once it owes no answer; so does one whose patience with a message ended meanwhile. */
 static void answered(struct model *m)
 {
-	if (m->stopping && m->place != PLACE_OVER)
+	bool over = m->late && model_deadline(m) <= m->now;
+
+	m->late = false;
+	if ((m->stopping || over) && m->place != PLACE_OVER)
 		leave(m, C(421));
 }
 

@@ -121,7 +121,7 @@ enum model_place {
 struct model {
 	const struct smtp_server_config *config;
 	enum model_place place;
-	bool extended, must_wait, taken_any, mail_tried, stopping, known, binary, no_mail;
+	bool extended, must_wait, taken_any, mail_tried, stopping, late, known, binary, no_mail;
 	struct slice peer;
 	struct model_envelope envelope;
 	struct model_rcpt rcpt[SMTP_RCPT_MIN];

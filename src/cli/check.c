@@ -1,7 +1,7 @@
 /*
- * postrider check: is the configuration good, and what is it in full.
+ * postrider check: is the configuration good, and what is it in full; is a data directory sound.
  */
-#include "cli/cli.h"
+#include "cli/check_data.h"
 
 #include <string.h>
 #include <sysexits.h>
@@ -9,11 +9,12 @@
 const struct cli_option cli_check_options[] = {
 	{"conf", 'c', "FILE", "the configuration; the same as FILE alone"},
 	{"dump", 0, NULL, "print the effective configuration: every key with its value"},
+	{"data", 0, NULL, "look at a data directory instead: DIR, or that of the configuration"},
 	{"json", 0, NULL, "print one JSON object"},
 	{"help", 'h', NULL, "this text"},
 	{NULL, 0, NULL, NULL},
 };
-enum { OPTION_CONF, OPTION_DUMP, OPTION_JSON, OPTION_HELP };
+enum { OPTION_CONF, OPTION_DUMP, OPTION_DATA, OPTION_JSON, OPTION_HELP };
 
 /* One line "file:line: text", or "file: text", taken apart. */
 struct problem {
@@ -116,7 +117,7 @@ static void print_text(const char *file, const struct conf_error *error, const s
 	fputc('\n', to);
 }
 
-static int check(const struct cli_command *self, const char *path, bool dump, bool json)
+static int check_conf(const struct cli_command *self, const char *path, bool dump, bool json)
 {
 	static struct conf_error error;
 	struct conf *conf = cli_conf_load(path, &error);
@@ -136,33 +137,75 @@ static int check(const struct cli_command *self, const char *path, bool dump, bo
 	return status;
 }
 
-int cli_check(const struct cli_command *self, int argc, char **argv)
+/* DIR, or the data directory of the configuration. */
+static int check_data(const struct cli_command *self, const char *directory, const char *conf_path, bool json)
+{
+	if (directory)
+		return cli_check_directory(self, directory, json);
+	struct conf *conf = cli_conf(self, conf_path);
+	if (!conf)
+		return EX_CONFIG;
+	int status = cli_check_directory(self, conf->data_dir.p, json);
+	conf_unref(conf);
+	return status;
+}
+
+struct check {
+	const char *conf, *word; /* NULL: not given */
+	bool dump, data, json;
+};
+
+/* False when there is nothing to do; *status says how to end. */
+static bool read_arguments(const struct cli_command *self, int argc, char **argv, struct check *c, int *status)
 {
 	struct cli_args args = {.command = self, .argc = argc, .argv = argv};
-	const char *path = NULL;
-	bool dump = false, json = false;
 	int option;
 
+	*status = EX_USAGE;
 	while ((option = cli_next(&args)) != CLI_END) {
 		switch (option) {
 		case OPTION_DUMP:
-			dump = true;
+			c->dump = true;
+			break;
+		case OPTION_DATA:
+			c->data = true;
 			break;
 		case OPTION_JSON:
-			json = true;
+			c->json = true;
 			break;
 		case OPTION_HELP:
 			cli_help(self);
-			return EX_OK;
+			*status = EX_OK;
+			return false;
 		case OPTION_CONF:
-		case CLI_WORD:
-			if (path)
-				return cli_fail(self, EX_USAGE, "one file is wanted: %s or %s?", path, args.value);
-			path = args.value;
+		case CLI_WORD: {
+			const char **given = option == CLI_WORD ? &c->word : &c->conf;
+			if (*given) {
+				cli_fail(self, EX_USAGE, "one is wanted: %s or %s?", *given, args.value);
+				return false;
+			}
+			*given = args.value;
 			break;
+		}
 		default:
-			return EX_USAGE;
+			return false;
 		}
 	}
-	return check(self, path, dump, json);
+	return true;
+}
+
+int cli_check(const struct cli_command *self, int argc, char **argv)
+{
+	struct check c = {0};
+	int status;
+
+	if (!read_arguments(self, argc, argv, &c, &status))
+		return status;
+	if (c.data && c.dump)
+		return cli_fail(self, EX_USAGE, "--dump prints a configuration, --data looks at a data directory");
+	if (c.data)
+		return check_data(self, c.word, c.conf, c.json);
+	if (c.conf && c.word)
+		return cli_fail(self, EX_USAGE, "one file is wanted: %s or %s?", c.conf, c.word);
+	return check_conf(self, c.conf ? c.conf : c.word, c.dump, c.json);
 }

@@ -114,14 +114,23 @@ struct clean {
 	msg_id ids[256];
 };
 
+/* The id of a file in this directory; 0 when we would not have given it that name there. */
+static msg_id id_of_name(unsigned directory, const char *name)
+{
+	msg_id id;
+
+	if (!msg_id_parse(slice_from_cstr(name), &id) || strcmp(msg_id_format(id).text, name) != 0)
+		return 0;
+	return directory_of(id) == directory ? id : 0;
+}
+
 /* Only names that we would give are ours to remove. */
 static bool clean_name(void *arg, const char *name)
 {
 	struct clean *c = arg;
-	struct slice text = slice_from_cstr(name);
-	msg_id id;
+	msg_id id = id_of_name(c->directory, name);
 
-	if (!msg_id_parse(text, &id) || strcmp(msg_id_format(id).text, name) != 0 || directory_of(id) != c->directory)
+	if (id == 0)
 		return true;
 	bool named;
 	c->result = c->cleaner->named(c->cleaner->arg, id, &named);
@@ -158,4 +167,58 @@ enum store_result store_spool_clean(struct fs *fs, const struct store_spool_clea
 	for (unsigned i = 0; i < STORE_SPOOL_DIRECTORIES && !result; i++)
 		result = clean_directory(fs, i, cleaner);
 	return result;
+}
+
+struct walk {
+	struct fs *fs;
+	const struct store_spool_cleaner *cleaner;
+	bool (*each)(void *arg, const char *path, msg_id id, bool named);
+	void *arg;
+	unsigned directory;
+	bool stopped;
+	enum store_result result;
+};
+
+static bool walk_name(void *arg, const char *name)
+{
+	struct walk *w = arg;
+	msg_id id = id_of_name(w->directory, name);
+	bool named = false;
+	char path[300];
+
+	if (id)
+		w->result = w->cleaner->named(w->cleaner->arg, id, &named);
+	if (w->result)
+		return false;
+	snprintf(path, sizeof path, "%02X/%s", w->directory, name);
+	w->stopped = !w->each(w->arg, path, id, named);
+	return !w->stopped;
+}
+
+static bool walk_other(void *arg, const char *name)
+{
+	struct walk *w = arg;
+
+	for (unsigned i = 0; i < STORE_SPOOL_DIRECTORIES; i++)
+		if (strcmp(directory_path(i).text + sizeof SPOOL, name) == 0)
+			return true;
+	w->stopped = !w->each(w->arg, name, 0, false);
+	return !w->stopped;
+}
+
+enum store_result store_spool_each(struct fs *fs, const struct store_spool_cleaner *cleaner,
+				   bool (*each)(void *arg, const char *path, msg_id id, bool named), void *arg)
+{
+	struct walk w = {.fs = fs, .cleaner = cleaner, .each = each, .arg = arg};
+	int error = fs->ops->list(fs, SPOOL, walk_other, &w);
+
+	for (unsigned i = 0; i < STORE_SPOOL_DIRECTORIES && !error && !w.result && !w.stopped; i++) {
+		w.directory = i;
+		error = fs->ops->list(fs, directory_path(i).text, walk_name, &w);
+		if (error == ENOENT)
+			error = 0;
+	}
+	if (error == ENOENT) /* no spool/ at all: nothing was ever in a file */
+		error = 0;
+	return w.result ? w.result : result_of(error);
 }

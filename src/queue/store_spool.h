@@ -21,5 +21,9 @@ struct store_spool_cleaner {
 };
 /* Removes the files that no message names. Files that have no name of ours stay. */
 enum store_result store_spool_clean(struct fs *fs, const struct store_spool_cleaner *cleaner);
+/* Calls `each` for everything below spool/ until it returns false: `path` within it, and the id with whether a message
+ * names the file; 0 for a name that we would not give. Nothing may be changed meanwhile. */
+enum store_result store_spool_each(struct fs *fs, const struct store_spool_cleaner *cleaner,
+				   bool (*each)(void *arg, const char *path, msg_id id, bool named), void *arg);
 
 #endif

@@ -32,7 +32,7 @@ static const char settings[] =
 
 /* ---- small things */
 
-static enum store_result sqlite_exec(struct sqlite_store *s, const char *sql)
+enum store_result sqlite_exec(struct sqlite_store *s, const char *sql)
 {
 	return sqlite_result(s, sqlite3_exec(s->db, sql, NULL, NULL, NULL));
 }
@@ -44,8 +44,7 @@ static enum store_result run(struct sqlite_store *s, enum store_statement which)
 	return row_run(s, &r);
 }
 
-/* The one number that a pragma or a query gives. */
-static enum store_result query_number(struct sqlite_store *s, const char *sql, int64_t *ret)
+enum store_result sqlite_query_number(struct sqlite_store *s, const char *sql, int64_t *ret)
 {
 	sqlite3_stmt *stmt = NULL;
 	int rc = sqlite3_prepare_v2(s->db, sql, -1, &stmt, NULL);
@@ -337,15 +336,15 @@ static void add_why(struct buf *why, const char *path, const char *text)
 		buf_printf(why, "%s: %s", path, text);
 }
 
-static enum store_result schema_check(struct sqlite_store *s, bool *ret_new, struct buf *why)
+enum store_result sqlite_schema_check(struct sqlite_store *s, bool *ret_new, struct buf *why)
 {
 	int64_t version = 0, application = 0, objects = 0;
-	enum store_result result = query_number(s, "PRAGMA user_version", &version);
+	enum store_result result = sqlite_query_number(s, "PRAGMA user_version", &version);
 
 	if (!result)
-		result = query_number(s, "PRAGMA application_id", &application);
+		result = sqlite_query_number(s, "PRAGMA application_id", &application);
 	if (!result)
-		result = query_number(s, "SELECT count(*) FROM sqlite_schema", &objects);
+		result = sqlite_query_number(s, "SELECT count(*) FROM sqlite_schema", &objects);
 	if (result)
 		return result;
 	*ret_new = objects == 0 && application == 0 && version == 0;
@@ -423,7 +422,7 @@ static enum store_result log_rewrite(struct sqlite_store *s)
 	return rc == SQLITE_OK ? checkpoint(s, SQLITE_CHECKPOINT_TRUNCATE) : sqlite_result(s, rc);
 }
 
-static enum store_result prepare_all(struct sqlite_store *s)
+enum store_result sqlite_prepare_all(struct sqlite_store *s)
 {
 	for (int i = 0; i < STORE_SQL_COUNT; i++) {
 		int rc = sqlite3_prepare_v3(s->db, store_sqlite_text((enum store_statement)i), -1,
@@ -436,7 +435,7 @@ static enum store_result prepare_all(struct sqlite_store *s)
 	return STORE_OK;
 }
 
-static void disconnect(struct sqlite_store *s)
+void sqlite_disconnect(struct sqlite_store *s)
 {
 	for (int i = 0; i < STORE_SQL_COUNT; i++) {
 		sqlite3_finalize(s->statements[i]);
@@ -459,7 +458,7 @@ static enum store_result connect_steps(struct sqlite_store *s, struct buf *why)
 	sqlite3_db_config(s->db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
 	enum store_result result = sqlite_exec(s, settings);
 	if (!result)
-		result = schema_check(s, &new, why);
+		result = sqlite_schema_check(s, &new, why);
 	if (!result)
 		result = use_log(s);
 	if (!result)
@@ -467,7 +466,7 @@ static enum store_result connect_steps(struct sqlite_store *s, struct buf *why)
 	if (!result && new)
 		result = schema_create(s);
 	if (!result)
-		result = prepare_all(s);
+		result = sqlite_prepare_all(s);
 	return result ? result : state_load(s);
 }
 
@@ -481,7 +480,7 @@ static enum store_result connect(struct sqlite_store *s, struct buf *why)
 			buf_printf(why, "%s: %s%s%s", s->config.path, store_result_text(result), detail[0] ? ": " : "",
 				   detail);
 		}
-		disconnect(s);
+		sqlite_disconnect(s);
 	}
 	return result;
 }
@@ -506,13 +505,13 @@ static enum store_result sqlite_reopen(struct store *st)
 		enum store_result result = checkpoint(s, SQLITE_CHECKPOINT_TRUNCATE);
 		if (result)
 			return result;
-		disconnect(s);
+		sqlite_disconnect(s);
 	}
 	enum store_result result = connect(s, NULL);
 	if (result)
 		return result;
 	if (s->state.owner != s->owner) {
-		disconnect(s);
+		sqlite_disconnect(s);
 		return STORE_LOCKED; /* another server had it in between, and recovered what we had claimed */
 	}
 	/* A commit with a sync: from here on the failed transaction cannot come back. */
@@ -538,7 +537,7 @@ static void sqlite_close(struct store *st)
 
 	if (s->db) {
 		roll_back(s, STORE_POISONED);
-		disconnect(s);
+		sqlite_disconnect(s);
 	}
 	heap_free(s->files_new.p);
 	heap_free(s->files_gone.p);

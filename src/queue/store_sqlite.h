@@ -7,6 +7,7 @@
  *	store_sqlite_change.c  put, settle, note, purge
  *	store_sqlite_claim.c   turns, claims, recovery
  *	store_sqlite_read.c    load, body, list, history
+ *	store_sqlite_check.c   is a data directory sound (queue/store_check.h)
  *
  * See docs/store.md for the invariants of the tables.
  */
@@ -113,6 +114,15 @@ static inline struct sqlite_store *sqlite_store_of(struct store *st)
 /* ---- schema */
 extern const char store_sqlite_schema[];
 const char *store_sqlite_text(enum store_statement which);
+
+/* ---- connections */
+/* Any statements without values, and a query that gives one number. */
+enum store_result sqlite_exec(struct sqlite_store *s, const char *sql);
+enum store_result sqlite_query_number(struct sqlite_store *s, const char *sql, int64_t *ret);
+/* Whether the database is ours; *ret_new: it is empty. Says to `why` (may be NULL) what is wrong. */
+enum store_result sqlite_schema_check(struct sqlite_store *s, bool *ret_new, struct buf *why);
+enum store_result sqlite_prepare_all(struct sqlite_store *s);
+void sqlite_disconnect(struct sqlite_store *s);
 
 /* ---- rows: values in and out of a statement, in order */
 struct row {

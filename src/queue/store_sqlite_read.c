@@ -252,14 +252,17 @@ static enum store_result list_rcpts(struct list *l, const struct store_message *
 static enum store_result list_message(struct list *l, sqlite3_stmt *stmt)
 {
 	struct store_message m;
-	enum store_result result = read_message(stmt, &m);
 
-	if (result)
-		return result;
-	if (l->filter->id && m.id != l->filter->id) {
+	/* Before the rest is looked at: a damaged neighbour is not this message's fault. */
+	if (l->filter->id && (msg_id)sqlite3_column_int64(stmt, 0) != l->filter->id) {
 		*l->cursor = (struct store_cursor){.end = true};
 		l->stopped = true;
-	} else if (l->steps == 0) {
+		return STORE_OK;
+	}
+	enum store_result result = read_message(stmt, &m);
+	if (result)
+		return result;
+	if (l->steps == 0) {
 		stop_at(l, m.id, 0);
 	} else if (message_matches(l, &m)) {
 		return list_rcpts(l, &m, m.id == l->cursor->id ? l->cursor->n : 0);

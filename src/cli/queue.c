@@ -202,12 +202,16 @@ static int do_status(struct request *q)
 			print_site(&site);
 	}
 	good = good && type == WIRE_END && wire_get_end(payload, &end);
-	if (good && !q->json)
+	bool known = good && end.result == STORE_OK;
+	if (known && !q->json)
 		printf("Recipients\n");
-	if (good)
+	if (known)
 		print_totals(q, &end, sites);
 	json_decref(sites);
-	return good ? EX_OK : cli_fail(q->self, EX_PROTOCOL, "the server's answer was cut off");
+	if (!good)
+		return cli_fail(q->self, EX_PROTOCOL, "the server's answer was cut off");
+	return known ? EX_OK : cli_fail(q->self, EX_TEMPFAIL, "the queue does not answer now: %s",
+					store_result_text(end.result));
 }
 
 /* ---- operate -------------------------------------------------------------------------------------------------- */

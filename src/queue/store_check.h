@@ -29,9 +29,9 @@ struct store_check {
 };
 
 /*
- * STORE_OK: everything was looked at, see *ret. Otherwise the check could not be made, and `why` (NULL: not wanted) says
- * what to do: STORE_LOCKED while a server runs, STORE_NOT_FOUND without a database, STORE_VERSION for a newer one, STORE_CORRUPT
- * when the file is not Postrider's or cannot be read at all, STORE_IO, STORE_NO_MEMORY.
+ * STORE_OK: everything was looked at, see *ret. Else the check could not be made, and `why` (NULL: not wanted) says
+ * what to do: STORE_LOCKED while a server runs, STORE_NOT_FOUND without a database, STORE_VERSION for a newer one,
+ * STORE_CORRUPT when the file is not Postrider's or cannot be read at all, STORE_IO, STORE_NO_MEMORY.
  */
 enum store_result store_sqlite_check(const struct store_check_config *config, struct store_check *ret, struct buf *why);
 

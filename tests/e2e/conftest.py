@@ -20,6 +20,14 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.timeout(120))
 
 
+def pytest_terminal_summary(terminalreporter):
+    """Figures that a test recorded, for who reads the log."""
+    for report in terminalreporter.getreports("passed"):
+        for name, value in report.user_properties:
+            if name == "figures" and report.when == "call":
+                terminalreporter.write_line(f"{report.nodeid}: {value}")
+
+
 @pytest.fixture
 def make_server(tmp_path):
     """Makes servers, each in its own folder; all are stopped and looked at when the test ends."""

@@ -199,3 +199,15 @@ def test_a_second_server_on_the_same_data_is_refused(make_server):
     assert "another server" in second.log()
     first.submit()
     first.wait_mail()
+
+
+def test_without_its_queue_the_server_gives_no_totals(server):
+    """Zeros would read like an empty queue."""
+    queue, = server.role_pids("queue")
+    os.kill(server.process.pid, signal.SIGSTOP) # nobody starts it again
+    os.kill(queue, signal.SIGKILL)
+    wait_for(lambda: server.cli_run("queue", "status").returncode != 0, "the queue to be missed")
+    done = server.cli_run("queue", "status", "--json")
+    os.kill(server.process.pid, signal.SIGCONT)
+    assert done.returncode == 75 and "does not answer" in done.stderr and not done.stdout, done
+    wait_for(lambda: server.cli_run("queue", "status").returncode == 0, "a new queue")

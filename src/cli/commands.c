@@ -83,5 +83,16 @@ const struct cli_command cli_commands[] = {
 		.options = cli_check_options,
 		.run = cli_check,
 	},
+	{
+		.name = "backup",
+		.summary = "copy the queue while the server runs",
+		.synopsis = "DIR [options]",
+		.text = "Copies the queue into the new or empty directory DIR, and looks whether the copy is\n"
+			"sound. All that was accepted before the command began is in it. To restore, copy DIR to\n"
+			"the data directory of a server that does not run; messages that were delivered after\n"
+			"the backup are then delivered again.",
+		.options = cli_backup_options,
+		.run = cli_backup,
+	},
 	{0},
 };

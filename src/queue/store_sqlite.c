@@ -8,6 +8,7 @@
 #include "queue/store_sqlite.h"
 
 #include "base/heap.h"
+#include "queue/store_backup.h"
 #include "queue/store_spool.h"
 
 #include <assert.h>
@@ -16,6 +17,7 @@
 #define BLOCKS_MAX      ((uint64_t)1 << (MSG_ID_BITS - MSG_ID_BLOCK_BITS))
 #define LOG_PAGES       4000 /* of 4 KiB */
 #define COPY_SIZE       4096
+#define HOLD_LOGS       64 /* so many times its usual length may the log have while a backup is copied */
 
 /* clang-format off */
 /* Locking comes first: it must be exclusive before the first look at the log. */
@@ -145,7 +147,11 @@ static int log_grew(void *arg, sqlite3 *db, const char *name, int pages)
 
 static void checkpoint_if_long(struct sqlite_store *s)
 {
-	if (s->wal_pages < (s->config.log_pages ? s->config.log_pages : LOG_PAGES))
+	int longest = s->config.log_pages ? s->config.log_pages : LOG_PAGES;
+
+	if (s->hold && s->wal_pages >= longest * HOLD_LOGS)
+		store_sqlite_release(&s->store);
+	if (s->hold || s->wal_pages < longest)
 		return;
 	enum store_result result = checkpoint(s, SQLITE_CHECKPOINT_PASSIVE);
 	/* The commit is durable in any case. On a full disk the log grows on, until there is room to copy it. */
@@ -211,6 +217,15 @@ static void roll_back(struct sqlite_store *s, enum store_result why)
 		discard_unnamed(s, &s->files_new);
 }
 
+/* A file that is held and that memory does not suffice for goes when the store is opened next. */
+static void discard_settled(struct sqlite_store *s, msg_id id)
+{
+	if (!s->hold)
+		store_spool_discard(s->config.fs, id);
+	else
+		(void)sqlite_ids_add(&s->files_held, id);
+}
+
 static void committed(struct sqlite_store *s)
 {
 	s->open = false;
@@ -219,7 +234,7 @@ static void committed(struct sqlite_store *s)
 	s->recovered_in_transaction = false;
 	s->files_new.n = 0;
 	for (size_t i = 0; i < s->files_gone.n; i++)
-		store_spool_discard(s->config.fs, s->files_gone.p[i]);
+		discard_settled(s, s->files_gone.p[i]);
 	s->files_gone.n = 0;
 	checkpoint_if_long(s);
 }
@@ -299,6 +314,8 @@ static enum store_result begin_new(struct sqlite_store *s)
 	if (result)
 		return result;
 	s->low_space = space_is_low(s);
+	if (s->low_space)
+		store_sqlite_release(&s->store); /* what the log takes meanwhile is wanted elsewhere */
 	s->open = true;
 	return STORE_OK;
 }
@@ -498,6 +515,7 @@ static enum store_result sqlite_reopen(struct store *st)
 
 	s->failed = true;
 	s->poison = STORE_OK;
+	store_sqlite_release(st);
 	if (s->db) {
 		roll_back(s, STORE_IO);
 		/* This connection knows what was committed; the log may hold more. Its end is cut off here, and only
@@ -541,7 +559,41 @@ static void sqlite_close(struct store *st)
 	}
 	heap_free(s->files_new.p);
 	heap_free(s->files_gone.p);
+	heap_free(s->files_held.p);
 	heap_free(s);
+}
+
+/* ---- backups */
+
+enum store_result store_sqlite_hold(struct store *st, uint64_t *ret_number)
+{
+	struct sqlite_store *s = sqlite_store_of(st);
+
+	if (s->open || s->failed || s->poison)
+		return s->failed ? STORE_IO : STORE_POISONED;
+	if (s->hold)
+		return STORE_EXISTS;
+	enum store_result result = checkpoint(s, SQLITE_CHECKPOINT_TRUNCATE);
+	if (result)
+		return result;
+	s->wal_pages = 0;
+	s->hold = *ret_number = s->owner << 20 | (++s->holds & 0xfffff);
+	return STORE_OK;
+}
+
+bool store_sqlite_holds(const struct store *st, uint64_t number)
+{
+	return number != 0 && ((const struct sqlite_store *)st)->hold == number;
+}
+
+void store_sqlite_release(struct store *st)
+{
+	struct sqlite_store *s = sqlite_store_of(st);
+
+	s->hold = 0;
+	for (size_t i = 0; i < s->files_held.n; i++)
+		store_spool_discard(s->config.fs, s->files_held.p[i]);
+	s->files_held.n = 0;
 }
 
 /* ---- ids, counts, clock */

@@ -7,6 +7,7 @@
  *	store_sqlite_change.c  put, settle, note, purge
  *	store_sqlite_claim.c   turns, claims, recovery
  *	store_sqlite_read.c    load, body, list, history
+ *	store_sqlite_backup.c  a copy while the server runs (queue/store_backup.h)
  *	store_sqlite_check.c   is a data directory sound (queue/store_check.h)
  *
  * See docs/store.md for the invariants of the tables.
@@ -104,6 +105,9 @@ struct sqlite_store {
 
 	struct sqlite_ids files_new;  /* put in this transaction with their body in a file */
 	struct sqlite_ids files_gone; /* settled in this transaction: their file can go */
+
+	uint64_t hold, holds;         /* number of the backup that lasts, 0 = none; how many there were */
+	struct sqlite_ids files_held; /* settled meanwhile: their file goes when it ends */
 };
 
 static inline struct sqlite_store *sqlite_store_of(struct store *st)

@@ -131,6 +131,7 @@ static bool is_good_question(uint16_t type, struct slice payload)
 {
 	struct wire_list list;
 	struct wire_operate operate;
+	struct wire_backup backup;
 	uint64_t number;
 
 	switch (type) {
@@ -142,6 +143,8 @@ static bool is_good_question(uint16_t type, struct slice payload)
 		return wire_get_operate(payload, &operate);
 	case WIRE_STATUS:
 		return payload.n == 0;
+	case WIRE_BACKUP:
+		return wire_get_backup(payload, &backup);
 	default:
 		return false;
 	}

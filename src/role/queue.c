@@ -12,6 +12,7 @@
 #include "net/fs_posix.h"
 #include "net/host.h"
 #include "net/log.h"
+#include "queue/store_backup.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -53,6 +54,9 @@ struct queue_role {
 	struct buf frame;           /* for one frame out */
 	enum store_result pressure; /* what a message would be answered now */
 	mono_ms pressure_ends;      /* then one is let in again, to see */
+	struct queue_peer *backup;  /* wants a hold: at the end of the turn, when no transaction is open */
+	uint64_t hold;              /* the one that lasts, 0 = none */
+	mono_ms hold_ends;          /* unless it is renewed */
 	bool awake;                 /* the engine was told this turn's time */
 	bool draining;              /* the server is stopping: peers end, nothing new is begun */
 	bool stopping;
@@ -442,6 +446,66 @@ static bool on_status(struct queue_peer *p)
 	return true;
 }
 
+/* ---- backups -------------------------------------------------------------------------------------------------- */
+
+static void end_hold(struct queue_role *q, const char *how)
+{
+	if (!q->hold)
+		return;
+	log_event(LOG_BACKUP, LOG_NUMBER("hold", q->hold), LOG_CSTR("state", how));
+	if (store_sqlite_holds(q->store, q->hold))
+		store_sqlite_release(q->store);
+	q->hold = 0;
+	q->hold_ends = NEVER;
+}
+
+/* After the commit: what the hold keeps is everything that was promised until now. */
+static void begin_hold(struct queue_role *q)
+{
+	struct wire_end end = {0};
+
+	if (!q->backup)
+		return;
+	end.result = store_sqlite_hold(q->store, &end.count);
+	if (end.result == STORE_OK) {
+		q->hold = end.count;
+		q->hold_ends = loop_mono(q->loop) + WIRE_BACKUP_LEASE;
+		log_event(LOG_BACKUP, LOG_NUMBER("hold", q->hold), LOG_CSTR("state", "begun"));
+	}
+	send_end(q->backup, &end);
+	q->backup = NULL;
+}
+
+/* The store ends a hold by itself when it must. */
+static void look_after_hold(struct queue_role *q)
+{
+	if (q->hold && !store_sqlite_holds(q->store, q->hold))
+		end_hold(q, "broken off: the log grew too long, space ran short, or the store had to be reopened");
+	if (q->hold_ends <= loop_mono(q->loop))
+		end_hold(q, "given up: nobody asked for it any more");
+}
+
+static bool on_backup(struct queue_peer *p, struct slice payload)
+{
+	struct queue_role *q = p->queue;
+	struct wire_backup request;
+
+	if (!wire_get_backup(payload, &request))
+		return false;
+	look_after_hold(q);
+	if (request.verb == WIRE_BACKUP_BEGIN) {
+		q->backup = p;
+		return true;
+	}
+	bool lasts = q->hold == request.number;
+	if (lasts && request.verb == WIRE_BACKUP_RENEW)
+		q->hold_ends = loop_mono(q->loop) + WIRE_BACKUP_LEASE;
+	if (lasts && request.verb == WIRE_BACKUP_FINISH)
+		end_hold(q, "finished");
+	send_end(p, &(struct wire_end){.result = lasts ? STORE_OK : STORE_NOT_FOUND, .count = request.number});
+	return true;
+}
+
 static bool on_admin_frame(struct queue_peer *p, uint16_t type, struct slice payload)
 {
 	switch (type) {
@@ -453,6 +517,8 @@ static bool on_admin_frame(struct queue_peer *p, uint16_t type, struct slice pay
 		return on_operate(p, payload);
 	case WIRE_STATUS:
 		return payload.n == 0 && on_status(p);
+	case WIRE_BACKUP:
+		return on_backup(p, payload);
 	default:
 		return false;
 	}
@@ -494,6 +560,8 @@ static void lose_peer(struct queue_peer *p)
 	wake(p->queue);
 	if (is_courier(p))
 		queue_engine_courier_down(p->queue->engine, courier_of(p));
+	if (p->queue->backup == p)
+		p->queue->backup = NULL;
 	channel_free(p->channel);
 	p->channel = NULL;
 	p->generation = (p->generation + 1) & 0xffffff;
@@ -624,6 +692,8 @@ static void queue_turn(void *arg)
 	}
 	if (q->pressure_ends <= loop_mono(q->loop))
 		set_pressure(q, STORE_OK);
+	look_after_hold(q);
+	begin_hold(q);
 	tell_pressure(q);
 	tell_congestion(q);
 	mono_ms ids_again = give_missing_ids(q);
@@ -637,6 +707,8 @@ static void queue_turn(void *arg)
 	mono_ms deadline = queue_engine_deadline(q->engine);
 	if (q->pressure_ends < deadline)
 		deadline = q->pressure_ends;
+	if (q->hold_ends < deadline)
+		deadline = q->hold_ends;
 	loop_timer_set(q->timer, ids_again < deadline ? ids_again : deadline);
 }
 
@@ -654,7 +726,7 @@ static void *queue_start(struct loop *l, const struct role_self *self)
 
 	if (!q)
 		return NULL;
-	*q = (struct queue_role){.loop = l, .self = self, .pressure_ends = NEVER};
+	*q = (struct queue_role){.loop = l, .self = self, .pressure_ends = NEVER, .hold_ends = NEVER};
 	arena_init(&q->arena, FRAME_ARENA_MAX);
 	buf_init(&q->frame, CHANNEL_FRAME_MAX);
 	buf_init(&q->boot_id, 64);

@@ -579,3 +579,18 @@ bool wire_get_end(struct slice in, struct wire_end *ret)
 	ret->cursor = get_cursor(&u);
 	return unpack_done(&u);
 }
+
+void wire_put_backup(struct buf *out, const struct wire_backup *backup)
+{
+	pack_u8(out, (uint8_t)backup->verb);
+	pack_u64(out, backup->number);
+}
+
+bool wire_get_backup(struct slice in, struct wire_backup *ret)
+{
+	struct unpack u = {.in = in};
+
+	*ret = (struct wire_backup){.verb = unpack_u8_max(&u, WIRE_BACKUP_FINISH)};
+	ret->number = unpack_u64(&u);
+	return unpack_done(&u) && (ret->verb == WIRE_BACKUP_BEGIN) == (ret->number == 0);
+}

@@ -47,6 +47,7 @@ enum wire_type {
 	WIRE_TRACE,     /* id */
 	WIRE_OPERATE,   /* verb and filter */
 	WIRE_STATUS,
+	WIRE_BACKUP,  /* struct wire_backup */
 	WIRE_ROW,     /* LIST: one recipient with its message */
 	WIRE_MESSAGE, /* TRACE: the message */
 	WIRE_HISTORY, /* TRACE: one line of its history */
@@ -116,6 +117,21 @@ struct wire_operate {
 void wire_put_operate(struct buf *out, const struct wire_operate *operate);
 bool wire_get_operate(struct slice in, struct wire_operate *ret);
 
+/* The queue holds still for a copy, see queue/store_backup.h. Answered by END: its count is the hold's number; NOT_FOUND
+ * says that this hold is over. It ends by itself when nobody renews it for WIRE_BACKUP_LEASE. */
+enum wire_backup_verb {
+	WIRE_BACKUP_BEGIN,
+	WIRE_BACKUP_RENEW,
+	WIRE_BACKUP_FINISH,
+};
+struct wire_backup {
+	enum wire_backup_verb verb;
+	uint64_t number; /* of the hold; BEGIN: 0 */
+};
+#define WIRE_BACKUP_LEASE (60 * SECOND)
+void wire_put_backup(struct buf *out, const struct wire_backup *backup);
+bool wire_get_backup(struct slice in, struct wire_backup *ret);
+
 struct wire_row {
 	struct store_message message;
 	struct store_rcpt rcpt;
@@ -143,7 +159,7 @@ bool wire_get_site(struct slice in, struct queue_site_view *ret);
 
 struct wire_end {
 	enum store_result result;
-	uint64_t count;                       /* LIST: rows; OPERATE: recipients changed; TRACE: 1 or 0 */
+	uint64_t count;                       /* LIST: rows; OPERATE: recipients changed; TRACE: 1 or 0; BACKUP */
 	uint64_t busy;                        /* OPERATE: recipients under way, left alone */
 	uint64_t states[STORE_STATE_MAX + 1]; /* STATUS: recipients by state */
 	struct store_cursor cursor;           /* LIST: where the next one goes on */

@@ -107,6 +107,9 @@ static void sample(enum wire_kind kind, struct buf *out)
 	case KIND_END:
 		wire_put_end(out, &(struct wire_end){.count = 3, .busy = 1});
 		break;
+	case KIND_BACKUP:
+		wire_put_backup(out, &(struct wire_backup){WIRE_BACKUP_RENEW, 77});
+		break;
 	case KIND_COUNT:
 		break;
 	}

@@ -22,6 +22,7 @@ enum wire_kind {
 	KIND_HISTORY,
 	KIND_SITE,
 	KIND_END,
+	KIND_BACKUP,
 	KIND_COUNT,
 };
 
@@ -76,6 +77,8 @@ static inline bool wire_again(enum wire_kind kind, struct slice in, struct arena
 		AGAIN(struct queue_site_view, wire_get_site, wire_put_site);
 	case KIND_END:
 		AGAIN(struct wire_end, wire_get_end, wire_put_end);
+	case KIND_BACKUP:
+		AGAIN(struct wire_backup, wire_get_backup, wire_put_backup);
 	case KIND_COUNT:
 		break;
 	}

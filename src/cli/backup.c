@@ -140,7 +140,7 @@ static int perform(struct backup *b, const char *data_dir)
 		to->ops->close(to);
 	}
 	from->ops->close(from);
-	return status == EX_OK ? cli_check_directory(b->self, b->directory, b->json) : status;
+	return status == EX_OK ? cli_check_directory(b->self, b->directory, false, b->json) : status;
 }
 
 /* False when there is nothing to do; *status says how to end. */

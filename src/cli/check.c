@@ -10,11 +10,12 @@ const struct cli_option cli_check_options[] = {
 	{"conf", 'c', "FILE", "the configuration; the same as FILE alone"},
 	{"dump", 0, NULL, "print the effective configuration: every key with its value"},
 	{"data", 0, NULL, "look at a data directory instead: DIR, or that of the configuration"},
+	{"salvage", 0, NULL, "with --data, if it is damaged: have the next start save what can be read"},
 	{"json", 0, NULL, "print one JSON object"},
 	{"help", 'h', NULL, "this text"},
 	{NULL, 0, NULL, NULL},
 };
-enum { OPTION_CONF, OPTION_DUMP, OPTION_DATA, OPTION_JSON, OPTION_HELP };
+enum { OPTION_CONF, OPTION_DUMP, OPTION_DATA, OPTION_SALVAGE, OPTION_JSON, OPTION_HELP };
 
 /* One line "file:line: text", or "file: text", taken apart. */
 struct problem {
@@ -137,23 +138,23 @@ static int check_conf(const struct cli_command *self, const char *path, bool dum
 	return status;
 }
 
+struct check {
+	const char *conf, *word; /* NULL: not given */
+	bool dump, data, salvage, json;
+};
+
 /* DIR, or the data directory of the configuration. */
-static int check_data(const struct cli_command *self, const char *directory, const char *conf_path, bool json)
+static int check_data(const struct cli_command *self, const struct check *c)
 {
-	if (directory)
-		return cli_check_directory(self, directory, json);
-	struct conf *conf = cli_conf(self, conf_path);
+	if (c->word)
+		return cli_check_directory(self, c->word, c->salvage, c->json);
+	struct conf *conf = cli_conf(self, c->conf);
 	if (!conf)
 		return EX_CONFIG;
-	int status = cli_check_directory(self, conf->data_dir.p, json);
+	int status = cli_check_directory(self, conf->data_dir.p, c->salvage, c->json);
 	conf_unref(conf);
 	return status;
 }
-
-struct check {
-	const char *conf, *word; /* NULL: not given */
-	bool dump, data, json;
-};
 
 /* False when there is nothing to do; *status says how to end. */
 static bool read_arguments(const struct cli_command *self, int argc, char **argv, struct check *c, int *status)
@@ -169,6 +170,9 @@ static bool read_arguments(const struct cli_command *self, int argc, char **argv
 			break;
 		case OPTION_DATA:
 			c->data = true;
+			break;
+		case OPTION_SALVAGE:
+			c->salvage = true;
 			break;
 		case OPTION_JSON:
 			c->json = true;
@@ -203,8 +207,10 @@ int cli_check(const struct cli_command *self, int argc, char **argv)
 		return status;
 	if (c.data && c.dump)
 		return cli_fail(self, EX_USAGE, "--dump prints a configuration, --data looks at a data directory");
+	if (c.salvage && !c.data)
+		return cli_fail(self, EX_USAGE, "--salvage is for --data");
 	if (c.data)
-		return check_data(self, c.word, c.conf, c.json);
+		return check_data(self, &c);
 	if (c.conf && c.word)
 		return cli_fail(self, EX_USAGE, "one file is wanted: %s or %s?", c.conf, c.word);
 	return check_conf(self, c.conf ? c.conf : c.word, c.dump, c.json);

@@ -5,6 +5,7 @@
 
 #include "net/fs_posix.h"
 #include "queue/store_check.h"
+#include "queue/store_salvage.h"
 
 #include <errno.h>
 #include <string.h>
@@ -32,23 +33,24 @@ static void on_problem(void *arg, bool is_error, msg_id id, const char *text)
 	fputc('\n', r->to);
 }
 
-static void print_json(const char *directory, const struct report *r, const struct store_check *found)
+static void print_json(const char *directory, const struct report *r, const struct store_check *found, bool marked)
 {
 	json_t *states = json_object();
 
 	for (int i = 0; i <= STORE_STATE_MAX; i++)
 		json_object_set_new(states, cli_state_name(i), json_integer((json_int_t)found->states[i]));
-	cli_json_print(json_pack(
-		"{s:o, s:b, s:I, s:I, s:I, s:I, s:o, s:{s:I, s:I}, s:{s:I, s:I}, s:{s:I, s:I}, s:O}", "directory",
-		cli_json_text(slice_from_cstr(directory)), "sound", found->errors == 0, "errors",
-		(json_int_t)found->errors, "warnings", (json_int_t)found->warnings, "messages",
-		(json_int_t)found->messages, "open", (json_int_t)found->open, "recipients", states, "bodies", "count",
-		(json_int_t)found->bodies, "octets", (json_int_t)found->body_octets, "files", "count",
-		(json_int_t)found->files, "octets", (json_int_t)found->file_octets, "unnamed_files", "count",
-		(json_int_t)found->strays, "octets", (json_int_t)found->stray_octets, "problems", r->problems));
+	cli_json_print(
+		json_pack("{s:o, s:b, s:I, s:I, s:I, s:I, s:o, s:{s:I, s:I}, s:{s:I, s:I}, s:{s:I, s:I}, s:b, s:O}",
+			  "directory", cli_json_text(slice_from_cstr(directory)), "sound", found->errors == 0, "errors",
+			  (json_int_t)found->errors, "warnings", (json_int_t)found->warnings, "messages",
+			  (json_int_t)found->messages, "open", (json_int_t)found->open, "recipients", states, "bodies",
+			  "count", (json_int_t)found->bodies, "octets", (json_int_t)found->body_octets, "files",
+			  "count", (json_int_t)found->files, "octets", (json_int_t)found->file_octets, "unnamed_files",
+			  "count", (json_int_t)found->strays, "octets", (json_int_t)found->stray_octets,
+			  "salvage_at_start", marked, "problems", r->problems));
 }
 
-static void print_text(const char *directory, const struct store_check *found)
+static void print_text(const char *directory, const struct store_check *found, bool marked)
 {
 	printf("%llu messages, %llu of them open: %llu bodies of %llu octets in the database, %llu of %llu in "
 	       "files\n",
@@ -65,8 +67,10 @@ static void print_text(const char *directory, const struct store_check *found)
 		       (unsigned long long)found->strays, (unsigned long long)found->stray_octets);
 	cli_print(stdout, slice_from_cstr(directory));
 	if (found->errors)
-		printf(": damaged, %llu error%s; the next start puts the database aside and saves what can be read\n",
-		       (unsigned long long)found->errors, found->errors == 1 ? "" : "s");
+		printf(": damaged, %llu error%s; %s\n", (unsigned long long)found->errors,
+		       found->errors == 1 ? "" : "s",
+		       marked ? "the next start puts the database aside and saves what can be read"
+			      : "with --salvage, the next start puts the database aside and saves what can be read");
 	else
 		printf(": sound%s\n", found->warnings ? ", with warnings" : "");
 }
@@ -88,7 +92,8 @@ static int status_of(enum store_result result)
 	}
 }
 
-static int look(const struct cli_command *self, const char *directory, struct fs *fs, const char *path, bool json)
+static int look(const struct cli_command *self, const char *directory, struct fs *fs, const char *path, bool salvage,
+		bool json)
 {
 	struct report r = {.json = json, .to = stderr, .problems = json_array()};
 	struct store_check_config config = {.path = path, .fs = fs, .problem = on_problem, .arg = &r};
@@ -98,18 +103,21 @@ static int look(const struct cli_command *self, const char *directory, struct fs
 	buf_init(&why, 4096);
 	enum store_result result = store_sqlite_check(&config, &found, &why);
 	int status = found.errors ? EX_DATAERR : EX_OK;
+	if (salvage && found.errors && result == STORE_OK && store_sqlite_suspect(fs) != STORE_OK)
+		status = cli_fail(self, EX_CANTCREAT, "%s/%s: cannot be made", directory, STORE_SUSPECT);
+	bool marked = store_sqlite_is_suspect(fs);
 	if (result != STORE_OK)
 		status = cli_fail(self, status_of(result), "%.*s", SLICE_ARGS(buf_slice(&why)));
 	else if (json)
-		print_json(directory, &r, &found);
+		print_json(directory, &r, &found, marked);
 	else
-		print_text(directory, &found);
+		print_text(directory, &found, marked);
 	json_decref(r.problems);
 	buf_free(&why);
 	return status;
 }
 
-int cli_check_directory(const struct cli_command *self, const char *directory, bool json)
+int cli_check_directory(const struct cli_command *self, const char *directory, bool salvage, bool json)
 {
 	struct buf path;
 	struct fs *fs;
@@ -120,7 +128,7 @@ int cli_check_directory(const struct cli_command *self, const char *directory, b
 	buf_init(&path, 8192);
 	buf_printf(&path, "%s/queue.db", directory);
 	const char *text = buf_cstr(&path);
-	int status = text ? look(self, directory, fs, text, json) : cli_fail(self, EX_OSERR, "out of memory");
+	int status = text ? look(self, directory, fs, text, salvage, json) : cli_fail(self, EX_OSERR, "out of memory");
 	buf_free(&path);
 	fs->ops->close(fs);
 	return status;

@@ -79,7 +79,7 @@ const struct cli_command cli_commands[] = {
 			"\n"
 			"With --data it looks at the data directory of a server that does not run: the structure\n"
 			"of the database, every message, recipient and body, and the files of large bodies.\n"
-			"Nothing is changed.",
+			"Nothing is changed; with --salvage, a damaged one is marked for the next start.",
 		.options = cli_check_options,
 		.run = cli_check,
 	},

@@ -609,6 +609,11 @@ static void failed(struct queue_engine *e, enum store_result r)
 	e->failures++;
 }
 
+bool queue_engine_is_stuck(const struct queue_engine *e)
+{
+	return e->down && e->down_why == STORE_CORRUPT && e->failures >= ENGINE_STUCK_AFTER;
+}
+
 static enum store_result attempt(struct queue_engine *e, bool first, bool reports)
 {
 	if (e->times.mono >= e->retry_at) {

@@ -71,6 +71,8 @@ struct queue_engine *queue_engine_new(const struct queue_config *config, struct 
 void queue_engine_free(struct queue_engine *e, struct queue_times times);
 /* What waits in memory finds its way anew; the old configuration's texts are no longer used. */
 void queue_engine_configure(struct queue_engine *e, const struct queue_config *config);
+/* The store says again and again that it is damaged, and reopening it does not help. */
+bool queue_engine_is_stuck(const struct queue_engine *e);
 /* Tells the time, before anything is fed after a wait. A turn does so, too. */
 void queue_engine_wake(struct queue_engine *e, struct queue_times times);
 

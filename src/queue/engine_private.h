@@ -32,6 +32,7 @@
 #define ENGINE_PURGE          MINUTE
 #define ENGINE_PURGE_BATCH    1000
 #define ENGINE_CORRUPT_AFTER  3 /* reopenings in a row before a damaged message is left alone */
+#define ENGINE_STUCK_AFTER    6 /* ... before it is the database itself */
 
 #define ENGINE_RETURN_MAX     ((size_t)10 << 20)  /* octets of an original that a report returns */
 #define ENGINE_HEADER_MAX     ((size_t)256 << 10) /* the same of a header section */

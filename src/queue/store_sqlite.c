@@ -378,7 +378,7 @@ enum store_result sqlite_schema_check(struct sqlite_store *s, bool *ret_new, str
 	return version == STORE_SCHEMA_VERSION ? STORE_OK : STORE_CORRUPT;
 }
 
-static enum store_result schema_create(struct sqlite_store *s)
+enum store_result sqlite_schema_create(struct sqlite_store *s)
 {
 	char numbers[100];
 	enum store_result result = sqlite_exec(s, "BEGIN IMMEDIATE");
@@ -481,7 +481,7 @@ static enum store_result connect_steps(struct sqlite_store *s, struct buf *why)
 	if (!result)
 		result = log_rewrite(s);
 	if (!result && new)
-		result = schema_create(s);
+		result = sqlite_schema_create(s);
 	if (!result)
 		result = sqlite_prepare_all(s);
 	return result ? result : state_load(s);

@@ -8,6 +8,7 @@
  *	store_sqlite_claim.c   turns, claims, recovery
  *	store_sqlite_read.c    load, body, list, history
  *	store_sqlite_backup.c  a copy while the server runs (queue/store_backup.h)
+ *	store_sqlite_salvage.c a new database out of a damaged one (queue/store_salvage.h)
  *	store_sqlite_check.c   is a data directory sound (queue/store_check.h)
  *
  * See docs/store.md for the invariants of the tables.
@@ -125,6 +126,7 @@ enum store_result sqlite_exec(struct sqlite_store *s, const char *sql);
 enum store_result sqlite_query_number(struct sqlite_store *s, const char *sql, int64_t *ret);
 /* Whether the database is ours; *ret_new: it is empty. Says to `why` (may be NULL) what is wrong. */
 enum store_result sqlite_schema_check(struct sqlite_store *s, bool *ret_new, struct buf *why);
+enum store_result sqlite_schema_create(struct sqlite_store *s);
 enum store_result sqlite_prepare_all(struct sqlite_store *s);
 void sqlite_disconnect(struct sqlite_store *s);
 

@@ -15,7 +15,7 @@
 #define PIECE    ((size_t)256 * 1024)
 /* Blocks of ids that the server may give between the hold and the restart from the copy: more than a thousand starts,
  * with a million ids for each. There are 2^40 blocks. */
-#define ID_GAP "16777216"
+#define ID_GAP   "16777216"
 
 struct copier {
 	const struct store_backup_config *config;

@@ -317,12 +317,11 @@ static enum store_result check_spool(struct checker *c)
 /* ---- opening */
 
 /* Beside the exclusive lock, which tells us of a running server: nothing is changed. */
-static const char settings[] =
-	"PRAGMA locking_mode = EXCLUSIVE;"
-	"PRAGMA trusted_schema = OFF;"
-	"PRAGMA cell_size_check = ON;"
-	"PRAGMA temp_store = MEMORY;"
-	"PRAGMA query_only = ON;";
+static const char settings[] = "PRAGMA locking_mode = EXCLUSIVE;"
+			       "PRAGMA trusted_schema = OFF;"
+			       "PRAGMA cell_size_check = ON;"
+			       "PRAGMA temp_store = MEMORY;"
+			       "PRAGMA query_only = ON;";
 
 static bool is_there(const struct store_check_config *config, const char *suffix)
 {
@@ -382,8 +381,8 @@ static void say_why(const struct checker *c, enum store_result result, struct bu
 
 static enum store_result check_all(struct checker *c)
 {
-	static enum store_result (*const steps[])(struct checker *c) = {check_structure, check_invariants,
-									check_messages, check_spool};
+	static enum store_result (*const steps[])(struct checker * c) = {check_structure, check_invariants,
+									 check_messages, check_spool};
 	enum store_result result = STORE_OK;
 
 	for (size_t i = 0; i < sizeof steps / sizeof *steps && !result; i++)

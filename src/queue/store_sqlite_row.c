@@ -107,7 +107,7 @@ static bool failed_over_quota(sqlite3_file *file)
 {
 	int error = 0;
 
-	if (!file || !file->pMethods)
+	if (!file || !file->pMethods || !file->pMethods->xFileControl) /* a journal in memory has none */
 		return false;
 	return file->pMethods->xFileControl(file, SQLITE_FCNTL_LAST_ERRNO, &error) == SQLITE_OK && error == EDQUOT;
 }

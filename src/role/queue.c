@@ -13,6 +13,7 @@
 #include "net/host.h"
 #include "net/log.h"
 #include "queue/store_backup.h"
+#include "queue/store_salvage.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -665,6 +666,16 @@ static void set_pressure(struct queue_role *q, enum store_result result)
 	q->pressure_ends = result == STORE_OK ? NEVER : loop_mono(q->loop) + PRESSURE_LASTS;
 }
 
+/* Only a start of its own can put the database aside. */
+static bool gave_up(struct queue_role *q)
+{
+	if (!queue_engine_is_stuck(q->engine) || q->draining || store_sqlite_suspect(q->fs) != STORE_OK)
+		return false;
+	log_event(LOG_STORE_SUSPECT, LOG_CSTR("reason", "every transaction finds it damaged"));
+	q->self->finished(q->self->arg, EX_DATAERR);
+	return true;
+}
+
 static void queue_turn(void *arg)
 {
 	struct queue_role *q = arg;
@@ -700,6 +711,8 @@ static void queue_turn(void *arg)
 	for (size_t i = 0; i < PEERS_MAX; i++)
 		if (q->peers[i].unreachable)
 			lose_peer(&q->peers[i]);
+	if (gave_up(q))
+		return;
 	if (q->stopping && queue_engine_under_way(q->engine) == 0 && !queue_engine_owes(q->engine)) {
 		q->self->finished(q->self->arg, 0);
 		return;
@@ -736,6 +749,47 @@ static void *queue_start(struct loop *l, const struct role_self *self)
 	return q;
 }
 
+static void on_salvaged(void *arg, enum store_salvage_fate fate, msg_id id, const char *text)
+{
+	(void)arg;
+	log_event(fate == STORE_SALVAGE_LOST ? LOG_STORE_LOST : LOG_STORE_CORRUPT, LOG_ID("id", id),
+		  LOG_CSTR("reason", text));
+}
+
+/* A damaged database goes into quarantine, and what can be read of it into a new one. */
+static enum store_result salvage(struct queue_role *q, const char *path, struct buf *why)
+{
+	struct store_salvage_config config = {
+		.path = path, .fs = q->fs, .wall = loop_wall(q->loop), .tell = on_salvaged, .arg = q};
+	struct store_salvage done;
+
+	log_event(LOG_STORE_SUSPECT, LOG_CSTR("database", path), LOG_TEXT("reason", buf_slice(why)));
+	buf_reset(why);
+	enum store_result result = store_sqlite_salvage(&config, &done, why);
+	if (result == STORE_OK)
+		log_event(LOG_STORE_QUARANTINED, LOG_CSTR("place", done.place), LOG_NUMBER("messages", done.messages),
+			  LOG_NUMBER("open", done.open), LOG_NUMBER("held", done.held), LOG_NUMBER("lost", done.lost),
+			  LOG_NUMBER("forgotten", done.forgotten), LOG_NUMBER("files", done.files));
+	return result;
+}
+
+static enum store_result open_or_salvage(struct queue_role *q, const struct store_sqlite_config *config,
+					 struct buf *why)
+{
+	enum store_result result = store_sqlite_salvage_finish(q->fs);
+
+	if (result)
+		return result;
+	if (store_sqlite_is_suspect(q->fs))
+		result = STORE_CORRUPT;
+	else
+		result = store_sqlite_open(config, &q->store, why);
+	if (result != STORE_CORRUPT)
+		return result;
+	result = salvage(q, config->path, why);
+	return result ? result : store_sqlite_open(config, &q->store, why);
+}
+
 static bool open_store(struct queue_role *q)
 {
 	struct buf why;
@@ -755,7 +809,7 @@ static bool open_store(struct queue_role *q)
 					     .reserve = q->conf->disk_reserve,
 					     .wall = loop_wall(q->loop),
 					     .recovery_grace = q->conf->recovery_grace};
-	enum store_result result = config.path ? store_sqlite_open(&config, &q->store, &why) : STORE_NO_MEMORY;
+	enum store_result result = config.path ? open_or_salvage(q, &config, &why) : STORE_NO_MEMORY;
 	if (result != STORE_OK)
 		log_event(LOG_START_FAILED, LOG_CSTR("database", config.path),
 			  LOG_CSTR("reason", store_result_text(result)), LOG_TEXT("detail", buf_slice(&why)));

@@ -117,8 +117,8 @@ struct wire_operate {
 void wire_put_operate(struct buf *out, const struct wire_operate *operate);
 bool wire_get_operate(struct slice in, struct wire_operate *ret);
 
-/* The queue holds still for a copy, see queue/store_backup.h. Answered by END: its count is the hold's number; NOT_FOUND
- * says that this hold is over. It ends by itself when nobody renews it for WIRE_BACKUP_LEASE. */
+/* The queue holds still for a copy, see queue/store_backup.h. Answered by END: its count is the hold's number, and
+ * NOT_FOUND says that this hold is over. It ends by itself when nobody renews it for WIRE_BACKUP_LEASE. */
 enum wire_backup_verb {
 	WIRE_BACKUP_BEGIN,
 	WIRE_BACKUP_RENEW,

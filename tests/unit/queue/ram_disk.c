@@ -179,7 +179,8 @@ static int inode_write(struct ram_disk *d, struct inode *i, size_t at, const voi
 		n /= 2; /* a short write stays behind */
 	if (at + n > i->now.n)
 		image_size(&i->now, at + n);
-	memcpy(i->now.p + at, p, n);
+	if (n)
+		memcpy(i->now.p + at, p, n);
 	for (size_t page = at / PAGE; n && page <= (at + n - 1) / PAGE; page++)
 		i->dirty[page] = 1;
 	return error;
@@ -223,7 +224,8 @@ static int ram_read(struct file *f, uint64_t offset, char *into, size_t n, size_
 	if (error)
 		return error;
 	*ret = offset >= size ? 0 : size - offset < n ? size - offset : n;
-	memcpy(into, r->inode->now.p + offset, *ret);
+	if (*ret)
+		memcpy(into, r->inode->now.p + offset, *ret);
 	return 0;
 }
 

@@ -619,9 +619,11 @@ static enum store_result attempt(struct queue_engine *e, bool first, bool report
 	if (e->times.mono >= e->retry_at) {
 		if (first)
 			engine_strays(e);
-		engine_settle(e, reports);
+		/* Before anything is put back: what is put back leaves memory with this transaction, and a claim in the
+		 * same one would be nobody's. */
 		if (first && e->tx_error == STORE_OK)
 			engine_claim(e);
+		engine_settle(e, reports);
 		if (first)
 			purge(e);
 	}

@@ -196,6 +196,7 @@ static void start(struct queue_engine *e, struct job *job, struct courier *c)
 	for (struct link *l = job->items.next; l != &job->items; l = l->next)
 		item_set_state(CONTAINER(l, struct item, link), ITEM_UNDER_WAY);
 	s->ready -= job->count;
+	site_begins(e, s);
 	s->under_way++;
 	c->under_way++;
 	e->under_way++;
@@ -309,6 +310,8 @@ static void tell_window(struct queue_engine *e, const struct job *job, const str
 		window_delivered(&s->window);
 	else
 		window_alive(&s->window);
+	if (!failed)
+		site_answered(e, s);
 	site_update(e, s);
 }
 

@@ -194,6 +194,8 @@ struct site {
 	size_t fresh;        /* items of new messages that are not committed */
 	unsigned under_way;  /* jobs */
 	unsigned put_backs;  /* since it was paused or grew too long */
+	uint64_t taken;      /* recipients that it answered for since ... */
+	mono_ms taken_since;
 	struct finding last; /* why it failed last */
 	uint64_t hash;
 	size_t name_n;
@@ -352,6 +354,9 @@ static inline bool engine_is_crowded(const struct queue_engine *e)
 }
 /* The way of the item by the configuration of now. */
 void item_route(struct queue_engine *e, struct item *i);
+/* Its pace: it gets a job; it said what became of a recipient. */
+void site_begins(const struct queue_engine *e, struct site *s);
+void site_answered(const struct queue_engine *e, struct site *s);
 /* NEW or settled otherwise: into its flow, or to be settled where it cannot go. */
 void item_enqueue(struct queue_engine *e, struct item *i);
 /* Out of its READY job; in no list then. */

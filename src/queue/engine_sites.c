@@ -15,13 +15,14 @@
 static const struct hash_key site_key = {UINT64_C(0x706f737472696465), UINT64_C(0x7220736974650001)};
 
 #define LONG_JOBS    32 /* recipients in memory for each job that the site's window allows, */
-#define LONG_SHARE   4  /* but at most this part of the window of recipients, */
+#define LONG_SHARE   4  /* but at most this part of the window of recipients, which it has while half of it is empty, */
 #define LONG_LEAST   64 /* and at least so many, */
 #define LONG_CROWDED 8  /* or so few when it is crowded */
 
 #define SPREAD_LEAST (10 * SECOND)
-#define SPREAD_EACH  100 /* ms: those put back come back at about ten in a second */
+#define SPREAD_EACH  100 /* ms: those put back come back at about ten in a second, or as fast as the site takes them */
 #define SPREAD_LONG  (10 * MINUTE)
+#define PACE_SPAN    (8 * SECOND) /* over which a site's pace is known */
 
 uint64_t site_hash(struct slice name)
 {
@@ -79,6 +80,7 @@ static struct site *site_get(struct queue_engine *e, const struct route *route, 
 		memcpy(s->name, route->site.p, s->name_n);
 	s->hash = hash;
 	s->kind = kind_of(route->kind);
+	s->taken_since = e->times.mono - 2 * PACE_SPAN - 1;
 	list_init(&s->ring);
 	list_init(&s->idle);
 	list_init(&s->flows);
@@ -110,6 +112,8 @@ bool site_is_long(const struct queue_engine *e, const struct site *s)
 
 	if (engine_is_crowded(e))
 		most = LONG_CROWDED;
+	else if (e->item_count < e->config.window_rcpts / 2)
+		most = share > LONG_LEAST ? share : LONG_LEAST;
 	else if (most < LONG_LEAST)
 		most = LONG_LEAST;
 	return s->ready + s->fresh >= most;
@@ -236,6 +240,58 @@ static queue_ms due_after(struct queue_engine *e, struct site *s, span_ms wait, 
 	return e->now + wait + 1 + engine_random_below(e, width);
 }
 
+static bool is_unknown(const struct queue_engine *e, const struct site *s)
+{
+	return s->under_way == 0 && e->times.mono - s->taken_since > 2 * PACE_SPAN;
+}
+
+void site_begins(const struct queue_engine *e, struct site *s)
+{
+	if (!is_unknown(e, s))
+		return;
+	s->taken = 0;
+	s->taken_since = e->times.mono;
+}
+
+void site_answered(const struct queue_engine *e, struct site *s)
+{
+	span_ms span = e->times.mono - s->taken_since;
+
+	s->taken++;
+	/* What was long ago counts less and less. */
+	if (span > PACE_SPAN) {
+		s->taken = (s->taken + 1) / 2;
+		s->taken_since += span / 2;
+	}
+}
+
+/* How long the site needs for so many recipients, at the pace of the last seconds; it is believed to be fast until it
+ * was seen to be slow. */
+static span_ms time_for(const struct queue_engine *e, const struct site *s, size_t count)
+{
+	span_ms span = is_unknown(e, s) ? 1 : e->times.mono - s->taken_since + 1;
+	span_ms slowest = (span_ms)count * SPREAD_EACH;
+
+	if (span > HOUR)
+		return slowest;
+	span_ms at_its_pace = (span_ms)count * span / (s->taken > 0 ? (span_ms)s->taken : 1);
+	return at_its_pace < slowest ? at_its_pace : slowest;
+}
+
+/* They come back when what is in memory is about to be through, and no faster than the site takes them. */
+static queue_ms due_after_others(struct queue_engine *e, struct site *s)
+{
+	span_ms wait = time_for(e, s, s->ready / 2), width = time_for(e, s, s->put_backs) + 1;
+
+	if (s->put_backs < UINT32_MAX / 2)
+		s->put_backs++;
+	if (wait > SPREAD_LEAST)
+		wait = SPREAD_LEAST;
+	if (width > SPREAD_LONG)
+		width = SPREAD_LONG;
+	return e->now + wait + 1 + engine_random_below(e, width);
+}
+
 static void put_back_paused(struct queue_engine *e, struct item *i, struct site *s)
 {
 	span_ms pause = window_paused(&s->window, e->times.mono);
@@ -339,7 +395,7 @@ void item_enqueue(struct queue_engine *e, struct item *i)
 	if (window_paused(&s->window, e->times.mono) > 0)
 		put_back_paused(e, i, s);
 	else if (site_is_long(e, s))
-		item_put_back(e, i, due_after(e, s, SPREAD_LEAST, SPREAD_LONG));
+		item_put_back(e, i, due_after_others(e, s));
 	else if (!join_job(e, s, i))
 		item_put_back(e, i, e->now + MINUTE);
 	site_update(e, s);

@@ -149,6 +149,26 @@ static void a_job_that_comes_back_waits_again_without_an_attempt(void **state)
 	world_free(w);
 }
 
+/* The second one is put back in the turn that claims the first one again, and is due by then. */
+static void jobs_that_come_back_go_out_again(void **state)
+{
+	(void)state;
+	struct world *w = world_new();
+
+	world_put(w, 7, "a@b.test", "x@one.test");
+	world_put(w, 8, "a@b.test", "y@two.test");
+	world_turn(w);
+	assert_int_equal(w->job_n, 2);
+	for (int i = 0; i < 2; i++) {
+		w->jobs[i].done = true;
+		queue_engine_job_returned(w->e, 1, w->jobs[i].job);
+		world_turn(w);
+	}
+	world_pass(w, SECOND);
+	assert_int_equal(w->job_n, 4);
+	world_free(w);
+}
+
 static void below_the_reserve_new_mail_is_refused_and_old_mail_leaves(void **state)
 {
 	(void)state;
@@ -347,6 +367,7 @@ int main(void)
 		cmocka_unit_test(an_operator_is_told_when_the_store_fails),
 		cmocka_unit_test(an_operator_commits_what_came_before_him),
 		cmocka_unit_test(a_job_that_comes_back_waits_again_without_an_attempt),
+		cmocka_unit_test(jobs_that_come_back_go_out_again),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -272,6 +272,30 @@ static void a_dead_site_is_paused_not_hammered_and_comes_back(void **state)
 	world_free(w);
 }
 
+/* A site that takes dozens in a millisecond gets 3,000 at once: none waits for ten seconds because they were too
+ * many at first. */
+static void a_burst_for_a_fast_site_goes_at_its_pace(void **state)
+{
+	(void)state;
+	const msg_id count = 3000;
+	struct world *w = world_new();
+	struct dead d = {.alive = true};
+
+	w->config.window_rcpts = 2000;
+	queue_engine_configure(w->e, &w->config);
+	w->on_job = on_job;
+	w->arg = &d;
+	for (msg_id id = 1; id <= count; id++)
+		world_put(w, id, "a@b.test", "x@fast.test");
+	for (int i = 0; i < 4000; i++) {
+		world_pass(w, 1);
+		answer_all(w, &d);
+	}
+	for (msg_id id = 1; id <= count; id++)
+		assert_int_equal(world_rcpt(w, id, 0)->row.state, STORE_DELIVERED);
+	world_free(w);
+}
+
 static void after_a_pause_the_site_is_not_run_over(void **state)
 {
 	(void)state;
@@ -504,6 +528,7 @@ int main(void)
 		cmocka_unit_test(an_operator_opens_a_paused_site),
 		cmocka_unit_test(a_dead_site_does_not_delay_the_living),
 		cmocka_unit_test(moving_what_cannot_go_costs_little),
+		cmocka_unit_test(a_burst_for_a_fast_site_goes_at_its_pace),
 		cmocka_unit_test(retries_of_a_dead_site_are_spread),
 		cmocka_unit_test(a_wall_clock_that_jumps_bounces_nothing_and_stalls_nothing),
 		cmocka_unit_test(downtime_counts_when_the_boot_clock_tells_it),

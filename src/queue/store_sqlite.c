@@ -467,7 +467,7 @@ static enum store_result connect_steps(struct sqlite_store *s, struct buf *why)
 {
 	const int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX;
 	bool new;
-	int rc = sqlite3_open_v2(s->config.path, &s->db, flags, s->config.vfs);
+	int rc = sqlite3_open_v2(s->config.path, &s->db, flags, s->gather.vfs.zName);
 
 	if (rc != SQLITE_OK)
 		return sqlite_result(s, rc);
@@ -557,6 +557,7 @@ static void sqlite_close(struct store *st)
 		roll_back(s, STORE_POISONED);
 		sqlite_disconnect(s);
 	}
+	gather_done(&s->gather);
 	heap_free(s->files_new.p);
 	heap_free(s->files_gone.p);
 	heap_free(s->files_held.p);
@@ -710,7 +711,7 @@ enum store_result store_sqlite_open(const struct store_sqlite_config *config, st
 	s->store.ops = &sqlite_ops;
 	s->config = *config;
 	crc32c_init(&s->crc);
-	enum store_result result = open_steps(s, why);
+	enum store_result result = gather_init(&s->gather, config->vfs) ? open_steps(s, why) : STORE_IO;
 	if (result) {
 		sqlite_close(&s->store);
 		return result;

@@ -6,6 +6,7 @@
  *	store_sqlite_row.c     binding values, reading them back with suspicion, errors
  *	store_sqlite_change.c  put, settle, note, purge
  *	store_sqlite_claim.c   turns, claims, recovery
+ *	store_sqlite_gather.c  writes of pages, gathered
  *	store_sqlite_read.c    load, body, list, history
  *	store_sqlite_backup.c  a copy while the server runs (queue/store_backup.h)
  *	store_sqlite_salvage.c a new database out of a damaged one (queue/store_salvage.h)
@@ -20,6 +21,7 @@
 
 #include "queue/crc32c.h"
 #include "queue/store.h"
+#include "queue/store_sqlite_gather.h"
 
 #define STORE_SCHEMA_VERSION 1
 #define STORE_APPLICATION_ID 0x506f7374 /* "Post" */
@@ -87,6 +89,7 @@ struct sqlite_ids {
 struct sqlite_store {
 	struct store store; /* first */
 	struct store_sqlite_config config;
+	struct sqlite_gather gather;
 	sqlite3 *db;
 	sqlite3_stmt *statements[STORE_SQL_COUNT];
 	struct crc32c crc;

@@ -84,7 +84,7 @@ struct loop *loop_new(void)
 		goto fail;
 	TAILQ_INIT(&l->dirty);
 	event_config_set_flag(config, EVENT_BASE_FLAG_NOLOCK);
-	event_config_set_flag(config, EVENT_BASE_FLAG_PRECISE_TIMER);
+	/* No precise timers: they cost a system call in each turn, and nothing here is due to less than a few ms. */
 	l->base = event_base_new_with_config(config);
 	l->shared = heap_alloc(LOOP_SHARED_BUFFER);
 	if (!l->base || !l->shared)

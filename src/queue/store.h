@@ -270,7 +270,7 @@ struct store_sqlite_config {
 	uint64_t reserve;       /* octets that must stay free on the disk: put gives STORE_FULL below it */
 	wall_ms wall;           /* now, for the notes that recovery writes */
 	span_ms recovery_grace; /* what a former owner had claimed waits this long after the first claim */
-	int log_pages;          /* pages in the write-ahead log before it is copied to the database; 0 = 4,000 */
+	int log_pages;          /* pages in the write-ahead log before it is copied to the database; 0 = 16,000 */
 };
 
 /*

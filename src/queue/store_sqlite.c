@@ -15,7 +15,7 @@
 
 #define BLOCKS_RESERVED (2 * (uint64_t)STORE_ID_BLOCKS)
 #define BLOCKS_MAX      ((uint64_t)1 << (MSG_ID_BITS - MSG_ID_BLOCK_BITS))
-#define LOG_PAGES       4000 /* of 4 KiB */
+#define LOG_PAGES       16000 /* of 4 KiB: a page that changes often is copied once for many changes */
 #define COPY_SIZE       4096
 #define HOLD_LOGS       64 /* so many times its usual length may the log have while a backup is copied */
 

@@ -121,7 +121,7 @@ static const struct model_path paths[] = {
 	GOOD(L64 "@a.example"), GOOD("a@" D63 ".example"), GOOD("!#$%&'*/?^_`{|}~-@a.example"), GOOD("\"a>b,c\"@a.example"),
 #define PLAIN_PATHS 10
 	{S("<no@a.example>"), S("no@a.example"), false, false, REPLY_MAIL_REFUSED, REPLY_RCPT_UNKNOWN, REPLY_ACCEPTED},
-	{S("<later@a.example>"), S("later@a.example"), false, false, REPLY_MAIL_TEMPORARY, REPLY_RCPT_TEMPORARY, REPLY_ACCEPTED},
+	{S("<later@a.example>"), S("later@a.example"), false, false, REPLY_MAIL_TEMPORARY, REPLY_RCPT_SUSPENDED, REPLY_ACCEPTED},
 	{S("<spam@a.example>"), S("spam@a.example"), false, false, REPLY_MAIL_OK, REPLY_RCPT_OK, REPLY_DATA_POLICY},
 	{S("<busy@a.example>"), S("busy@a.example"), false, false, REPLY_MAIL_OK, REPLY_RCPT_OK, REPLY_DATA_STORE},
 	{S("<moved@a.example>"), S("moved@a.example"), false, false, REPLY_MAIL_NOT_LOCAL_USER, REPLY_RCPT_MOVED, REPLY_ACCEPTED},

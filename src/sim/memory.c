@@ -60,8 +60,27 @@ struct sim_heap *sim_heap_new(void)
 	return sim_alloc(sizeof(struct sim_heap));
 }
 
+static bool holds(const struct sim_heap *h, const void *p)
+{
+	for (const struct block *b = h->blocks; b; b = b->next)
+		if ((uintptr_t)p >= (uintptr_t)(b + 1) && (uintptr_t)p < (uintptr_t)(b + 1) + b->size)
+			return true;
+	return false;
+}
+
+/* SQLite's list of VFSes belongs to the process: what a role that died had entered would go with the process. */
+static void forget_vfs(const struct sim_heap *h)
+{
+	for (sqlite3_vfs *v = sqlite3_vfs_find(NULL), *next; v; v = next) {
+		next = v->pNext;
+		if (holds(h, v))
+			sqlite3_vfs_unregister(v);
+	}
+}
+
 void sim_heap_drop(struct sim_heap *h)
 {
+	forget_vfs(h);
 	for (struct block *b = h->blocks, *next; b; b = next) {
 		next = b->next;
 		free(b);

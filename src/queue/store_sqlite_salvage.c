@@ -420,8 +420,8 @@ static enum store_result gather_all(struct salvager *s)
 		"SELECT msg FROM history ORDER BY msg, seq",
 		"SELECT msg FROM history ORDER BY msg DESC, seq DESC",
 		"SELECT msg FROM recipient INDEXED BY recipient_due WHERE state = 0 ORDER BY site, flow, due",
-		"SELECT msg FROM recipient INDEXED BY recipient_due WHERE state = 0"
-		" ORDER BY site DESC, flow DESC, due DESC",
+		("SELECT msg FROM recipient INDEXED BY recipient_due WHERE state = 0"
+		 " ORDER BY site DESC, flow DESC, due DESC"),
 		"SELECT msg FROM recipient INDEXED BY recipient_claimed WHERE state = 1 ORDER BY owner",
 		"SELECT id FROM message INDEXED BY message_finished WHERE finished IS NOT NULL ORDER BY finished",
 	};

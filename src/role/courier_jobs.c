@@ -21,6 +21,11 @@ static void hold_frame(struct courier *c, uint16_t type, struct slice payload)
 
 static void tell_queue(struct courier *c, uint16_t type, const struct buf *payload)
 {
+	/* A frame that is not whole would only cost us the connection. The queue misses the outcome, and defers. */
+	if (payload->failed) {
+		log_event(LOG_NO_MEMORY, LOG_CSTR("what", "an outcome that the queue could not be told"));
+		return;
+	}
 	if (!c->queue || !channel_send(c->queue, type, buf_slice(payload), -1))
 		hold_frame(c, type, buf_slice(payload));
 }

@@ -214,6 +214,12 @@ static bool only_quit(struct model *m)
 	return true;
 }
 
+void model_other_protocol(struct model *m)
+{
+	if (model_octets(m))
+		leave(m, C(421));
+}
+
 void model_refused_line(struct model *m, uint32_t set, unsigned flags)
 {
 	if (line(m, flags) && (flags & LINE_NO_COMMAND || !only_quit(m)))
@@ -527,17 +533,79 @@ static size_t field_name(const char *p, size_t n, size_t *ret_name)
 struct header {
 	size_t end;    /* where the body, or what nobody can say yet, starts */
 	size_t octets; /* of whole lines */
-	size_t lines, received;
+	size_t lines, received, by_us;
 };
 
+static size_t blanks(struct slice s)
+{
+	size_t n = 0;
+
+	while (n < s.n && memchr(" \t\r\n", s.p[n], 4))
+		n++;
+	return n;
+}
+
+/* A comment at the start of `s` (RFC 5322 3.2.2), with those inside it. */
+static size_t comment(struct slice s)
+{
+	size_t depth = 0;
+
+	for (size_t i = 0; i < s.n; i++) {
+		if (s.p[i] == '\\' && ++i)
+			continue;
+		depth += s.p[i] == '(';
+		depth -= s.p[i] == ')';
+		if (depth == 0)
+			return i + 1;
+	}
+	return s.n;
+}
+
+/* Whether the first BY clause of a Received field names us (RFC 5321 4.4). */
+static bool is_by(struct slice value, struct slice us)
+{
+	bool behind_by = false;
+
+	for (;;) {
+		value = slice_skip(value, blanks(value));
+		if (value.n == 0 || value.p[0] == ';')
+			return false;
+		if (value.p[0] == '(') {
+			value = slice_skip(value, comment(value));
+			continue;
+		}
+		size_t n = 0;
+		while (n < value.n && !memchr(" \t\r\n(;", value.p[n], 6))
+			n++;
+		struct slice word = slice_head(value, n);
+		if (behind_by)
+			return slice_ieq(word, us);
+		behind_by = slice_ieq(word, SLICE("by"));
+		value = slice_skip(value, n);
+	}
+}
+
+/* Whether the line, of which `p` has n octets, goes on with the field before it; then nothing ends that field yet. */
+static bool goes_on(const char *p, size_t n)
+{
+	return n == 0 || *p == ' ' || *p == '\t' || (n == 1 && *p == '\r');
+}
+
 /* The run of fields at the start (mail/scan.h). */
-static struct header read_header(struct slice s, bool whole)
+static struct header read_header(struct slice s, struct slice us, bool whole)
 {
 	struct header h = {0};
+	struct slice received = SLICE_NONE; /* the value of the Received field that is open */
 
-	while (h.end < s.n) {
+	for (;;) {
 		const char *p = s.p + h.end;
 		size_t left = s.n - h.end, name = 0;
+		if (received.p && (whole ? left == 0 || !goes_on(p, left) || *p == '\r' : !goes_on(p, left))) {
+			h.by_us += is_by(received, us);
+			received = SLICE_NONE;
+		}
+		if (left == 0)
+			return h;
 		size_t crlf = slice_search(slice_of(p, left), SLICE("\r\n"));
 		if (crlf == 0) {
 			h.end += 2;
@@ -547,13 +615,17 @@ static struct header read_header(struct slice s, bool whole)
 		size_t value = folded ? 1 : field_name(p, crlf, &name);
 		if (value == 0 || (value == crlf && !folded && p[value - 1] != ':'))
 			return h; /* no field, or no more than the start of one */
-		h.received += !folded && slice_ieq(slice_of(p, name), SLICE("Received"));
+		if (!folded && slice_ieq(slice_of(p, name), SLICE("Received"))) {
+			h.received++;
+			received = slice_of(p + value, 0);
+		}
 		h.lines += crlf < left || whole;
 		h.end += crlf < left ? crlf + 2 : left;
+		if (received.p)
+			received.n = (size_t)(s.p + h.end - received.p);
 		if (crlf < left || whole)
 			h.octets = h.end;
 	}
-	return h;
 }
 
 static bool has_nul(struct slice s)
@@ -587,7 +659,7 @@ static bool has_line_over(struct slice s, size_t max, bool whole)
 
 uint32_t model_faults(const struct smtp_server_config *config, struct slice s, bool binary, bool whole)
 {
-	struct header h = read_header(s, whole);
+	struct header h = read_header(s, config->name, whole);
 	uint32_t faults = 0;
 
 	faults |= s.n > config->size_max ? C(552) : 0;
@@ -595,7 +667,7 @@ uint32_t model_faults(const struct smtp_server_config *config, struct slice s, b
 	faults |= has_nul(binary ? slice_head(s, h.end) : s) ? C(554) : 0;
 	faults |= h.octets > config->header_max || h.lines > config->header_lines_max ? C(552) : 0;
 	faults |= !binary && has_line_over(s, config->line_max, whole) ? C(554) : 0;
-	faults |= h.received > config->hops_max ? C(554) : 0;
+	faults |= h.received > config->hops_max || h.by_us > config->own_hops_max ? C(554) : 0;
 	return faults;
 }
 

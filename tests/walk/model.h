@@ -19,8 +19,9 @@
 /* Reply codes as bits of a set. */
 #define MODEL_CODES(X)                                                                                           \
 	X(211)                                                                                                   \
-	X(214) X(220) X(221) X(250) X(251) X(252) X(354) X(421) X(450) X(451) X(452) X(455) X(500) X(501) X(502) \
-		X(503) X(504) X(521) X(550) X(551) X(552) X(553) X(554) X(555)
+	X(214)                                                                                                   \
+	X(220) X(221) X(250) X(251) X(252) X(354) X(421) X(450) X(451) X(452) X(455) X(500) X(501) X(502) X(503) \
+		X(504) X(521) X(550) X(551) X(552) X(553) X(554) X(555)
 enum {
 #define X(code) MODEL_BIT_##code,
 	MODEL_CODES(X)
@@ -155,6 +156,8 @@ bool model_octets(struct model *m);
 /* A line that draws one of `codes` whatever the state is, and no event. */
 void model_refused_line(struct model *m, uint32_t codes, unsigned flags);
 void model_ask_plain(struct model *m, enum smtp_event_type type, struct slice text, enum reply_id answer);
+/* The client speaks HTTP or TLS: it hears 421, and nothing that follows is read (attacks C5). */
+void model_other_protocol(struct model *m);
 void model_helo(struct model *m, char verb, bool good, struct slice name, enum reply_id answer);
 void model_mail(struct model *m, const struct model_path *path, const struct model_param *const *params, size_t n);
 void model_rcpt(struct model *m, const struct model_path *path, const struct model_param *const *params, size_t n);

@@ -48,6 +48,7 @@ static inline void owner_init(struct owner *o, size_t message_max)
 				       .header_max = 1000000,
 				       .header_lines_max = 100000,
 				       .hops_max = 100,
+				       .own_hops_max = 100,
 				       .errors_max = 1000,
 				       .idle_commands_max = 1000,
 				       .messages_max = 1000,

@@ -61,6 +61,7 @@ void script_configure(uint32_t b, struct setting *ret)
 			   .header_max = headers[bits_at(b, BIT_HEADER, 2)],
 			   .header_lines_max = lines[bits_at(b, BIT_HEADER, 2)],
 			   .hops_max = b >> BIT_HOPS & 1 ? 1 : 30,
+			   .own_hops_max = b >> BIT_HOPS & 1 ? 0 : 1,
 			   .errors_max = errors[bits_at(b, BIT_ERRORS, 2)],
 			   .idle_commands_max = idles[bits_at(b, BIT_IDLE, 2)],
 			   .messages_max = messages[bits_at(b, BIT_MESSAGES, 2)],
@@ -121,7 +122,7 @@ static const struct model_path paths[] = {
 	GOOD(L64 "@a.example"), GOOD("a@" D63 ".example"), GOOD("!#$%&'*/?^_`{|}~-@a.example"), GOOD("\"a>b,c\"@a.example"),
 #define PLAIN_PATHS 10
 	{S("<no@a.example>"), S("no@a.example"), false, false, REPLY_MAIL_REFUSED, REPLY_RCPT_UNKNOWN, REPLY_ACCEPTED},
-	{S("<later@a.example>"), S("later@a.example"), false, false, REPLY_MAIL_TEMPORARY, REPLY_RCPT_SUSPENDED, REPLY_ACCEPTED},
+	{S("<later@a.example>"), S("later@a.example"), false, false, REPLY_MAIL_TEMPORARY, REPLY_RCPT_DNS, REPLY_ACCEPTED},
 	{S("<spam@a.example>"), S("spam@a.example"), false, false, REPLY_MAIL_OK, REPLY_RCPT_OK, REPLY_DATA_POLICY},
 	{S("<busy@a.example>"), S("busy@a.example"), false, false, REPLY_MAIL_OK, REPLY_RCPT_OK, REPLY_DATA_STORE},
 	{S("<moved@a.example>"), S("moved@a.example"), false, false, REPLY_MAIL_NOT_LOCAL_USER, REPLY_RCPT_MOVED, REPLY_ACCEPTED},
@@ -228,11 +229,11 @@ static const struct {
 /* clang-format off */
 static const struct slice fragments[] = {
 	S("Subject: hi\r\n"), S("A: b\r\n"), S("From: a@b.example\r\n fold\r\n"), S("\r\n"), S("\r\n"), S("\r\n"), S("body\r\n"), S("body"),
-	S("Received: by x\r\n"), S("Received : by x\r\nreceived:\r\n"), S("..\r\n"), S(".x\r\n"), S("...\r\n"), S(".\r\n"), S("."), S("\r\n.\r\n"),
+	S("Received: by x\r\n"), S("Received: from a (by b) by mx.example.com; x\r\n"), S("received: (a\\)) BY\r\n\tMX.example.com\r\n"), S("Received : by x\r\nreceived:\r\n"), S("..\r\n"), S(".x\r\n"), S("...\r\n"), S(".\r\n"), S("."), S("\r\n.\r\n"),
 	S("QUIT\r\n"), S("MAIL FROM:<evil@a.example>\r\nRCPT TO:<r@example.com>\r\nDATA\r\n"), S("BDAT 3 LAST\r\n"), S("\xc3\xa9\xff\r\n"),
 	S("no field at all\r\n"), S("\t\r\n"), S(X250), S(X250 X250 X250 X50 X50 X50 X50 "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\r\n"),
 	S(X250 X250 X250 X250), S("-- \r\nContent-Type: text/plain\r\n\r\n"),
-#define CLEAN_FRAGMENTS 26
+#define CLEAN_FRAGMENTS 28
 	S("\n"), S("\r"), S("\n.\n"), S("\n.\r\n"), S("\r.\r"), S("\r.\r\n"), S("\r\n.\n"), S("\r\n.\r"), S("\r\r\n.\r\n"), S("\0"),
 	S("\r\n\0.\r\n"), S("\r\n.\0\r\n"), S("x\ny\r\n"), S("\n\r.\n\r"), S("N\0: v\r\n"), S("N: \0\r\n"),
 };
@@ -471,6 +472,17 @@ static void play_plain(struct player *p, struct step s)
 		wait_if_patient(p, s);
 }
 
+static void play_other_protocol(struct player *p, struct step s)
+{
+	static const struct slice lines[] = {S("GET / HTTP/1.1\r\n"),  S("POST /x\r\n"),
+					     S("QUIT / HTTP/1.0\r\n"), S("DATA HTTP/1.1 \t\r\n"),
+					     S("HTTP/1.1 200 OK\r\n"), S("\x16\x03\x01 not a line"),
+					     S("PRI * HTTP/2.0\r\n"),  S("options\r\n")};
+
+	put(p, lines[s.what % COUNT(lines)]);
+	model_other_protocol(p->m);
+}
+
 static void play_bare_verb(struct player *p, struct step s)
 {
 	enum model_place right = s.what & 1 ? PLACE_READY : PLACE_OPEN;
@@ -533,6 +545,7 @@ static const struct {
 	[STEP_ASK] = {"a question", play_ask},
 	[STEP_PLAIN] = {"a plain line", play_plain},
 	[STEP_BARE_VERB] = {"a bare verb", play_bare_verb},
+	[STEP_OTHER_PROTOCOL] = {"another protocol", play_other_protocol},
 	[STEP_BURST] = {"a burst of RCPT", play_burst},
 	[STEP_LONG_LINE] = {"a long line", play_long_line},
 	[STEP_PARTIAL] = {"a part of a line", play_partial},
@@ -556,13 +569,13 @@ void script_play(struct player *p, struct step s)
 
 /* What is likely in which place, in the order of enum step_kind. The first row is for a session without greeting. */
 static const uint8_t weights[PLACE_OVER][STEP_KINDS] = {
-	/*                 HELO MAIL RCPT DATA BDAT RSET QUIT ASK PLAIN BARE BURST LONG PART SIL END */
-	[PLACE_REFUSED] = {8, 8, 8, 8, 8, 8, 10, 4, 10, 2, 0, 1, 1, 2, 1},
-	[PLACE_NEW] = {60, 6, 4, 3, 6, 3, 2, 3, 8, 1, 0, 1, 1, 2, 1},
-	[PLACE_READY] = {5, 60, 5, 4, 8, 3, 2, 4, 8, 1, 0, 1, 1, 2, 1},
-	[PLACE_OPEN] = {3, 5, 55, 22, 22, 5, 1, 3, 6, 1, 1, 1, 1, 2, 1},
-	[PLACE_CHUNKS] = {3, 4, 5, 4, 70, 5, 1, 3, 5, 1, 0, 1, 1, 3, 1},
-	[PLACE_FAILED] = {8, 5, 5, 5, 15, 35, 1, 3, 5, 1, 0, 1, 1, 2, 1},
+	/*                 HELO MAIL RCPT DATA BDAT RSET QUIT ASK PLAIN BARE BURST LONG PART SIL END OTHER */
+	[PLACE_REFUSED] = {8, 8, 8, 8, 8, 8, 10, 4, 10, 2, 0, 1, 1, 2, 1, 1},
+	[PLACE_NEW] = {60, 6, 4, 3, 6, 3, 2, 3, 8, 1, 0, 1, 1, 2, 1, 1},
+	[PLACE_READY] = {5, 60, 5, 4, 8, 3, 2, 4, 8, 1, 0, 1, 1, 2, 1, 1},
+	[PLACE_OPEN] = {3, 5, 55, 22, 22, 5, 1, 3, 6, 1, 1, 1, 1, 2, 1, 1},
+	[PLACE_CHUNKS] = {3, 4, 5, 4, 70, 5, 1, 3, 5, 1, 0, 1, 1, 3, 1, 1},
+	[PLACE_FAILED] = {8, 5, 5, 5, 15, 35, 1, 3, 5, 1, 0, 1, 1, 2, 1, 1},
 };
 
 static uint8_t draw_kind(uint64_t *random, enum model_place place)

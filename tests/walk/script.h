@@ -23,6 +23,7 @@ enum step_kind {
 	STEP_PARTIAL, /* the start of a line, then the end of the session */
 	STEP_SILENCE, /* long, but not too long */
 	STEP_END,     /* the connection breaks, the server stops, or silence for too long */
+	STEP_OTHER_PROTOCOL,
 	STEP_KINDS
 };
 

@@ -440,6 +440,16 @@ static void check_session(struct walk *w)
 	same_text(w, "the name of the client", smtp_server_peer_name(w->s), m->peer);
 }
 
+/* What the log is told of refusals is what the client is told. */
+static void check_refusals(struct walk *w)
+{
+	struct smtp_refusal refusal;
+
+	while (smtp_server_refusal(w->s, &refusal))
+		if (refusal.reply.n < 4 || (refusal.reply.p[0] != '4' && refusal.reply.p[0] != '5'))
+			fail(w, "the log is told of a refusal that is none: %.*s", SLICE_ARGS(refusal.reply));
+}
+
 static void wait_for_replies(struct player *p)
 {
 	struct walk *w = (struct walk *)p;
@@ -454,6 +464,7 @@ static void wait_for_replies(struct player *p)
 		check_replies(w);
 	if (!w->failed)
 		check_session(w);
+	check_refusals(w);
 	w->events = 0;
 	model_seen(w->m);
 }

@@ -275,7 +275,7 @@ struct store_sqlite_config {
 
 /*
  * Open or create. Files in spool/ that no message names are removed. On failure a text for people that names the file
- * and says what to do is added to `why` (NULL: not wanted).
+ * and says what to do is added to `why` (NULL: not wanted); after STORE_OK a text there is a warning.
  *
  * What a former owner had claimed is found without a scan of the rest: the first claims make it wait again, due after
  * recovery_grace, with a note in its history. reopen() keeps what this owner has claimed.

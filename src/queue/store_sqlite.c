@@ -674,10 +674,35 @@ static const struct store_ops sqlite_ops = {
 	.clock_save = sqlite_clock_save,
 };
 
+static enum store_result look_first(struct sqlite_store *s, struct buf *why)
+{
+	struct sqlite_log_look log = sqlite_log_look(&s->config);
+	unsigned long long count = log.transactions;
+
+	if (sqlite_database_is_lost(&s->config)) {
+		add_why(why, s->config.path, "missing or empty, though bodies of messages are there");
+		return STORE_CORRUPT;
+	}
+	if (log.damaged && why)
+		buf_printf(why, "%s-wal: the log is damaged: %llu transactions that were committed cannot be read",
+			   s->config.path, count);
+	else if (count && why)
+		buf_printf(why,
+			   "%s-wal: the log ends in a transaction that is not whole: after a power cut that was never"
+			   " promised to anybody, else the disk is damaged",
+			   s->config.path);
+	return log.damaged ? STORE_CORRUPT : STORE_OK;
+}
+
 static enum store_result open_steps(struct sqlite_store *s, struct buf *why)
 {
-	enum store_result result = connect(s, why);
+	struct buf unwanted;
+	enum store_result result = look_first(s, why);
 
+	buf_init(&unwanted, 4096);
+	if (!result)
+		result = connect(s, why && buf_len(why) ? &unwanted : why);
+	buf_free(&unwanted);
 	if (result)
 		return result;
 	/* A new owner, durable before it claims anything: what lower ones claimed is abandoned. */

@@ -5,6 +5,7 @@
  *	store_sqlite_schema.c  the tables and every statement
  *	store_sqlite_row.c     binding values, reading them back with suspicion, errors
  *	store_sqlite_change.c  put, settle, note, purge
+ *	store_sqlite_log.c     was the log damaged, before SQLite reads it
  *	store_sqlite_claim.c   turns, claims, recovery
  *	store_sqlite_gather.c  writes of pages, gathered
  *	store_sqlite_read.c    load, body, list, history
@@ -132,6 +133,16 @@ enum store_result sqlite_schema_check(struct sqlite_store *s, bool *ret_new, str
 enum store_result sqlite_schema_create(struct sqlite_store *s);
 enum store_result sqlite_prepare_all(struct sqlite_store *s);
 void sqlite_disconnect(struct sqlite_store *s);
+
+/* ---- what SQLite would pass over in silence */
+struct sqlite_log_look {
+	bool damaged;          /* transactions that were promised cannot be read */
+	uint64_t transactions; /* whole in the log, but behind a frame that is wrong, or a wrong header */
+};
+/* Nothing of the database is open. */
+struct sqlite_log_look sqlite_log_look(const struct store_sqlite_config *config);
+/* There is no database, or an empty one, but there are bodies of messages. */
+bool sqlite_database_is_lost(const struct store_sqlite_config *config);
 
 /* ---- rows: values in and out of a statement, in order */
 struct row {

@@ -24,6 +24,7 @@ struct checker {
 	struct sqlite_store s; /* read only: no transaction is ever opened */
 	const struct store_check_config *config;
 	struct store_check *found;
+	struct sqlite_log_look log;
 	uint64_t of_this_kind;
 };
 
@@ -38,6 +39,19 @@ static void tell(struct checker *c, bool is_error, msg_id id, const char *text)
 }
 
 /* ---- the structure: pages, trees, indexes */
+
+static enum store_result check_log(struct checker *c)
+{
+	char text[PROBLEM_MAX];
+
+	if (c->log.transactions == 0)
+		return STORE_OK;
+	snprintf(text, sizeof text, "the log: %llu transactions stand behind a place that is damaged%s",
+		 (unsigned long long)c->log.transactions,
+		 c->log.damaged ? "" : ", or were cut off with the power, and never promised");
+	tell(c, c->log.damaged, 0, text);
+	return STORE_OK;
+}
 
 static enum store_result check_structure(struct checker *c)
 {
@@ -381,7 +395,7 @@ static void say_why(const struct checker *c, enum store_result result, struct bu
 
 static enum store_result check_all(struct checker *c)
 {
-	static enum store_result (*const steps[])(struct checker * c) = {check_structure, check_invariants,
+	static enum store_result (*const steps[])(struct checker * c) = {check_log, check_structure, check_invariants,
 									 check_messages, check_spool};
 	enum store_result result = STORE_OK;
 
@@ -416,6 +430,7 @@ enum store_result store_sqlite_check(const struct store_check_config *config, st
 	c->found = ret;
 	c->s.config = (struct store_sqlite_config){.path = config->path, .vfs = config->vfs, .fs = config->fs};
 	crc32c_init(&c->s.crc);
+	c->log = sqlite_log_look(&c->s.config); /* before SQLite passes over it */
 	enum store_result result = open_database(c, why);
 	if (!result)
 		result = check_all(c);

@@ -84,6 +84,18 @@ static bool is_there(struct fs *fs, const char *path)
 	return true;
 }
 
+static bool has_octets(struct fs *fs, const char *path)
+{
+	struct file *f;
+	uint64_t size = 0;
+
+	if (fs->ops->open(fs, path, FS_READ, &f) != 0)
+		return false;
+	(void)f->ops->size(f, &size);
+	f->ops->close(f);
+	return size > 0;
+}
+
 enum store_result store_sqlite_suspect(struct fs *fs)
 {
 	struct file *f;
@@ -299,51 +311,82 @@ static enum store_result copy_rest(struct salvager *s, struct file *from, struct
 	return error ? fail(s, "a copy of the damaged database", error) : STORE_OK;
 }
 
-/* The first page of the new database, as the damaged one would have it. */
-static enum store_result first_page(struct salvager *s, uint64_t size, char page[PAGE])
+/* The first page of the new database, as the damaged one would have it. *ret_size: of that one, in whole pages, and at
+ * least so long that every root has its page. */
+static enum store_result first_page(struct salvager *s, uint64_t size, char page[PAGE], uint64_t *ret_size)
 {
 	struct fs *fs = s->config->fs;
-	uint32_t pages = (uint32_t)(size / PAGE);
 	struct file *f;
+	uint64_t least = 0;
 	size_t n = 0;
 	int error = fs->ops->open(fs, in_place(s, "new.db").text, FS_READ, &f);
 
 	if (!error) {
-		error = f->ops->read(f, 0, page, PAGE, &n);
+		error = f->ops->size(f, &least);
+		if (!error)
+			error = f->ops->read(f, 0, page, PAGE, &n);
 		f->ops->close(f);
 	}
 	if (!error && n != PAGE)
 		error = EIO;
+	if (error)
+		return fail(s, "new.db", error);
+	*ret_size = ((size > least ? size : least) + PAGE - 1) / PAGE * PAGE;
 	page[HEADER_WRITE_VERSION] = page[HEADER_WRITE_VERSION + 1] = 2;
 	for (int i = 0; i < 4; i++)
-		page[HEADER_PAGES + i] = (char)(pages >> (8 * (3 - i)) & 0xff);
-	return error ? fail(s, "new.db", error) : STORE_OK;
+		page[HEADER_PAGES + i] = (char)(*ret_size / PAGE >> (8 * (3 - i)) & 0xff);
+	return STORE_OK;
+}
+
+static enum store_result pad(struct salvager *s, struct file *to, uint64_t from, uint64_t size)
+{
+	int error = 0;
+
+	memset(s->piece, 0, PIECE);
+	while (from < size && !error) {
+		size_t n = size - from < PIECE ? (size_t)(size - from) : PIECE;
+		error = to->ops->write(to, slice_of(s->piece, n));
+		from += n;
+	}
+	return error ? fail(s, "a copy of the damaged database", error) : STORE_OK;
+}
+
+/* The damaged database with another first page; that alone when there is none. */
+static enum store_result copy_mended(struct salvager *s, struct file *from, struct file *to)
+{
+	char page[PAGE];
+	uint64_t size = 0, whole;
+
+	if (from)
+		(void)from->ops->size(from, &size);
+	enum store_result result = first_page(s, size, page, &whole);
+	int error = result ? 0 : to->ops->write(to, slice_of(page, PAGE));
+	if (error)
+		return fail(s, "a copy of the damaged database", error);
+	if (!result && size > PAGE)
+		result = copy_rest(s, from, to, PAGE);
+	return result ? result : pad(s, to, size > PAGE ? size : PAGE, whole);
 }
 
 static enum store_result copy_as_work(struct salvager *s, const char *name, const char *work, bool mend)
 {
 	struct fs *fs = s->config->fs;
-	char page[PAGE];
-	struct file *from, *to;
-	uint64_t size = 0;
+	struct file *from = NULL, *to = NULL;
 	int error = fs->ops->open(fs, name, FS_READ, &from);
 
 	if (error)
-		return error == ENOENT ? STORE_OK : fail(s, name, error);
-	error = from->ops->size(from, &size);
-	if (!error)
+		from = NULL;
+	if (error == ENOENT && !mend)
+		return STORE_OK;
+	if (!error || error == ENOENT)
 		error = fs->ops->open(fs, in_place(s, work).text, FS_WRITE | FS_CREATE, &to);
-	if (error) {
-		from->ops->close(from);
-		return fail(s, name, error);
-	}
-	enum store_result result = mend ? first_page(s, size, page) : STORE_OK;
-	if (!result && mend && (error = to->ops->write(to, slice_of(page, PAGE))) != 0)
-		result = fail(s, work, error);
+	enum store_result result = error ? fail(s, name, error) : STORE_OK;
 	if (!result)
-		result = copy_rest(s, from, to, mend ? PAGE : 0);
-	from->ops->close(from);
-	to->ops->close(to);
+		result = mend ? copy_mended(s, from, to) : copy_rest(s, from, to, 0);
+	if (from)
+		from->ops->close(from);
+	if (to)
+		to->ops->close(to);
 	return result;
 }
 
@@ -365,18 +408,21 @@ static enum store_result mend_first_page(struct salvager *s)
 
 static enum store_result open_damaged(struct salvager *s)
 {
-	enum store_result result = connect_damaged(s, DATABASE);
+	/* An empty one is left as it is, and so is its log, which SQLite would remove. */
+	bool there = has_octets(s->config->fs, DATABASE);
+	enum store_result result = there ? connect_damaged(s, DATABASE) : STORE_OK;
 	int64_t objects = 0;
 
-	if (!result && sqlite_query_number(&s->from, "SELECT count(*) FROM sqlite_schema", &objects) == STORE_LOCKED)
+	if (!result && there &&
+	    sqlite_query_number(&s->from, "SELECT count(*) FROM sqlite_schema", &objects) == STORE_LOCKED)
 		result = STORE_LOCKED;
-	if (!result && is_foreign(s)) {
+	if (!result && there && is_foreign(s)) {
 		buf_printf(s->why, "%s: this database is not Postrider's", s->config->path);
 		return STORE_CORRUPT;
 	}
 	if (result && result != STORE_CORRUPT)
 		return result;
-	if (!has_our_tables(s))
+	if (!there || !has_our_tables(s))
 		result = mend_first_page(s);
 	else
 		result = STORE_OK;

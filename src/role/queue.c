@@ -784,6 +784,8 @@ static enum store_result open_or_salvage(struct queue_role *q, const struct stor
 		result = STORE_CORRUPT;
 	else
 		result = store_sqlite_open(config, &q->store, why);
+	if (result == STORE_OK && buf_len(why) > 0)
+		log_event(LOG_STORE_TAIL, LOG_TEXT("reason", buf_slice(why)));
 	if (result != STORE_CORRUPT)
 		return result;
 	result = salvage(q, config->path, why);

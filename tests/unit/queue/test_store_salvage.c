@@ -468,6 +468,7 @@ static void a_database_that_was_cut_off_gives_what_is_left(void **state)
 	make_queue(*state, false);
 	unsigned char *octets = copy_of(*state, PATH, &size);
 	msg_id first = ledger.first;
+	uint64_t saved = 0;
 	for (size_t keep = 0; keep < size; keep += 4096 + 512) {
 		start_again(state);
 		ledger.first = first;
@@ -478,8 +479,111 @@ static void a_database_that_was_cut_off_gives_what_is_left(void **state)
 		f->ops->close(f);
 		assert_salvage(*state);
 		assert_sound(*state);
+		assert_true(keep > size / 2 || ledger.done.lost + ledger.done.messages + ledger.done.forgotten > 0 ||
+			    keep < 14 * (size_t)4096);
+		saved = ledger.done.messages;
 	}
+	assert_true(saved > 0); /* with the last pages gone, the first messages are there */
 	free(octets);
+}
+
+/* ---- what SQLite would pass over */
+
+/* What opening says to a queue that was left with its log, after the log was changed. */
+static enum store_result open_with_log(void **state, size_t from, size_t to, unsigned char flip, const char *words)
+{
+	struct store_sqlite_config config = {.path = PATH, .vfs = ram_disk_vfs(), .fs = ram_disk_fs(*state)};
+	struct store *st = NULL;
+	size_t size;
+
+	const unsigned char *octets = ram_disk_octets(*state, PATH "-wal", &size);
+	for (size_t at = from; at < to && at < size; at++)
+		ram_disk_set(*state, PATH "-wal", at, octets[at] ^ flip);
+	buf_reset(&ledger.why);
+	enum store_result result = store_sqlite_open(&config, &st, &ledger.why);
+	if (slice_search(buf_slice(&ledger.why), slice_from_cstr(words)) == buf_len(&ledger.why) && words[0])
+		fail_msg("%zu to %zu: \"%s\" does not say \"%s\"", from, to, buf_cstr(&ledger.why), words);
+	if (!words[0])
+		assert_int_equal(buf_len(&ledger.why), 0);
+	if (st)
+		ops_of(st)->close(st);
+	return result;
+}
+
+static void a_damaged_log_is_found_wherever_it_is_damaged(void **state)
+{
+	size_t size, frames;
+
+	make_queue(*state, true);
+	ram_disk_octets(*state, PATH "-wal", &size);
+	frames = (size - 32) / 4120;
+	assert_true(frames > 20);
+	start_again(state);
+	make_queue(*state, true);
+	assert_ok(open_with_log(state, 0, 0, 0, ""));
+	for (size_t at = 0; at < size - 20 * 4120; at += at < 60 ? 1 : 999) {
+		start_again(state);
+		make_queue(*state, true);
+		assert_result(open_with_log(state, at, at + 1, 0x10, "log is damaged"), STORE_CORRUPT);
+		assert_salvage(*state);
+		assert_sound(*state);
+	}
+	/* The last transaction: what a power cut does as well. */
+	start_again(state);
+	make_queue(*state, true);
+	assert_ok(open_with_log(state, size - 100, size - 99, 0x10, "never promised"));
+	/* Behind the end of what was written nothing counts. */
+	start_again(state);
+	make_queue(*state, true);
+	assert_result(open_with_log(state, 0, 32, 0xff, "log is damaged"), STORE_CORRUPT);
+}
+
+/* As when the power goes while a new log begins. */
+static void a_log_that_was_copied_into_the_database_may_lose_its_header(void **state)
+{
+	struct fs *fs = ram_disk_fs(*state);
+	struct file *f;
+	size_t size;
+
+	make_queue(*state, true);
+	unsigned char *log = copy_of(*state, PATH "-wal", &size);
+	doctor("SELECT count(*) FROM state"); /* copies it, and removes it */
+	assert_int_equal(fs->ops->open(fs, PATH "-wal", FS_WRITE | FS_CREATE, &f), 0);
+	assert_int_equal(f->ops->write(f, slice_of((char *)log, size)), 0);
+	f->ops->close(f);
+	free(log);
+	assert_ok(open_with_log(state, 3, 4, 0x40, ""));
+}
+
+static void a_database_that_is_gone_is_missed(void **state)
+{
+	for (int empty = 0; empty < 2; empty++) {
+		struct store *st = NULL;
+		struct fs *fs = ram_disk_fs(*state);
+		struct file *f;
+		start_again(state);
+		fs = ram_disk_fs(*state);
+		make_queue(*state, false);
+		assert_int_equal(fs->ops->unlink(fs, PATH), 0);
+		if (empty) {
+			assert_int_equal(fs->ops->open(fs, PATH, FS_WRITE | FS_CREATE, &f), 0);
+			f->ops->close(f);
+		}
+		assert_result(try_open(*state, &st), STORE_CORRUPT);
+		assert_salvage(*state);
+		assert_int_equal(ledger.done.messages, 0);
+		assert_int_equal(ledger.done.files, MESSAGES / 10 - SETTLED_FILES);
+		assert_sound(*state);
+		/* With a log there is more to be found. */
+		start_again(state);
+		fs = ram_disk_fs(*state);
+		make_queue(*state, true);
+		assert_int_equal(fs->ops->unlink(fs, PATH), 0);
+		assert_result(try_open(*state, &st), STORE_CORRUPT);
+		assert_salvage(*state);
+		assert_int_equal(ledger.done.messages, MESSAGES);
+		assert_sound(*state);
+	}
 }
 
 /* ---- the salvage itself is cut off */
@@ -583,6 +687,9 @@ int main(void)
 		DISK_TEST(one_destroyed_page_loses_nothing_without_a_word),
 		DISK_TEST(random_damage_gives_no_wrong_body_and_a_sound_database),
 		DISK_TEST(a_database_that_was_cut_off_gives_what_is_left),
+		DISK_TEST(a_damaged_log_is_found_wherever_it_is_damaged),
+		DISK_TEST(a_log_that_was_copied_into_the_database_may_lose_its_header),
+		DISK_TEST(a_database_that_is_gone_is_missed),
 		DISK_TEST(power_that_goes_at_any_moment_loses_nothing),
 		DISK_TEST(a_full_disk_is_said_and_waited_for),
 		DISK_TEST(another_programs_database_is_left_alone),

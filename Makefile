@@ -45,6 +45,12 @@ walk: all
 	@$(BUILD)/tests/walk/data-out --long
 	@tests/walk/mutants --build $(BUILD)
 
+# Beside Postfix, on this machine; BENCH="--quick relay-20" for less. Results go into docs/performance.md.
+bench:
+	@scripts/install-deps --test
+	@$(MAKE) --no-print-directory all
+	@scripts/bench --build $(BUILD) --write $(BENCH)
+
 check-style:
 	@scripts/check-style
 
@@ -56,4 +62,4 @@ install: all
 clean:
 	@find $(BUILD) -mindepth 1 -maxdepth 1 ! -name peers -exec rm -rf {} +
 
-.PHONY: all run test sim fuzz walk check-style install clean
+.PHONY: all run test sim fuzz walk bench check-style install clean

@@ -94,5 +94,17 @@ const struct cli_command cli_commands[] = {
 		.options = cli_backup_options,
 		.run = cli_backup,
 	},
+	{
+		.name = "bench",
+		.summary = "put load on a server, or be its sink, and measure",
+		.synopsis = "[options] ADDRESS:PORT | --sink [options] ADDRESS:PORT",
+		.text = "Sends messages to a server over many connections, and tells how many it took in a\n"
+			"second and how long it let wait from the last octet of a message to its reply. As\n"
+			"fast as the server answers, or with --rate at a pace of its own. With --sink it is\n"
+			"the server, takes everything, keeps nothing, and counts. Only for servers that are\n"
+			"yours: it sends real messages.",
+		.options = cli_bench_options,
+		.run = cli_bench,
+	},
 	{0},
 };

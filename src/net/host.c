@@ -60,6 +60,14 @@ mono_ms host_mono(void)
 	return clock_ms(CLOCK_BOOTTIME);
 }
 
+int64_t host_mono_us(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_BOOTTIME, &t);
+	return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
+}
+
 wall_ms host_wall(void)
 {
 	return clock_ms(CLOCK_REALTIME);

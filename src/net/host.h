@@ -16,6 +16,8 @@ bool host_boot_id(struct buf *out);
 
 /* The clocks and the chance of tools that run without a loop (net/loop.h has those of roles). */
 mono_ms host_mono(void);
+/* The same clock in microseconds, for measuring. */
+int64_t host_mono_us(void);
 wall_ms host_wall(void);
 uint64_t host_random(void);
 

@@ -1,0 +1,170 @@
+"""`postrider bench`: its load against servers, its sink under load, and scripts/bench."""
+import json
+import pathlib
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+
+import pytest
+
+from harness import BUILD, PATIENCE, POSTRIDER, ROOT, free_port, listening, postfix_env, route, \
+    smtp_source, wait_for
+
+EX_USAGE, EX_UNAVAILABLE, EX_TEMPFAIL = 64, 69, 75
+
+
+def bench(*args, status=0):
+    """The JSON that it prints."""
+    done = subprocess.run([str(POSTRIDER), "bench", "--json", *map(str, args)], capture_output=True, text=True,
+                          timeout=PATIENCE * 2, check=False)
+    assert done.returncode == status, done
+    return json.loads(done.stdout) if done.stdout else done.stderr
+
+
+@pytest.fixture
+def make_bench_sink():
+    made = []
+
+    def make(*args):
+        port = free_port()
+        made.append(subprocess.Popen([str(POSTRIDER), "bench", "--sink", "--json", *map(str, args),
+                                      f"127.0.0.1:{port}"], stdout=subprocess.PIPE, text=True))
+        wait_for(lambda: listening(port), "the sink to listen")
+        made[-1].port = port
+        return made[-1]
+    yield make
+    for sink in made:
+        sink.kill()
+        sink.wait()
+
+
+def ended(sink):
+    out, _ = sink.communicate(timeout=PATIENCE)
+    assert sink.returncode == 0
+    return json.loads(out)
+
+
+def test_the_server_takes_every_message(make_server):
+    server = make_server(extra=route(free_port())).start()
+    found = bench("-s", 5, "-m", 60, "-r", 2, "-l", 3000, "-t", "lists@example.org", f"127.0.0.1:{server.port}")
+    assert (found["accepted"], found["refused"], found["lost"], found["connections"]) == (60, 0, 0, 5)
+    assert 0 < found["latency_ms"]["p50"] <= found["latency_ms"]["p99"] <= found["latency_ms"]["max"]
+    assert len(re.findall(r"event=accepted .*rcpts=2 ", server.log())) == 60
+
+
+def test_what_a_mailbox_gets_is_a_message(server):
+    bench("-m", 1, "-l", 2000, "-t", "alice@example.com", f"127.0.0.1:{server.port}")
+    mail, = server.wait_mail("alice")
+    assert mail.parsed()["Subject"] == "postrider bench"
+    assert not mail.parsed().defects
+    assert 1990 <= len(mail.content) <= 2002
+
+
+def test_a_connection_for_each_message_without_pipelining(server):
+    found = bench("-s", 3, "-m", 20, "-p", 1, "--no-pipelining", "-t", "bob@example.com", f"127.0.0.1:{server.port}")
+    assert found["accepted"] == 20
+    assert found["connections"] >= 20
+
+
+def test_an_open_loop_keeps_its_pace(make_bench_sink):
+    sink = make_bench_sink("-m", 100)
+    found = bench("-s", 4, "-m", 100, "--rate", 100, f"127.0.0.1:{sink.port}")
+    assert found["accepted"] == 100
+    assert 0.9 <= found["seconds"] <= PATIENCE
+    assert found["late_ms"]["p50"] >= found["latency_ms"]["p50"]
+    assert ended(sink)["messages"] == 100
+
+
+def test_what_waits_behind_a_slow_server_is_late(make_raw_peer):
+    def slow(c, _):
+        c.send("220 slow\r\n")
+        while True:
+            if c.line().startswith("DATA"):
+                c.send("354 go on\r\n")
+                while c.line() != ".":
+                    pass
+                time.sleep(0.1)
+            c.send("250 ok\r\n")
+    peer = make_raw_peer(slow)
+    found = bench("-s", 1, "-m", 10, "--rate", 1000, f"127.0.0.1:{peer.port}")
+    assert found["latency_ms"]["max"] < 900
+    assert found["late_ms"]["max"] > 900
+
+
+def test_refused_messages_are_told(server):
+    found = bench("-m", 5, "-t", "nobody@example.com", f"127.0.0.1:{server.port}", status=EX_TEMPFAIL)
+    assert (found["accepted"], found["refused"]) == (0, 5)
+
+
+def test_a_server_that_is_not_there():
+    found = bench("-m", 5, f"127.0.0.1:{free_port()}", status=EX_UNAVAILABLE)
+    assert found["accepted"] == 0
+
+
+@pytest.mark.parametrize("args", [[], ["-m", "0", "127.0.0.1:25"], ["-s", "many", "127.0.0.1:25"],
+                                  ["127.0.0.1:25", "127.0.0.1:26"], ["mx.example.com:25"],
+                                  ["--rate", "-1", "127.0.0.1"],
+                                  ["-f", "a\r\nRCPT TO:<b@example.com>", "127.0.0.1:25"]], ids=" ".join)
+def test_wrong_arguments(args):
+    assert "postrider bench" in bench(*args, status=EX_USAGE)
+
+
+def test_the_sink_counts_what_others_send(make_bench_sink):
+    """Both tools agree: what smtp-source sends is what the sink counts."""
+    sink = make_bench_sink("-m", 200)
+    subprocess.run(smtp_source(sink.port, 200, 7, 4000, options=["-d"]), env=postfix_env(), check=True,
+                   timeout=PATIENCE)
+    found = ended(sink)
+    assert (found["messages"], found["recipients"]) == (200, 200)
+    assert found["octets"] >= 200 * 4000
+
+
+def test_the_sink_finds_the_end_of_data_wherever_it_is_cut(make_bench_sink):
+    sink = make_bench_sink("-m", 3)
+    with socket.create_connection(("127.0.0.1", sink.port), timeout=PATIENCE) as s:
+        s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        replies = s.makefile("rb")
+        assert replies.readline().startswith(b"220")
+        for body in (b".\r\n", b"a\r\n..\r\n\r\n.\r.\n.\r\n\r\n.\r\n", b"x\r\r\n.\r\n"):
+            s.sendall(b"MAIL FROM:<>\r\nRCPT TO:<a@b.example>\r\nDATA\r\n")
+            assert [replies.readline()[:3] for _ in range(3)] == [b"250", b"250", b"354"]
+            end = body.find(b"\r\n.\r\n")
+            end = len(body) if end < 0 else end + 5
+            for i in range(end):
+                s.sendall(body[i:i + 1])
+            assert replies.readline().startswith(b"250 2.0.0 Taken")
+            s.sendall(b"RSET\r\n")
+            assert replies.readline().startswith(b"250")
+    assert ended(sink)["messages"] == 3
+
+
+def test_from_load_to_sink_through_the_server(make_server, make_bench_sink):
+    sink = make_bench_sink("-m", 300)
+    server = make_server(extra=route(sink.port)).start()
+    assert bench("-s", 10, "-m", 300, f"127.0.0.1:{server.port}")["accepted"] == 300
+    assert ended(sink)["recipients"] == 300
+
+
+@pytest.fixture
+def short_folder():
+    """Paths of unix sockets in it are short."""
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="postrider-test."))
+    yield folder
+    shutil.rmtree(folder)
+
+
+def test_the_benchmark_runs(tmp_path, short_folder):
+    """scripts/bench itself, as short as can be, without Postfix."""
+    done = subprocess.run([sys.executable, str(ROOT / "scripts/bench"), "--quick", "--scale", "0.01", "--only",
+                           "postrider", "--no-syncs", "--build", str(BUILD), "--dir", str(short_folder), "--json",
+                           str(tmp_path / "out.json"), "relay-20", "maildir-20", "recipients-1000"],
+                          capture_output=True, text=True, timeout=PATIENCE * 3, check=False)
+    assert done.returncode == 0, done
+    found = json.loads((tmp_path / "out.json").read_text())["results"]
+    assert set(found) == {"relay-20", "maildir-20", "recipients-1000"}, done.stdout
+    assert all(r["postrider"]["rounds"][0]["rate"] > 0 for r in found.values())
+    assert not list(short_folder.iterdir()), "it leaves nothing behind"

@@ -1,4 +1,4 @@
-"""A database damaged on purpose: put aside, said loudly, the rest still served; nothing accepted goes without a word."""
+"""A database damaged on purpose: put aside, said loudly, the rest still served; nothing accepted goes unsaid."""
 import contextlib
 import os
 import random

@@ -32,7 +32,8 @@ check "$work/static"
 
 nm -D --defined-only "$lib/libsmtpcodes.so" | awk '{ print $3 }' | sort >"$work/symbols"
 grep -q '^smtpcodes_explain$' "$work/symbols"
-if grep -vE '^smtpcodes_[a-z]' "$work/symbols"; then
+# A build for fuzzing counts what it runs, and those counters are seen.
+if grep -vE '^smtpcodes_[a-z]|^__(start|stop)___sancov_' "$work/symbols"; then
 	echo "the library exports more than smtpcodes_*" >&2
 	exit 1
 fi

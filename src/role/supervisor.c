@@ -295,7 +295,8 @@ static void connect_children(struct child *a, struct child *b)
 {
 	int ends[2];
 
-	if (!a->pid || !b->pid)
+	/* A channel may be closed before the end of its process is known. */
+	if (!a->channel || !b->channel)
 		return;
 	if (!socket_pair(ends)) {
 		log_event(LOG_PEER_LOST, LOG_CSTR("peer", role_name(b->kind)), LOG_CSTR("reason", strerror(errno)));

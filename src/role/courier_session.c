@@ -210,9 +210,13 @@ static size_t on_input(void *arg, struct slice in)
 		size_t n = smtp_client_feed(client, slice_skip(in, taken), loop_mono(k->courier->loop));
 		taken += n;
 		courier_pull_events(k);
-		/* The session is over: the rest of the input is nobody's. */
-		if (gone || k->client != client)
+		if (gone)
 			return in.n;
+		/* The session is over, and the link is on its way to the next host: the rest is nobody's. */
+		if (k->client != client) {
+			k->gone = NULL;
+			return in.n;
+		}
 		if (n == 0)
 			break;
 	}

@@ -24,7 +24,6 @@
 #define TICK            1 /* ms between looks at what is due */
 #define REPORT_EACH     SECOND
 #define FAILURES_MAX    100 /* connections in a row that could not be used */
-#define LINGER          SECOND
 
 enum state { CLOSED, CONNECTING, GREETING, HELLO, READY, ENVELOPE, DOT, RESET, QUIT };
 
@@ -442,8 +441,7 @@ static void end_sessions(struct run *r)
 {
 	for (uint64_t i = 0; i < r->load->sessions; i++) {
 		conn_attempt_cancel(r->sessions[i].attempt);
-		if (r->sessions[i].conn)
-			conn_finish(r->sessions[i].conn, LINGER);
+		conn_close(r->sessions[i].conn);
 	}
 }
 

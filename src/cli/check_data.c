@@ -105,7 +105,9 @@ static int look(const struct cli_command *self, const char *directory, struct fs
 	int status = found.errors ? EX_DATAERR : EX_OK;
 	if (salvage && found.errors && result == STORE_OK && store_sqlite_suspect(fs) != STORE_OK)
 		status = cli_fail(self, EX_CANTCREAT, "%s/%s: cannot be made", directory, STORE_SUSPECT);
-	bool marked = store_sqlite_is_suspect(fs);
+	bool marked = false;
+	if (result == STORE_OK)
+		result = store_sqlite_is_suspect(fs, &marked);
 	if (result != STORE_OK)
 		status = cli_fail(self, status_of(result), "%.*s", SLICE_ARGS(buf_slice(&why)));
 	else if (json)

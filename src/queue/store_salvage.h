@@ -48,6 +48,6 @@ enum store_result store_sqlite_salvage(const struct store_salvage_config *config
 enum store_result store_sqlite_salvage_finish(struct fs *fs);
 /* Makes STORE_SUSPECT, durably; or says whether it is there. */
 enum store_result store_sqlite_suspect(struct fs *fs);
-bool store_sqlite_is_suspect(struct fs *fs);
+enum store_result store_sqlite_is_suspect(struct fs *fs, bool *ret);
 
 #endif

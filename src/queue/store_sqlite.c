@@ -676,10 +676,18 @@ static const struct store_ops sqlite_ops = {
 
 static enum store_result look_first(struct sqlite_store *s, struct buf *why)
 {
-	struct sqlite_log_look log = sqlite_log_look(&s->config);
+	struct sqlite_log_look log;
+	bool lost = false;
+	enum store_result result = sqlite_log_look(&s->config, &log);
 	unsigned long long count = log.transactions;
 
-	if (sqlite_database_is_lost(&s->config)) {
+	if (!result)
+		result = sqlite_database_is_lost(&s->config, &lost);
+	if (result) {
+		add_why(why, s->config.path, store_result_text(result));
+		return result;
+	}
+	if (lost) {
 		add_why(why, s->config.path, "missing or empty, though bodies of messages are there");
 		return STORE_CORRUPT;
 	}

@@ -139,10 +139,10 @@ struct sqlite_log_look {
 	bool damaged;          /* transactions that were promised cannot be read */
 	uint64_t transactions; /* whole in the log, but behind a frame that is wrong, or a wrong header */
 };
-/* Nothing of the database is open. */
-struct sqlite_log_look sqlite_log_look(const struct store_sqlite_config *config);
+/* Nothing of the database is open. What could not be read now is not damaged: STORE_IO, and nothing is found. */
+enum store_result sqlite_log_look(const struct store_sqlite_config *config, struct sqlite_log_look *ret);
 /* There is no database, or an empty one, but there are bodies of messages. */
-bool sqlite_database_is_lost(const struct store_sqlite_config *config);
+enum store_result sqlite_database_is_lost(const struct store_sqlite_config *config, bool *ret);
 
 /* ---- rows: values in and out of a statement, in order */
 struct row {

@@ -430,8 +430,9 @@ enum store_result store_sqlite_check(const struct store_check_config *config, st
 	c->found = ret;
 	c->s.config = (struct store_sqlite_config){.path = config->path, .vfs = config->vfs, .fs = config->fs};
 	crc32c_init(&c->s.crc);
-	c->log = sqlite_log_look(&c->s.config); /* before SQLite passes over it */
-	enum store_result result = open_database(c, why);
+	enum store_result result = sqlite_log_look(&c->s.config, &c->log); /* before SQLite passes over it */
+	if (!result)
+		result = open_database(c, why);
 	if (!result)
 		result = check_all(c);
 	if (result)

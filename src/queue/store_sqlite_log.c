@@ -16,6 +16,7 @@
 #include "base/heap.h"
 #include "queue/store_spool.h"
 
+#include <errno.h>
 #include <string.h>
 
 #define HEADER    32
@@ -35,6 +36,7 @@ struct log {
 	unsigned char *frame; /* a whole one */
 	unsigned char *other; /* a page of the database */
 	uint32_t sum[2];
+	int error; /* of the first call that failed: what could not be looked at may be sound */
 };
 
 static uint32_t big_u32(const unsigned char *p)
@@ -57,11 +59,17 @@ static void add(const struct log *l, uint32_t sum[2], const unsigned char *p, si
 	}
 }
 
-static bool read_at(struct file *f, uint64_t at, unsigned char *into, size_t n)
+/* False also where the file ends before. */
+static bool read_at(struct log *l, struct file *f, uint64_t at, unsigned char *into, size_t n)
 {
-	size_t got = 0;
+	size_t got = 1;
 
-	return f->ops->read(f, at, (char *)into, n, &got) == 0 && got == n;
+	for (size_t have = 0; have < n && got > 0 && !l->error; have += got) {
+		l->error = f->ops->read(f, at + have, (char *)into + have, n - have, &got);
+		if (l->error)
+			return false;
+	}
+	return !l->error && got > 0;
 }
 
 static uint64_t frame_count(const struct log *l)
@@ -71,7 +79,7 @@ static uint64_t frame_count(const struct log *l)
 
 static bool read_frame(struct log *l, uint64_t i)
 {
-	return read_at(l->log, HEADER + i * (FRAME + (uint64_t)l->page), l->frame, FRAME + l->page);
+	return read_at(l, l->log, HEADER + i * (FRAME + (uint64_t)l->page), l->frame, FRAME + l->page);
 }
 
 static bool is_zero(const unsigned char *p, size_t n)
@@ -148,7 +156,7 @@ static bool is_in_database(struct log *l)
 {
 	uint32_t page = big_u32(l->frame);
 
-	return page > 0 && l->database && read_at(l->database, (uint64_t)(page - 1) * l->page, l->other, l->page) &&
+	return page > 0 && l->database && read_at(l, l->database, (uint64_t)(page - 1) * l->page, l->other, l->page) &&
 	       memcmp(l->other, l->frame + FRAME, l->page) == 0;
 }
 
@@ -189,6 +197,8 @@ static struct sqlite_log_look look_without_header(struct log *l)
 		seen = heap_alloc(pages / 8 + 1);
 	if (seen)
 		memset(seen, 0, pages / 8 + 1);
+	else if (pages <= PAGES_MAX)
+		l->error = ENOMEM;
 	for (uint64_t i = end; seen && i > 0 && !found.damaged && read_frame(l, i - 1); i--) {
 		uint32_t page = big_u32(l->frame);
 		bool later = seen[page / 8] & 1 << page % 8;
@@ -204,12 +214,14 @@ static struct sqlite_log_look look_without_header(struct log *l)
 
 static struct sqlite_log_look look(struct log *l)
 {
-	if (l->size < HEADER + FRAME || !read_at(l->log, 0, l->header, HEADER))
+	if (l->size < HEADER + FRAME || !read_at(l, l->log, 0, l->header, HEADER))
 		return (struct sqlite_log_look){0};
 	return header_is_right(l) ? look_at_frames(l) : look_without_header(l);
 }
 
-static struct file *open_beside(const struct store_sqlite_config *config, const char *suffix, uint64_t *ret_size)
+/* NULL: it is not there, or *ret_error. */
+static struct file *open_beside(const struct store_sqlite_config *config, const char *suffix, uint64_t *ret_size,
+				int *ret_error)
 {
 	const char *slash = strrchr(config->path, '/');
 	struct file *f = NULL;
@@ -219,34 +231,46 @@ static struct file *open_beside(const struct store_sqlite_config *config, const 
 	buf_init(&name, 300);
 	buf_printf(&name, "%s%s", slash ? slash + 1 : config->path, suffix);
 	const char *text = buf_cstr(&name);
-	if (!text || config->fs->ops->open(config->fs, text, FS_READ, &f) != 0)
-		f = NULL;
-	if (f && f->ops->size(f, ret_size) != 0)
-		*ret_size = 0;
+	int error = text ? config->fs->ops->open(config->fs, text, FS_READ, &f) : ENOMEM;
 	buf_free(&name);
+	if (error)
+		f = NULL;
+	else
+		error = f->ops->size(f, ret_size);
+	if (error && error != ENOENT)
+		*ret_error = error;
 	return f;
 }
 
-struct sqlite_log_look sqlite_log_look(const struct store_sqlite_config *config)
+static enum store_result result_of(int error)
 {
-	struct sqlite_log_look found = {0};
+	return error == 0 ? STORE_OK : error == ENOMEM ? STORE_NO_MEMORY : STORE_IO;
+}
+
+enum store_result sqlite_log_look(const struct store_sqlite_config *config, struct sqlite_log_look *ret)
+{
 	struct log l = {.frame = heap_alloc(FRAME + PAGE_MAX), .other = heap_alloc(PAGE_MAX)};
 	uint64_t database = 0;
 
-	l.log = open_beside(config, "-wal", &l.size);
-	l.database = open_beside(config, "", &database);
-	if (l.log && l.frame && l.other)
-		found = look(&l);
+	*ret = (struct sqlite_log_look){0};
+	if (!l.frame || !l.other)
+		l.error = ENOMEM;
+	l.log = open_beside(config, "-wal", &l.size, &l.error);
+	l.database = open_beside(config, "", &database, &l.error);
+	if (l.log && !l.error)
+		*ret = look(&l);
 	/* SQLite would throw a log away that has no database. */
 	if (database == 0 && l.size > HEADER + FRAME)
-		found.damaged = true;
+		ret->damaged = true;
+	if (l.error)
+		*ret = (struct sqlite_log_look){0};
 	if (l.log)
 		l.log->ops->close(l.log);
 	if (l.database)
 		l.database->ops->close(l.database);
 	heap_free(l.frame);
 	heap_free(l.other);
-	return found;
+	return result_of(l.error);
 }
 
 static bool any_file(void *arg, const char *path, msg_id id, bool named)
@@ -265,15 +289,16 @@ static enum store_result nobody_names(void *arg, msg_id id, bool *ret)
 	return STORE_OK;
 }
 
-bool sqlite_database_is_lost(const struct store_sqlite_config *config)
+enum store_result sqlite_database_is_lost(const struct store_sqlite_config *config, bool *ret)
 {
 	uint64_t size = 0;
-	bool any = false;
-	struct file *f = open_beside(config, "", &size);
+	int error = 0;
+	struct file *f = open_beside(config, "", &size, &error);
 
+	*ret = false;
 	if (f)
 		f->ops->close(f);
-	if (size == 0)
-		(void)store_spool_each(config->fs, &(struct store_spool_cleaner){nobody_names, NULL}, any_file, &any);
-	return any;
+	if (error || size > 0)
+		return result_of(error);
+	return store_spool_each(config->fs, &(struct store_spool_cleaner){nobody_names, NULL}, any_file, ret);
 }

@@ -11,7 +11,8 @@
  *	6. new.db, synced, becomes ready.db: from here on finishing is all that is left, and can be done again.
  *	7. The damaged database goes into the place, ready.db takes its name.
  *
- * What the source cannot give is damage; what the new database cannot take ends the salvage.
+ * What the source does not have is damage. What it cannot give now, because the disk fails or there is no memory, ends
+ * the salvage, and so does what the new database cannot take: the next start begins it anew.
  */
 #include "queue/store_sqlite_salvage.h"
 
@@ -25,6 +26,9 @@
 #include <string.h>
 
 #define DATABASE             "queue.db"
+#define NEW                  "new.db"
+#define WORK                 "work.db"
+#define READY                "ready.db"
 #define PLACES_MAX           50 /* a disk that damages one database after the other is no place for mail */
 #define PAGE                 4096
 #define PIECE                ((size_t)256 * 1024)
@@ -74,26 +78,26 @@ static enum store_result fail(struct salvager *s, const char *what, int error)
 	return result_of(error);
 }
 
-static bool is_there(struct fs *fs, const char *path)
+/* The size of a file, 0 when it is not there. What cannot be asked now may be there: an errno value. */
+static int size_of(struct fs *fs, const char *path, bool *ret_there, uint64_t *ret_size)
 {
 	struct file *f;
+	int error = fs->ops->open(fs, path, FS_READ, &f);
 
-	if (fs->ops->open(fs, path, FS_READ, &f) != 0)
-		return false;
+	*ret_there = error == 0;
+	*ret_size = 0;
+	if (error)
+		return error == ENOENT ? 0 : error;
+	error = f->ops->size(f, ret_size);
 	f->ops->close(f);
-	return true;
+	return error;
 }
 
-static bool has_octets(struct fs *fs, const char *path)
+static int is_there(struct fs *fs, const char *path, bool *ret)
 {
-	struct file *f;
-	uint64_t size = 0;
+	uint64_t size;
 
-	if (fs->ops->open(fs, path, FS_READ, &f) != 0)
-		return false;
-	(void)f->ops->size(f, &size);
-	f->ops->close(f);
-	return size > 0;
+	return size_of(fs, path, ret, &size);
 }
 
 enum store_result store_sqlite_suspect(struct fs *fs)
@@ -109,29 +113,74 @@ enum store_result store_sqlite_suspect(struct fs *fs)
 	return result_of(fs->ops->sync_dir(fs, ""));
 }
 
-bool store_sqlite_is_suspect(struct fs *fs)
+enum store_result store_sqlite_is_suspect(struct fs *fs, bool *ret)
 {
-	return is_there(fs, STORE_SUSPECT);
+	return result_of(is_there(fs, STORE_SUSPECT, ret));
 }
 
-static bool count_place(void *arg, const char *name)
+struct places {
+	struct fs *fs;
+	size_t n;
+	char unfinished[SALVAGE_FOLDER_SIZE]; /* left by a salvage that did not come to its end; or empty */
+	int error;
+};
+
+static bool is_not_empty(void *arg, const char *name)
 {
 	(void)name;
-	++*(size_t *)arg;
-	return true;
+	*(bool *)arg = false;
+	return false;
+}
+
+static bool look_at_place(void *arg, const char *name)
+{
+	struct places *p = arg;
+	struct path folder, path;
+	bool empty = true, begun = false;
+
+	snprintf(folder.text, sizeof folder.text, SALVAGE_QUARANTINE "/%s", name);
+	snprintf(path.text, sizeof path.text, SALVAGE_QUARANTINE "/%s/" NEW, name);
+	p->error = p->fs->ops->list(p->fs, folder.text, is_not_empty, &empty);
+	if (!p->error)
+		p->error = is_there(p->fs, path.text, &begun);
+	if (p->error == ENOENT || p->error == ENOTDIR)
+		p->error = 0;
+	else if (!p->error && (empty || begun) && strlen(folder.text) < sizeof p->unfinished)
+		snprintf(p->unfinished, sizeof p->unfinished, "%s", folder.text);
+	p->n++;
+	return !p->error;
+}
+
+/* What an earlier salvage left there is made anew; bodies that it moved there stay. */
+static int clear_place(struct salvager *s)
+{
+	static const char *const names[] = {NEW, NEW "-journal", WORK, WORK "-wal", WORK "-shm"};
+
+	for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+		int error = s->config->fs->ops->unlink(s->config->fs, in_place(s, names[i]).text);
+		if (error && error != ENOENT)
+			return error;
+	}
+	return 0;
 }
 
 static enum store_result make_place(struct salvager *s)
 {
 	struct fs *fs = s->config->fs;
-	size_t places = 0;
+	struct places places = {.fs = fs};
 	int error = fs->ops->mkdir(fs, SALVAGE_QUARANTINE);
 
-	snprintf(s->folder, sizeof s->folder, SALVAGE_QUARANTINE "/%s", mail_date_iso(s->config->wall).text);
-	snprintf(s->done->place, sizeof s->done->place, "%s", s->folder);
 	if (!error)
-		error = fs->ops->list(fs, SALVAGE_QUARANTINE, count_place, &places);
-	if (!error && places >= PLACES_MAX) {
+		error = fs->ops->list(fs, SALVAGE_QUARANTINE, look_at_place, &places);
+	if (!error)
+		error = places.error;
+	snprintf(s->folder, sizeof s->folder, SALVAGE_QUARANTINE "/%s", mail_date_iso(s->config->wall).text);
+	if (places.unfinished[0])
+		snprintf(s->folder, sizeof s->folder, "%s", places.unfinished);
+	snprintf(s->done->place, sizeof s->done->place, "%s", s->folder);
+	if (!error && places.unfinished[0])
+		error = clear_place(s);
+	if (!error && !places.unfinished[0] && places.n >= PLACES_MAX) {
 		buf_printf(s->why, "%s: %d databases are there already: the disk or the memory is broken",
 			   SALVAGE_QUARANTINE, PLACES_MAX);
 		return STORE_IO;
@@ -159,7 +208,7 @@ static int move(struct fs *fs, const char *folder, const char *name, const char 
 
 static int finish_in(struct fs *fs, const char *folder)
 {
-	static const char *const work[] = {"work.db", "work.db-wal"};
+	static const char *const work[] = {WORK, WORK "-wal"};
 	struct path path;
 	int error = move(fs, folder, DATABASE, "");
 
@@ -169,7 +218,7 @@ static int finish_in(struct fs *fs, const char *folder)
 		error = move(fs, folder, DATABASE, "-journal");
 	if (!error)
 		error = fs->ops->sync_dir(fs, folder);
-	snprintf(path.text, sizeof path.text, "%s/ready.db", folder);
+	snprintf(path.text, sizeof path.text, "%s/" READY, folder);
 	if (!error)
 		error = fs->ops->rename(fs, path.text, DATABASE);
 	if (error)
@@ -187,6 +236,7 @@ struct find_ready {
 	struct fs *fs;
 	struct path folder;
 	bool found;
+	int error;
 };
 
 static bool is_ready(void *arg, const char *name)
@@ -195,9 +245,11 @@ static bool is_ready(void *arg, const char *name)
 	struct path path;
 
 	snprintf(f->folder.text, sizeof f->folder.text, SALVAGE_QUARANTINE "/%s", name);
-	snprintf(path.text, sizeof path.text, SALVAGE_QUARANTINE "/%s/ready.db", name);
-	f->found = is_there(f->fs, path.text);
-	return !f->found;
+	snprintf(path.text, sizeof path.text, SALVAGE_QUARANTINE "/%s/" READY, name);
+	f->error = is_there(f->fs, path.text, &f->found);
+	if (f->error == ENOTDIR)
+		f->error = 0;
+	return !f->found && !f->error;
 }
 
 enum store_result store_sqlite_salvage_finish(struct fs *fs)
@@ -205,6 +257,8 @@ enum store_result store_sqlite_salvage_finish(struct fs *fs)
 	struct find_ready f = {.fs = fs};
 	int error = fs->ops->list(fs, SALVAGE_QUARANTINE, is_ready, &f);
 
+	if (!error)
+		error = f.error;
 	if (error == ENOENT || (!error && !f.found))
 		return STORE_OK;
 	return result_of(error ? error : finish_in(fs, f.folder.text));
@@ -240,7 +294,7 @@ static enum store_result make_new(struct salvager *s)
 {
 	static const char settings[] = "PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = MEMORY;"
 				       "PRAGMA synchronous = FULL; PRAGMA temp_store = MEMORY;";
-	struct path path = in_place(s, "new.db");
+	struct path path = in_place(s, NEW);
 	enum store_result result = connect(s, &s->to, path.text, SQLITE_OPEN_CREATE);
 
 	if (!result)
@@ -271,30 +325,72 @@ static enum store_result connect_damaged(struct salvager *s, const char *name)
 	return sqlite_exec(&s->from, settings);
 }
 
-static bool has_our_tables(struct salvager *s)
+enum store_result salvage_read(int rc)
 {
-	for (int i = 0; i < SALVAGE_TABLES; i++) {
+	if (rc == SQLITE_IOERR_NOMEM)
+		return STORE_NO_MEMORY;
+	switch (rc & 0xff) {
+	case SQLITE_NOMEM:
+		return STORE_NO_MEMORY;
+	case SQLITE_BUSY:
+	case SQLITE_LOCKED:
+		return STORE_LOCKED;
+	case SQLITE_IOERR:
+		/* A file that ends too early, and a file system that knows that the octets are wrong, are damage. */
+		return rc == SQLITE_IOERR_SHORT_READ || rc == SQLITE_IOERR_CORRUPTFS ? STORE_OK : STORE_IO;
+	case SQLITE_FULL:
+	case SQLITE_CANTOPEN:
+	case SQLITE_PERM:
+		return STORE_IO;
+	default:
+		return STORE_OK;
+	}
+}
+
+static enum store_result has_our_tables(struct salvager *s, bool *ret)
+{
+	*ret = true;
+	for (int i = 0; i < SALVAGE_TABLES && *ret; i++) {
 		sqlite3_stmt *stmt = NULL;
 		int rc = sqlite3_prepare_v2(s->from.db, tables[i].write, -1, &stmt, NULL);
 		sqlite3_finalize(stmt); /* as many columns as ours */
-		if (rc != SQLITE_OK)
-			return false;
+		if (salvage_read(rc))
+			return salvage_read(rc);
+		*ret = rc == SQLITE_OK;
 	}
-	return true;
+	return STORE_OK;
+}
+
+/* A number out of the damaged database. *ret_known: it could be read. */
+static enum store_result ask_damaged(struct salvager *s, const char *sql, int64_t *ret, bool *ret_known)
+{
+	sqlite3_stmt *stmt = NULL;
+	int rc = sqlite3_prepare_v2(s->from.db, sql, -1, &stmt, NULL);
+
+	if (rc == SQLITE_OK)
+		rc = sqlite3_step(stmt);
+	*ret = rc == SQLITE_ROW ? sqlite3_column_int64(stmt, 0) : 0;
+	*ret_known &= rc == SQLITE_ROW;
+	sqlite3_finalize(stmt);
+	return salvage_read(rc);
 }
 
 /* A database that can be read, and has nothing of ours in it. */
-static bool is_foreign(struct salvager *s)
+static enum store_result is_foreign(struct salvager *s, bool *ret)
 {
-	int64_t application = 0, objects = 0, ours = 0;
+	int64_t application, objects = 0, ours = 0;
+	bool known = true;
+	enum store_result result = ask_damaged(s, "SELECT count(*) FROM sqlite_schema", &objects, &known);
 
-	return sqlite_query_number(&s->from, "PRAGMA application_id", &application) == STORE_OK &&
-	       sqlite_query_number(&s->from, "SELECT count(*) FROM sqlite_schema", &objects) == STORE_OK &&
-	       sqlite_query_number(&s->from,
-				   "SELECT count(*) FROM sqlite_schema WHERE name IN"
-				   " ('state', 'message', 'recipient', 'body', 'history', 'turn', 'lane')",
-				   &ours) == STORE_OK &&
-	       application != STORE_APPLICATION_ID && objects > 0 && ours < 7;
+	if (!result)
+		result = ask_damaged(s, "PRAGMA application_id", &application, &known);
+	if (!result)
+		result = ask_damaged(s,
+				     "SELECT count(*) FROM sqlite_schema WHERE name IN"
+				     " ('state', 'message', 'recipient', 'body', 'history', 'turn', 'lane')",
+				     &ours, &known);
+	*ret = !result && known && application != STORE_APPLICATION_ID && objects > 0 && ours < 7;
+	return result;
 }
 
 static enum store_result copy_rest(struct salvager *s, struct file *from, struct file *to, uint64_t at)
@@ -319,7 +415,7 @@ static enum store_result first_page(struct salvager *s, uint64_t size, char page
 	struct file *f;
 	uint64_t least = 0;
 	size_t n = 0;
-	int error = fs->ops->open(fs, in_place(s, "new.db").text, FS_READ, &f);
+	int error = fs->ops->open(fs, in_place(s, NEW).text, FS_READ, &f);
 
 	if (!error) {
 		error = f->ops->size(f, &least);
@@ -330,7 +426,7 @@ static enum store_result first_page(struct salvager *s, uint64_t size, char page
 	if (!error && n != PAGE)
 		error = EIO;
 	if (error)
-		return fail(s, "new.db", error);
+		return fail(s, NEW, error);
 	*ret_size = ((size > least ? size : least) + PAGE - 1) / PAGE * PAGE;
 	page[HEADER_WRITE_VERSION] = page[HEADER_WRITE_VERSION + 1] = 2;
 	for (int i = 0; i < 4; i++)
@@ -356,11 +452,12 @@ static enum store_result copy_mended(struct salvager *s, struct file *from, stru
 {
 	char page[PAGE];
 	uint64_t size = 0, whole;
+	int error = from ? from->ops->size(from, &size) : 0;
 
-	if (from)
-		(void)from->ops->size(from, &size);
+	if (error)
+		return fail(s, DATABASE, error);
 	enum store_result result = first_page(s, size, page, &whole);
-	int error = result ? 0 : to->ops->write(to, slice_of(page, PAGE));
+	error = result ? 0 : to->ops->write(to, slice_of(page, PAGE));
 	if (error)
 		return fail(s, "a copy of the damaged database", error);
 	if (!result && size > PAGE)
@@ -396,39 +493,40 @@ static enum store_result mend_first_page(struct salvager *s)
 
 	sqlite3_close(s->from.db);
 	s->from.db = NULL;
-	result = copy_as_work(s, DATABASE, "work.db", true);
+	result = copy_as_work(s, DATABASE, WORK, true);
 	if (!result)
-		result = copy_as_work(s, DATABASE "-wal", "work.db-wal", false);
+		result = copy_as_work(s, DATABASE "-wal", WORK "-wal", false);
 	if (result)
 		return result;
-	result = connect_damaged(s, in_place(s, "work.db").text);
+	result = connect_damaged(s, in_place(s, WORK).text);
 	/* If that was not enough, nothing is found in it: told by the totals. */
 	return result == STORE_CORRUPT ? STORE_OK : result;
 }
 
 static enum store_result open_damaged(struct salvager *s)
 {
-	/* An empty one is left as it is, and so is its log, which SQLite would remove. */
-	bool there = has_octets(s->config->fs, DATABASE);
-	enum store_result result = there ? connect_damaged(s, DATABASE) : STORE_OK;
-	int64_t objects = 0;
+	bool there, foreign = false, ours = false;
+	uint64_t size;
+	int error = size_of(s->config->fs, DATABASE, &there, &size);
+	enum store_result result = error ? fail(s, DATABASE, error) : STORE_OK;
 
-	if (!result && there &&
-	    sqlite_query_number(&s->from, "SELECT count(*) FROM sqlite_schema", &objects) == STORE_LOCKED)
-		result = STORE_LOCKED;
-	if (!result && there && is_foreign(s)) {
+	/* An empty one is left as it is, and so is its log, which SQLite would remove. */
+	there = size > 0;
+	if (!result && there)
+		result = connect_damaged(s, DATABASE);
+	if (!result && there)
+		result = is_foreign(s, &foreign);
+	if (!result && foreign) {
 		buf_printf(s->why, "%s: this database is not Postrider's", s->config->path);
 		return STORE_CORRUPT;
 	}
+	if ((!result || result == STORE_CORRUPT) && there)
+		result = has_our_tables(s, &ours);
 	if (result && result != STORE_CORRUPT)
 		return result;
-	if (!there || !has_our_tables(s))
-		result = mend_first_page(s);
-	else
-		result = STORE_OK;
+	result = ours ? STORE_OK : mend_first_page(s);
 	for (int i = 0; i < SALVAGE_TABLES && !result; i++)
-		if (sqlite3_prepare_v2(s->from.db, tables[i].read, -1, &s->read[i], NULL) == SQLITE_NOMEM)
-			result = STORE_NO_MEMORY;
+		result = salvage_read(sqlite3_prepare_v2(s->from.db, tables[i].read, -1, &s->read[i], NULL));
 	return result;
 }
 
@@ -440,15 +538,20 @@ static enum store_result gather(struct salvager *s, const char *sql)
 	enum store_result result = sqlite_result(
 		&s->to, sqlite3_prepare_v2(s->to.db, "INSERT OR IGNORE INTO candidate VALUES (?)", -1, &out, NULL));
 
-	if (!result && sqlite3_prepare_v2(s->from.db, sql, -1, &in, NULL) == SQLITE_OK)
-		while (!result && sqlite3_step(in) == SQLITE_ROW) { /* as far as it goes */
-			int64_t id = sqlite3_column_int64(in, 0);
-			if (id < 1 || id > (int64_t)MSG_ID_MAX)
-				continue;
-			sqlite3_bind_int64(out, 1, id);
-			result = sqlite_result(&s->to, sqlite3_step(out));
-			sqlite3_reset(out);
-		}
+	int rc = result ? SQLITE_OK : sqlite3_prepare_v2(s->from.db, sql, -1, &in, NULL);
+
+	if (!result)
+		result = salvage_read(rc);
+	while (!result && in && (rc = sqlite3_step(in)) == SQLITE_ROW) { /* as far as it goes */
+		int64_t id = sqlite3_column_int64(in, 0);
+		if (id < 1 || id > (int64_t)MSG_ID_MAX)
+			continue;
+		sqlite3_bind_int64(out, 1, id);
+		result = sqlite_result(&s->to, sqlite3_step(out));
+		sqlite3_reset(out);
+	}
+	if (!result)
+		result = salvage_read(rc);
 	sqlite3_finalize(in);
 	sqlite3_finalize(out);
 	return result;
@@ -493,13 +596,14 @@ static enum store_result salvage_messages(struct salvager *s)
 /* ---- what is not a message ------------------------------------------------------------------------------------ */
 
 /* The former row of state, as far as it makes sense. */
-static void read_state(struct salvager *s, struct sqlite_state *ret, struct buf *clock)
+static enum store_result read_state(struct salvager *s, struct sqlite_state *ret, struct buf *clock)
 {
 	static const char sql[] = "SELECT owner, blocks, seq, now, clock FROM state";
 	sqlite3_stmt *stmt = NULL;
 
 	*ret = (struct sqlite_state){.blocks = 1};
-	if (sqlite3_prepare_v2(s->from.db, sql, -1, &stmt, NULL) == SQLITE_OK && sqlite3_step(stmt) == SQLITE_ROW) {
+	int rc = sqlite3_prepare_v2(s->from.db, sql, -1, &stmt, NULL);
+	if (rc == SQLITE_OK && (rc = sqlite3_step(stmt)) == SQLITE_ROW) {
 		struct row r = row_read(stmt);
 		struct sqlite_state found = {.owner = (uint64_t)read_int(&r, 0, INT64_MAX / 2)};
 		found.blocks = (uint64_t)read_int(&r, 1, (int64_t)(BLOCKS_MAX - 2 * ID_GAP));
@@ -510,6 +614,7 @@ static void read_state(struct salvager *s, struct sqlite_state *ret, struct buf 
 			*ret = found;
 	}
 	sqlite3_finalize(stmt);
+	return salvage_read(rc);
 }
 
 static enum store_result write_state(struct salvager *s)
@@ -532,7 +637,11 @@ static enum store_result write_state(struct salvager *s)
 	struct buf clock;
 
 	buf_init(&clock, STORE_CLOCK_MAX);
-	read_state(s, &was, &clock);
+	enum store_result result = read_state(s, &was, &clock);
+	if (result) {
+		buf_free(&clock);
+		return result;
+	}
 	int rc = sqlite3_prepare_v2(s->to.db, sql, -1, &stmt, NULL);
 	if (rc == SQLITE_OK) {
 		const int64_t values[] = {(int64_t)was.owner, (int64_t)was.blocks, (int64_t)ID_GAP, (int64_t)was.seq,
@@ -627,7 +736,7 @@ static void close_all(struct salvager *s)
 static enum store_result make_ready(struct salvager *s)
 {
 	struct fs *fs = s->config->fs;
-	int error = fs->ops->rename(fs, in_place(s, "new.db").text, in_place(s, "ready.db").text);
+	int error = fs->ops->rename(fs, in_place(s, NEW).text, in_place(s, READY).text);
 
 	if (!error)
 		error = fs->ops->sync_dir(fs, s->folder);
@@ -647,8 +756,7 @@ static enum store_result salvage(struct salvager *s)
 	for (size_t i = 0; i < sizeof steps / sizeof *steps && !result; i++)
 		result = steps[i](s);
 	if (result && buf_len(s->why) == 0)
-		buf_printf(s->why, "%s: %s", s->to.db ? sqlite3_errmsg(s->to.db) : s->config->path,
-			   store_result_text(result));
+		buf_printf(s->why, "%s: its salvage: %s", s->config->path, store_result_text(result));
 	close_all(s);
 	return result ? result : make_ready(s);
 }

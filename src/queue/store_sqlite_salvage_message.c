@@ -41,8 +41,8 @@ static enum store_result copy_rows(struct salvager *s, enum salvage_table t, msg
 		c->broken |= !taken;
 	}
 	c->broken |= rc != SQLITE_DONE;
-	if (!result && (rc & 0xff) == SQLITE_NOMEM)
-		result = STORE_NO_MEMORY;
+	if (!result)
+		result = salvage_read(rc);
 	if (s->read[t])
 		sqlite3_reset(s->read[t]);
 	return result;
@@ -129,10 +129,13 @@ static enum store_result look_at_body(struct salvager *s, msg_id id)
 	if (in_file != salvage_number(s, "SELECT data IS NULL FROM body WHERE id = ?", id))
 		return STORE_CORRUPT;
 	if (in_file) {
-		if (store_spool_open(s->config->fs, id, &f) != STORE_OK)
-			return STORE_CORRUPT;
-		(void)f->ops->size(f, &found);
+		enum store_result result = store_spool_open(s->config->fs, id, &f);
+		if (result)
+			return result == STORE_NOT_FOUND ? STORE_CORRUPT : result;
+		int error = f->ops->size(f, &found);
 		f->ops->close(f);
+		if (error)
+			return STORE_IO;
 		return (int64_t)found == size ? STORE_OK : STORE_CORRUPT;
 	}
 	buf_init(&body, (size_t)1 << 30); /* more than SQLite takes */
@@ -186,13 +189,17 @@ static enum store_result invent_message(struct salvager *s, msg_id id)
 {
 	struct file *f;
 	uint64_t size = 0;
+	bool in_file = salvage_number(s, "SELECT data IS NULL FROM body WHERE id = ?", id);
+	enum store_result result = in_file ? store_spool_open(s->config->fs, id, &f) : STORE_NOT_FOUND;
 
-	if (salvage_number(s, "SELECT data IS NULL FROM body WHERE id = ?", id) &&
-	    store_spool_open(s->config->fs, id, &f) == STORE_OK) {
-		(void)f->ops->size(f, &size);
+	if (!result) {
+		int error = f->ops->size(f, &size);
 		f->ops->close(f);
+		result = error ? STORE_IO : STORE_OK;
 	}
-	enum store_result result =
+	if (result && result != STORE_NOT_FOUND)
+		return result;
+	result =
 		change(s,
 		       "INSERT INTO message SELECT ?1, 1, NULL, 1, b.data IS NULL, coalesce(length(b.data), ?2), 0, 0, "
 		       "x'', x'',"

@@ -776,11 +776,14 @@ static enum store_result salvage(struct queue_role *q, const char *path, struct 
 static enum store_result open_or_salvage(struct queue_role *q, const struct store_sqlite_config *config,
 					 struct buf *why)
 {
+	bool suspect = false;
 	enum store_result result = store_sqlite_salvage_finish(q->fs);
 
+	if (!result)
+		result = store_sqlite_is_suspect(q->fs, &suspect);
 	if (result)
 		return result;
-	if (store_sqlite_is_suspect(q->fs))
+	if (suspect)
 		result = STORE_CORRUPT;
 	else
 		result = store_sqlite_open(config, &q->store, why);

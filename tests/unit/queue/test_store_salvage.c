@@ -629,6 +629,91 @@ static void a_full_disk_is_said_and_waited_for(void **state)
 	assert_int_equal(ledger.done.messages, MESSAGES);
 }
 
+/* ---- what cannot be read now is not damaged: seed 3891 of the simulator */
+
+static struct ram_fault failing_read(int after, bool once)
+{
+	return (struct ram_fault){.ops = RAM_READ, .after = after, .times = once ? 1 : -1, .error = EIO};
+}
+
+/* Each of the first, then every seventh. */
+static int next_read(int n)
+{
+	return n < 30 ? n + 1 : n + 7;
+}
+
+static bool count(void *arg, const char *name)
+{
+	(void)name;
+	++*(int *)arg;
+	return true;
+}
+
+static void a_read_that_fails_puts_no_database_aside(void **state)
+{
+	make_queue(*state, true);
+	char *original = dump(*state);
+	struct store *st;
+
+	for (int once = 0; once <= 1; once++) {
+		bool failed = true;
+		for (int n = 0; failed; n = next_read(n)) {
+			start_again(state);
+			make_queue(*state, true);
+			*ram_disk_fault(*state) = failing_read(n, once);
+			enum store_result result = try_open(*state, &st);
+			failed = once ? ram_disk_fault(*state)->times == 0 : ram_disk_fault(*state)->after == 0;
+			assert_int_not_equal(result, STORE_CORRUPT);
+			if (result == STORE_OK)
+				ops_of(st)->close(st);
+			*ram_disk_fault(*state) = (struct ram_fault){0};
+			char *now = dump(*state);
+			assert_string_equal(now, original);
+			free(now);
+			assert_true(n < 10000);
+		}
+	}
+	free(original);
+}
+
+static void a_salvage_that_cannot_read_waits(void **state)
+{
+	make_queue(*state, true);
+	char *original = dump(*state);
+
+	for (int once = 0; once <= 1; once++) {
+		bool done = false;
+		int n = 0;
+		for (; !done; n = next_read(n)) {
+			int places = 0;
+			start_again(state);
+			make_queue(*state, true);
+			for (int again = 0; again < 3; again++) {
+				*ram_disk_fault(*state) = failing_read(n, once);
+				enum store_result result = salvage(*state);
+				done = result == STORE_OK;
+				if (done)
+					break;
+				assert_int_not_equal(result, STORE_CORRUPT);
+				assert_true(buf_len(&ledger.why) > 0);
+			}
+			*ram_disk_fault(*state) = (struct ram_fault){0};
+			if (!done)
+				assert_salvage(*state);
+			assert_int_equal(ledger.done.messages, MESSAGES);
+			assert_int_equal(ledger.done.held + ledger.done.lost, 0);
+			assert_int_equal(
+				ram_disk_fs(*state)->ops->list(ram_disk_fs(*state), "quarantine", count, &places), 0);
+			assert_int_equal(places, 1);
+			char *now = dump(*state);
+			assert_string_equal(now, original);
+			free(now);
+		}
+		assert_true(n > 10);
+	}
+	free(original);
+}
+
 /* ---- what is left alone */
 
 static void another_programs_database_is_left_alone(void **state)
@@ -659,18 +744,26 @@ static void a_running_server_is_left_alone(void **state)
 	ops_of(st)->close(st);
 }
 
+static bool is_suspect(struct fs *fs)
+{
+	bool suspect;
+
+	assert_ok(store_sqlite_is_suspect(fs, &suspect));
+	return suspect;
+}
+
 static void the_mark_stays_until_it_is_done(void **state)
 {
 	struct fs *fs = ram_disk_fs(*state);
 
 	make_queue(*state, false);
-	assert_false(store_sqlite_is_suspect(fs));
+	assert_false(is_suspect(fs));
 	assert_ok(store_sqlite_suspect(fs));
 	assert_ok(store_sqlite_suspect(fs));
 	ram_disk_crash(*state, RAM_CRASH_DROP, 0);
-	assert_true(store_sqlite_is_suspect(fs));
+	assert_true(is_suspect(fs));
 	assert_salvage(*state);
-	assert_false(store_sqlite_is_suspect(fs));
+	assert_false(is_suspect(fs));
 }
 
 #define DISK_TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
@@ -692,6 +785,8 @@ int main(void)
 		DISK_TEST(a_database_that_is_gone_is_missed),
 		DISK_TEST(power_that_goes_at_any_moment_loses_nothing),
 		DISK_TEST(a_full_disk_is_said_and_waited_for),
+		DISK_TEST(a_read_that_fails_puts_no_database_aside),
+		DISK_TEST(a_salvage_that_cannot_read_waits),
 		DISK_TEST(another_programs_database_is_left_alone),
 		DISK_TEST(a_running_server_is_left_alone),
 		DISK_TEST(the_mark_stays_until_it_is_done),

@@ -4,7 +4,7 @@ import subprocess
 
 import pytest
 
-from harness import POSTRIDERD, free_port
+from harness import POSTRIDERD, free_port, message
 
 # A line to add to a good file, and what must be said about it besides its place.
 WRONG = [
@@ -156,6 +156,18 @@ def test_newlines_of_the_maildir(make_server):
     server.submit()
     mail, = server.wait_mail()
     assert b"\r" not in mail.raw
+
+
+@pytest.mark.parametrize("newlines", ["lf", "crlf"])
+def test_what_looks_like_the_begin_of_a_message_is_text(make_server, newlines):
+    """F6: lines that part messages in an mbox, and fields that claim another length, change nothing."""
+    server = make_server(extra=f'mailbox {{\n  newlines = "{newlines}"\n}}\n').start()
+    raw = message("one", b"From x@example.org Sat Nov 21 10:00:00 2026\r\n>From y\r\n\r\n"
+                  b"From z Mon Jan  1 00:00:00 2001\r\nSubject: two\r\n\r\nend\r\n",
+                  extra=b"Content-Length: 5\r\nLines: 1\r\n")
+    server.submit(raw)
+    mail, = server.wait_mail()
+    assert mail.content == raw
 
 
 def test_a_listener_on_a_unix_socket_and_lmtp(make_server):

@@ -265,7 +265,8 @@ PROVEN, PRETENDER, NAMELESS, UNKNOWN = "127.0.0.21", "127.0.0.22", "127.0.0.23",
 
 class NameServer:
     """Answers every question for MX: null.example has a null MX, nothing.example does not exist, silent.example gets no
-    answer, all else has a server. For addresses and names of clients see above."""
+    answer, all else has a server. For addresses and names of clients see above. `records` stand besides, and `rcodes`
+    are given for names instead of an answer."""
 
     RECORDS = {
         ("21.0.0.127.in-addr.arpa.", "PTR"): ["other.client.example.", "proven.client.example."],
@@ -275,7 +276,9 @@ class NameServer:
     }
     SILENT = ("silent.example.", "24.0.0.127.in-addr.arpa.")
 
-    def __init__(self):
+    def __init__(self, records=None, rcodes=None):
+        self.records = {**self.RECORDS, **(records or {})}
+        self.rcodes = rcodes or {}
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.socket.bind(("127.0.0.1", 0))
         self.port = self.socket.getsockname()[1]
@@ -286,7 +289,7 @@ class NameServer:
     def _records(self, name, kind):
         if kind == "MX":
             return ["0 ." if name == "null.example." else "10 mx.example."]
-        return self.RECORDS.get((name, kind), [])
+        return self.records.get((name, kind), [])
 
     def _serve(self):
         while True:
@@ -301,7 +304,9 @@ class NameServer:
                 continue
             answer = dns.message.make_response(query)
             kind = dns.rdatatype.to_text(question.rdtype)
-            if name == "nothing.example." or (kind == "PTR" and not self._records(name, kind)):
+            if name in self.rcodes:
+                answer.set_rcode(self.rcodes[name])
+            elif name == "nothing.example." or (kind == "PTR" and not self._records(name, kind)):
                 answer.set_rcode(dns.rcode.NXDOMAIN)
             elif records := self._records(name, kind):
                 answer.answer.append(dns.rrset.from_text(question.name, 60, "IN", kind, *records))

@@ -6,6 +6,7 @@ import socket
 import ssl
 import subprocess
 
+import dns.rcode
 import pytest
 
 from harness import Dialog, Peer, free_port, message, route, wait_for
@@ -299,6 +300,75 @@ def test_clients_that_leave_while_their_name_is_asked_for_leave_nothing_behind(m
         server.signal(1) # a reload answers who waits
         d.send("MAIL FROM:<sender@example.org>\r\n")
         assert d.reply().code == 451
+
+
+def test_a_domain_that_no_server_answers_for_delays_nobody_else(make_house, names):
+    """N3: who waits for the DNS waits alone, though one role serves all."""
+    server = make_house(top=f'receivers = 1\nresolver = "127.0.0.1@{names.port}"\nresolver_timeout = "20s"\n'
+                            "check_domains = yes")
+    with server.greeted() as waits:
+        waits.send("MAIL FROM:<x@silent.example>\r\n")
+        wait_for(lambda: "silent.example." in names.asked, "the question")
+        with server.greeted() as d:
+            d.expect(250, "MAIL FROM:<x@good.example>")
+            d.expect(250, "RCPT TO:<alice@example.com>")
+            assert d.data(message("meanwhile")).code == 250
+        server.wait_mail("alice")
+        waits.socket.settimeout(0.05)
+        with pytest.raises(TimeoutError):
+            waits.socket.recv(1, socket.MSG_PEEK)
+
+
+@pytest.mark.parametrize("mode", ["yes", "strict"])
+@pytest.mark.parametrize("rcode", [dns.rcode.SERVFAIL, dns.rcode.REFUSED, dns.rcode.NOTIMP, dns.rcode.FORMERR,
+                                   dns.rcode.NOTAUTH])
+def test_no_error_of_the_dns_is_a_final_answer(make_house, rcode, mode):
+    """N5: what cannot be told now is not what does not exist, whoever asks."""
+    names = NameServer(rcodes={"broken.example.": rcode, "25.0.0.127.in-addr.arpa.": rcode,
+                               "half.client.example.": rcode},
+                       records={("26.0.0.127.in-addr.arpa.", "PTR"): ["half.client.example."]})
+    try:
+        server = make_house(top=dns_keys(names, f"check_null_mx = {mode}\ncheck_domains = {mode}"),
+                            listeners={"plain": "", "reverse": f"check_reverse_dns = {mode}"}, rest=route(free_port()))
+        taken = [250] if mode == "yes" else [451]
+        with server.greeted() as d:
+            assert [d.command("MAIL FROM:<x@broken.example>").code] == taken
+            d.expect(250, "RSET")
+            d.expect(250, "MAIL FROM:<>")
+            assert [d.command("RCPT TO:<x@broken.example>").code] == taken
+        for source in ("127.0.0.25", "127.0.0.26"):
+            with server.greeted("reverse", source=source) as d:
+                assert [d.command("MAIL FROM:<x@good.example>").code] == taken, source
+    finally:
+        names.stop()
+
+
+@pytest.mark.parametrize("name", [r"a\032b.strange.example.", r"a\013\010Received:\032x.strange.example.",
+                                  r"\000.strange.example.", "a_\\;b.strange.example."])
+def test_a_name_that_no_host_can_have_proves_nothing_and_stands_nowhere(make_house, name):
+    """N6: the text of a PTR record reaches no reply, no field and no line of the log as it is."""
+    names = NameServer(records={("25.0.0.127.in-addr.arpa.", "PTR"): [name], (name.lower(), "A"): ["127.0.0.25"]})
+    try:
+        server = make_house(listeners={"plain": "check_reverse_dns = yes", "open": ""}, top=dns_keys(names, ""))
+        with server.greeted(source="127.0.0.25") as d:
+            reply = d.expect(550, "MAIL FROM:<sender@example.org>")
+            assert reply.status == "5.7.25" and "strange.example" not in reply.text
+        with server.ready("open", source="127.0.0.25") as d:
+            assert d.data(message("from there")).code == 250
+        mail, = server.wait_mail("alice")
+        assert "strange.example" not in str(mail.trace()[0]) and "strange.example" not in server.log()
+    finally:
+        names.stop()
+
+
+def test_who_is_here_is_not_told_to_strangers(make_house):
+    """B7: the same answer for a user who is here and one who is not, where VRFY and EXPN disclose nothing."""
+    server = make_house()
+    with server.greeted(source=STRANGER) as d:
+        for verb in ("VRFY", "EXPN"):
+            known, unknown = (d.command(f"{verb} {user}@example.com") for user in ("alice", "nobody"))
+            assert known.code == unknown.code and known.status == unknown.status
+            assert known.text.replace("alice", "nobody") == unknown.text
 
 
 # ---- routes ----------------------------------------------------------------------------------------------------------

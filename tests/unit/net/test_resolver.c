@@ -83,6 +83,7 @@ static const char *read_names(struct slice packet)
 	return good ? text : "bad";
 }
 
+/* attacks N1, N6: nothing is read beyond the answer, and no name that is none. */
 static void host_names_are_read_with_their_pointers(void **state)
 {
 	(void)state;

@@ -332,24 +332,28 @@ static uint64_t flow_of(const struct store_origin *origin, struct slice sender)
 	return (client << 1 | client >> 63) ^ hash_slice_lower(flow_key, domain);
 }
 
-/* Routes and sites of all recipients, in the scratch arena. Whether all of them may stay in memory. */
+/* Routes, sites and due times of all recipients, in the scratch arena. Whether all of them may stay in memory. Who
+ * cannot go soon waits in the store from the beginning: no second transaction puts it back. */
 static bool route_all(struct queue_engine *e, struct store_new *draft, struct route **ret_routes)
 {
 	const struct mail_envelope *envelope = draft->envelope;
 	size_t count = envelope->rcpt_count;
 	struct route *routes = arena_array(&e->scratch, count, sizeof *routes);
 	uint64_t *sites = arena_array(&e->scratch, count, sizeof *sites);
+	queue_ms *due = arena_array(&e->scratch, count, sizeof *due);
 	bool may = !e->draining && count <= e->config.window_rcpts && e->item_count <= e->config.window_rcpts - count;
 
 	*ret_routes = routes;
 	draft->sites = sites;
-	if (!routes || !sites)
+	draft->due = due;
+	if (!routes || !sites || !due)
 		return false;
 	for (size_t k = 0; k < count; k++) {
 		e->config.router.route(e->config.router.arg, envelope->rcpt[k].address, &routes[k]);
 		sites[k] = site_hash(routes[k].site);
-		const struct site *s = may ? site_find(e, sites[k]) : NULL;
-		may &= !s || !site_is_long(e, s);
+		struct site *s = site_find(e, sites[k]);
+		due[k] = s ? site_due(e, s) : e->now;
+		may &= due[k] <= e->now;
 	}
 	return may;
 }
@@ -423,7 +427,7 @@ enum store_result engine_admit(struct queue_engine *e, struct store_new *draft)
 		return STORE_EXISTS;
 	arena_reset(&e->scratch);
 	bool may = route_all(e, draft, &routes);
-	if (!routes || !draft->sites)
+	if (!routes || !draft->sites || !draft->due)
 		return STORE_NO_MEMORY;
 	draft->flow = flow_of(&draft->origin, draft->envelope->sender);
 	if (may)
@@ -434,8 +438,8 @@ enum store_result engine_admit(struct queue_engine *e, struct store_new *draft)
 	e->changed = true;
 	if (r != STORE_OK && m)
 		forget_message(e, m, m->rcpt_count);
-	if (r == STORE_OK && !m)
-		engine_falls_due(e, e->now);
+	for (size_t k = 0; r == STORE_OK && !m && k < draft->envelope->rcpt_count; k++)
+		engine_falls_due(e, draft->due[k]);
 	return r;
 }
 

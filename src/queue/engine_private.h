@@ -359,6 +359,8 @@ void site_begins(const struct queue_engine *e, struct site *s);
 void site_answered(const struct queue_engine *e, struct site *s);
 /* NEW or settled otherwise: into its flow, or to be settled where it cannot go. */
 void item_enqueue(struct queue_engine *e, struct item *i);
+/* When a recipient that comes now may go to the site: now, or later than that, counted among those put back. */
+queue_ms site_due(struct queue_engine *e, struct site *s);
 /* Out of its READY job; in no list then. */
 void item_unready(struct queue_engine *e, struct item *i);
 /* To wait in the store. In no list, or in one that it may leave. */

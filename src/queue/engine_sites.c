@@ -292,12 +292,24 @@ static queue_ms due_after_others(struct queue_engine *e, struct site *s)
 	return e->now + wait + 1 + engine_random_below(e, width);
 }
 
-static void put_back_paused(struct queue_engine *e, struct item *i, struct site *s)
+static queue_ms due_after_pause(struct queue_engine *e, struct site *s)
 {
 	span_ms pause = window_paused(&s->window, e->times.mono);
 
+	return due_after(e, s, pause, pause > MINUTE ? pause : MINUTE);
+}
+
+queue_ms site_due(struct queue_engine *e, struct site *s)
+{
+	if (window_paused(&s->window, e->times.mono) > 0)
+		return due_after_pause(e, s);
+	return site_is_long(e, s) ? due_after_others(e, s) : e->now;
+}
+
+static void put_back_paused(struct queue_engine *e, struct item *i, struct site *s)
+{
 	i->expires = true;
-	item_put_back(e, i, due_after(e, s, pause, pause > MINUTE ? pause : MINUTE));
+	item_put_back(e, i, due_after_pause(e, s));
 }
 
 static bool same_way(const struct job *job, const struct item *i)

@@ -89,7 +89,8 @@ struct store_new {
 	unsigned content;                     /* store_content */
 	struct slice body;                    /* the whole message; or ... */
 	bool body_in_file;                    /* ... it is in the spool file of this id, written but not synced */
-	bool claim;                           /* recipients begin as claimed by us instead of waiting */
+	bool claim;                           /* recipients begin as claimed by us instead of waiting ... */
+	const queue_ms *due;                  /* ... until then, one for each recipient; NULL = now */
 	msg_id about;                         /* a report: the message it is about; else 0 */
 	const char *note;                     /* for the history, "report on failed delivery"; NULL = accepted */
 };

@@ -115,6 +115,7 @@ static enum store_result put_rcpt(struct sqlite_store *s, const struct store_new
 {
 	const struct mail_rcpt *rcpt = &m->envelope->rcpt[n];
 	enum store_state state = m->claim ? STORE_CLAIMED : STORE_WAITING;
+	queue_ms due = m->due ? m->due[n] : m->now;
 	struct row r = row_bind(s, STORE_SQL_RCPT_PUT);
 
 	assert(rcpt->address.n > 0 && rcpt->address.n <= STORE_TEXT_MAX);
@@ -123,7 +124,7 @@ static enum store_result put_rcpt(struct sqlite_store *s, const struct store_new
 	bind_hash(&r, m->id);
 	bind_int(&r, (int64_t)n);
 	bind_int(&r, state);
-	bind_int(&r, m->now);
+	bind_int(&r, due);
 	bind_hash(&r, m->sites[n]);
 	bind_hash(&r, m->flow);
 	bind_hash(&r, m->claim ? s->owner : 0);
@@ -132,7 +133,7 @@ static enum store_result put_rcpt(struct sqlite_store *s, const struct store_new
 	bind_text(&r, rcpt->orcpt);
 	enum store_result result = row_run(s, &r);
 	if (!result && !m->claim)
-		result = sqlite_wait(s, m->sites[n], m->flow, m->now);
+		result = sqlite_wait(s, m->sites[n], m->flow, due);
 	s->state.counts[state]++;
 	return result;
 }

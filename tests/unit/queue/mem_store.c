@@ -240,7 +240,7 @@ static void fill_message(struct mem_store *st, struct mem_message *m, const stru
 			.rcpt = {keep(st, v->rcpt[n].address), keep(st, v->rcpt[n].orcpt), v->rcpt[n].notify},
 			.state = from->claim ? STORE_CLAIMED : STORE_WAITING,
 			.site = from->sites[n],
-			.due = from->now,
+			.due = from->due ? from->due[n] : from->now,
 		};
 }
 

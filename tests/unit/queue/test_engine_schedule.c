@@ -296,6 +296,32 @@ static void a_burst_for_a_fast_site_goes_at_its_pace(void **state)
 	world_free(w);
 }
 
+/* It waits in the store from its first commit: no second one takes it out of memory again. */
+static void a_message_for_a_paused_site_costs_one_commit(void **state)
+{
+	(void)state;
+	struct world *w = world_new();
+	struct dead d = {0};
+
+	w->on_job = on_job;
+	w->arg = &d;
+	for (msg_id id = 1; id <= 100; id++)
+		world_put(w, id, "a@b.test", "x@dead.test");
+	for (int i = 0; i < 10; i++) {
+		world_turn(w);
+		answer_all(w, &d);
+	}
+	world_turn(w);
+	size_t before = mem_store_commits(w->mem);
+	world_put(w, 101, "a@b.test", "x@dead.test");
+	for (int i = 0; i < 5; i++)
+		world_turn(w);
+	assert_int_equal(mem_store_commits(w->mem) - before, 1);
+	assert_int_equal(world_rcpt(w, 101, 0)->row.state, STORE_WAITING);
+	assert_in_range(world_rcpt(w, 101, 0)->row.due - queue_engine_now(w->e), 10 * SECOND, 3 * MINUTE);
+	world_free(w);
+}
+
 static void after_a_pause_the_site_is_not_run_over(void **state)
 {
 	(void)state;
@@ -529,6 +555,7 @@ int main(void)
 		cmocka_unit_test(a_dead_site_does_not_delay_the_living),
 		cmocka_unit_test(moving_what_cannot_go_costs_little),
 		cmocka_unit_test(a_burst_for_a_fast_site_goes_at_its_pace),
+		cmocka_unit_test(a_message_for_a_paused_site_costs_one_commit),
 		cmocka_unit_test(retries_of_a_dead_site_are_spread),
 		cmocka_unit_test(a_wall_clock_that_jumps_bounces_nothing_and_stalls_nothing),
 		cmocka_unit_test(downtime_counts_when_the_boot_clock_tells_it),

@@ -11,6 +11,8 @@ struct file {
 	char *waiting;     /* GATHER_MAX octets; NULL until the first write */
 	size_t n;          /* octets that wait */
 	sqlite3_int64 at;  /* where they go */
+	bool is_log;
+	sqlite3_int64 room; /* of a log: so far its end was moved ahead */
 };
 
 static struct sqlite_gather *gather_of(sqlite3_vfs *vfs)
@@ -28,6 +30,24 @@ static sqlite3_file *real(sqlite3_file *f)
 	return (sqlite3_file *)(void *)(file_of(f) + 1);
 }
 
+/*
+ * The log grows by GATHER_ROOM at one time. A sync of octets within a file is one write of the device; when each moves
+ * the file's end as well, the file system commits that, too. The octets behind the last commit are no frames: their
+ * checksums do not follow from those before. Where there is no room ahead, the log grows as it is written.
+ */
+static void make_room(sqlite3_file *f)
+{
+	struct file *g = file_of(f);
+	sqlite3_int64 end = g->at + (sqlite3_int64)g->n;
+	int step = GATHER_ROOM;
+
+	if (!g->is_log || end <= g->room)
+		return;
+	g->room = (end / GATHER_ROOM + 1) * GATHER_ROOM;
+	if (real(f)->pMethods->xFileControl(real(f), SQLITE_FCNTL_CHUNK_SIZE, &step) == SQLITE_OK)
+		(void)real(f)->pMethods->xFileControl(real(f), SQLITE_FCNTL_SIZE_HINT, &g->room);
+}
+
 /* What waits is written, or lost with an error: only where SQLite heeds what we return, so neither when it gives hints
  * nor when it unlocks. */
 static int put_out(sqlite3_file *f)
@@ -37,6 +57,7 @@ static int put_out(sqlite3_file *f)
 
 	if (n == 0)
 		return SQLITE_OK;
+	make_room(f);
 	g->n = 0;
 	return real(f)->pMethods->xWrite(real(f), g->waiting, (int)n, g->at);
 }
@@ -92,6 +113,7 @@ static int gather_truncate(sqlite3_file *f, sqlite3_int64 size)
 {
 	int rc = put_out(f);
 
+	file_of(f)->room = 0;
 	return rc != SQLITE_OK ? rc : real(f)->pMethods->xTruncate(real(f), size);
 }
 
@@ -163,7 +185,7 @@ static int gather_open(sqlite3_vfs *vfs, const char *name, sqlite3_file *f, int 
 {
 	sqlite3_vfs *base = gather_of(vfs)->base;
 
-	*file_of(f) = (struct file){0};
+	*file_of(f) = (struct file){.is_log = flags & SQLITE_OPEN_WAL};
 	int rc = base->xOpen(base, name, real(f), flags, ret_flags);
 	/* A file that was not opened may still want to be closed: its methods tell. */
 	f->pMethods = real(f)->pMethods ? &methods : NULL;

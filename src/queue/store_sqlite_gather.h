@@ -17,7 +17,7 @@
 
 /* Octets of one file that wait; a longer write goes out by itself. SQLite's own VFS writes at most 2^17 - 1 at once. */
 #define GATHER_MAX ((size_t)120 * 1024)
-#define GATHER_ROOM (4 << 20) /* octets by which the log grows ahead */
+#define GATHER_ROOM (1 << 20) /* octets by which the log grows ahead */
 
 struct sqlite_gather {
 	sqlite3_vfs vfs; /* vfs.zName: what to open a database with */

@@ -221,6 +221,15 @@ int disk_truncate(struct inode *i, uint64_t size)
 	return 0;
 }
 
+int disk_extend(struct inode *i, uint64_t size)
+{
+	if (disk.used + (size - i->now.n) > disk.capacity) {
+		sim_count(COUNT_FAULT_SPACE);
+		return ENOSPC;
+	}
+	return disk_truncate(i, size);
+}
+
 int disk_read(struct inode *i, uint64_t at, char *into, size_t n, size_t *ret)
 {
 	machine_step("read");

@@ -56,6 +56,8 @@ struct inode;
 struct name;
 int disk_write(struct inode *i, uint64_t at, struct slice data);
 int disk_truncate(struct inode *i, uint64_t size);
+/* Ahead of what is written: zeros, or ENOSPC. */
+int disk_extend(struct inode *i, uint64_t size);
 int disk_read(struct inode *i, uint64_t at, char *into, size_t n, size_t *ret);
 int disk_sync(struct inode *i);
 uint64_t disk_size(const struct inode *i);

@@ -161,10 +161,21 @@ static int vfs_check_reserved(sqlite3_file *f, int *ret)
 
 static int vfs_control(sqlite3_file *f, int op, void *arg)
 {
-	if (op != SQLITE_FCNTL_LAST_ERRNO)
+	struct inode *i = handle(f)->inode;
+
+	switch (op) {
+	case SQLITE_FCNTL_LAST_ERRNO:
+		*(int *)arg = handle(f)->last_error;
+		return SQLITE_OK;
+	case SQLITE_FCNTL_CHUNK_SIZE:
+		return SQLITE_OK;
+	case SQLITE_FCNTL_SIZE_HINT: {
+		uint64_t size = (uint64_t)*(sqlite3_int64 *)arg;
+		return size <= disk_size(i) ? SQLITE_OK : failed(handle(f), disk_extend(i, size), SQLITE_IOERR_WRITE);
+	}
+	default:
 		return SQLITE_NOTFOUND;
-	*(int *)arg = handle(f)->last_error;
-	return SQLITE_OK;
+	}
 }
 
 static int vfs_sector(sqlite3_file *f)

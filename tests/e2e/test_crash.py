@@ -3,10 +3,12 @@
 Duplicates are allowed here and nowhere else: a delivery whose outcome was lost with its process is done again.
 """
 import collections
+import ctypes
 import os
 import random
 import re
 import signal
+import socket
 import subprocess
 import threading
 import time
@@ -211,3 +213,56 @@ def test_without_its_queue_the_server_gives_no_totals(server):
     os.kill(server.process.pid, signal.SIGCONT)
     assert done.returncode == 75 and "does not answer" in done.stderr and not done.stdout, done
     wait_for(lambda: server.cli_run("queue", "status").returncode == 0, "a new queue")
+
+
+class Lingering:
+    """A process that is held at the moment of its end, as a big one holds itself: killed, but not gone."""
+
+    SEIZE, DETACH, TRACE_EXIT = 0x4206, 17, 0x40
+
+    def __init__(self, pid):
+        self.pid = pid
+        self.libc = ctypes.CDLL(None, use_errno=True)
+        self._ptrace(self.SEIZE, self.TRACE_EXIT)
+
+    def _ptrace(self, request, data):
+        result = self.libc.ptrace(ctypes.c_long(request), ctypes.c_long(self.pid), None, ctypes.c_void_p(data))
+        assert result == 0, os.strerror(ctypes.get_errno())
+
+    def wait_killed(self):
+        pid, status = os.waitpid(self.pid, 0x40000000) # __WALL: it is another process's child
+        assert pid == self.pid and os.WIFSTOPPED(status)
+
+    def release(self):
+        self._ptrace(self.DETACH, 0)
+
+
+def close_channel(pid, fd):
+    """Ends a role's channel under its feet, in both directions."""
+    pidfd_getfd = 438
+    holder = os.pidfd_open(pid)
+    copy = ctypes.CDLL(None, use_errno=True).syscall(ctypes.c_long(pidfd_getfd), holder, fd, 0)
+    assert copy >= 0, os.strerror(ctypes.get_errno())
+    with socket.socket(fileno=copy) as channel:
+        channel.shutdown(socket.SHUT_RDWR)
+    os.close(holder)
+
+
+@pytest.mark.parametrize("role", ["mailbox", "sender", "receiver", "admin"])
+def test_a_channel_that_closes_before_its_process_is_gone(make_server, role):
+    """Nothing is sent over it when the queue comes back in between."""
+    server = make_server(extra="receivers = 1\nsenders = 1\n").start()
+    pid, = server.role_pids(role)
+    queue, = server.role_pids("queue")
+    lingering = Lingering(pid)
+    try:
+        close_channel(pid, 3) # its channel to the supervisor
+        lingering.wait_killed()
+        os.kill(queue, signal.SIGKILL)
+        wait_for(lambda: server.role_pids("queue") not in ([], [queue]), "a new queue")
+    finally:
+        lingering.release()
+    wait_for(lambda: server.role_pids(role) not in ([], [pid]), "a new role")
+    assert server.process.poll() is None
+    id_ = server.submit()
+    server.wait_trace(id_, "delivered")

@@ -92,7 +92,9 @@ int socket_listen_unix(const char *path, mode_t mode)
 			errno = EADDRINUSE;
 			return -1;
 		}
-		unlink(path);
+		/* Else the address would seem to be in use, though by nobody. */
+		if (unlink(path) < 0 && errno != ENOENT)
+			return -1;
 	}
 	if (!unix_address(path, &address, &dir))
 		return -1;

@@ -62,7 +62,7 @@ static void print_row(const struct wire_row *row)
 	cli_print(stdout, m->sender);
 	printf("> -> <");
 	cli_print(stdout, r->rcpt.address);
-	printf(">  %s", cli_state_name((int)r->state));
+	printf(">  %s%s", cli_state_name((int)r->state), m->damaged || r->damaged ? ", damaged" : "");
 	if (r->state == STORE_WAITING)
 		printf(", %s", row->due_in <= 0 ? "due now" : cli_span_text(row->due_in, due));
 	if (r->attempts)
@@ -79,14 +79,16 @@ static json_t *json_row(const struct wire_row *row)
 	const struct store_message *m = &row->message;
 	const struct store_rcpt *r = &row->rcpt;
 
-	return json_pack("{s:s, s:i, s:I, s:I, s:o, s:o, s:s, s:i, s:o, s:o, s:o}", "id", msg_id_format(m->id).text,
-			 "n", (int)r->n, "age_ms", (json_int_t)row->age, "size", (json_int_t)m->size, "sender",
-			 cli_json_text(m->sender), "recipient", cli_json_text(r->rcpt.address), "state",
-			 cli_state_name((int)r->state), "attempts", (int)r->attempts, "next_in_ms",
+	return json_pack("{s:s, s:i, s:I, s:I, s:o, s:o, s:s, s:i, s:o, s:o, s:o, s:b}", "id",
+			 msg_id_format(m->id).text, "n", (int)r->n, "age_ms", (json_int_t)row->age, "size",
+			 (json_int_t)m->size, "sender", cli_json_text(m->sender), "recipient",
+			 cli_json_text(r->rcpt.address), "state", cli_state_name((int)r->state), "attempts",
+			 (int)r->attempts, "next_in_ms",
 			 r->state == STORE_WAITING ? json_integer(row->due_in > 0 ? row->due_in : 0) : json_null(),
 			 "last", r->attempts ? cli_json_outcome(&r->last, r->last_remote) : json_null(),
 			 "destination_failed",
-			 row->rests > 0 ? cli_json_outcome(&row->site_last, row->site_remote) : json_null());
+			 row->rests > 0 ? cli_json_outcome(&row->site_last, row->site_remote) : json_null(), "damaged",
+			 m->damaged || r->damaged);
 }
 
 /* One LIST frame and its answer. False after it said what went wrong. */

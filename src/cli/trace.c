@@ -38,6 +38,8 @@ static void print_message(const struct wire_trace *t)
 	printf("Message %s, %llu octets, from ", msg_id_format(m->id).text, (unsigned long long)m->size);
 	print_address(m->sender);
 	printf("\n");
+	if (m->damaged)
+		printf("  DAMAGED: this is not all as it was when it was accepted\n");
 	if (m->about)
 		printf("  a report about message %s\n", msg_id_format(m->about).text);
 	printf("%s  accepted (%s ago)", cli_time_text(m->arrived, when), cli_span_text(t->age, age));
@@ -66,6 +68,8 @@ static void print_recipient(const struct wire_row *row)
 	printf(": %s, %u attempt%s", cli_state_name((int)r->state), r->attempts, r->attempts == 1 ? "" : "s");
 	if (r->state == STORE_WAITING)
 		printf(", next in %s", cli_span_text(row->due_in, due));
+	if (r->damaged)
+		printf(", DAMAGED: not as it was when it was accepted");
 	if (r->warned)
 		printf(", the sender was told of the delay");
 	printf("\n");
@@ -122,26 +126,27 @@ static json_t *json_message(const struct wire_trace *t, json_t *recipients, json
 {
 	const struct store_message *m = &t->message;
 
-	return json_pack("{s:s, s:o, s:o, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:i, s:O, s:O}", "id",
+	return json_pack("{s:s, s:o, s:o, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:i, s:b, s:O, s:O}", "id",
 			 msg_id_format(m->id).text, "sender", cli_json_text(m->sender), "accepted",
 			 cli_json_time(m->arrived), "age_ms", (json_int_t)t->age, "size", (json_int_t)m->size, "client",
 			 cli_json_text_or_null(m->origin.client), "helo", cli_json_text_or_null(m->origin.helo),
 			 "protocol", cli_json_text_or_null(m->origin.protocol), "envid",
 			 cli_json_text_or_null(m->envid), "about", json_id_or_null(m->about), "open", (int)m->open,
-			 "recipients", recipients, "history", history);
+			 "damaged", m->damaged, "recipients", recipients, "history", history);
 }
 
 static json_t *json_recipient(const struct wire_row *row)
 {
 	const struct store_rcpt *r = &row->rcpt;
 
-	return json_pack("{s:i, s:o, s:s, s:i, s:o, s:b, s:o, s:o}", "n", (int)r->n, "address",
+	return json_pack("{s:i, s:o, s:s, s:i, s:o, s:b, s:o, s:o, s:b}", "n", (int)r->n, "address",
 			 cli_json_text(r->rcpt.address), "state", cli_state_name((int)r->state), "attempts",
 			 (int)r->attempts, "next_in_ms",
 			 r->state == STORE_WAITING ? json_integer(row->due_in) : json_null(), "warned", r->warned,
 			 "last", r->attempts ? cli_json_outcome(&r->last, r->last_remote) : json_null(),
 			 "destination_failed",
-			 row->rests > 0 ? cli_json_outcome(&row->site_last, row->site_remote) : json_null());
+			 row->rests > 0 ? cli_json_outcome(&row->site_last, row->site_remote) : json_null(), "damaged",
+			 r->damaged);
 }
 
 static json_t *json_history(const struct store_history *h)

@@ -179,6 +179,7 @@ struct queue_engine *queue_engine_new(const struct queue_config *config, struct 
 	e->store = store;
 	e->times = times;
 	e->random = times.random;
+	crc32c_init(&e->crc);
 	/* Jobs of a former life of the queue have other numbers. */
 	e->next_job = engine_random(e);
 	e->clock_saved = times.mono - QUEUE_CLOCK_IDLE;
@@ -374,6 +375,7 @@ static struct msg *message_of(struct queue_engine *e, const struct store_new *dr
 		.flow = draft->flow,
 		.content = draft->content,
 		.body_in_file = draft->body_in_file,
+		.digest = draft->digest,
 		.about = draft->about,
 		.rcpt_count = (uint32_t)envelope->rcpt_count,
 	};
@@ -499,6 +501,7 @@ bool queue_engine_put(struct queue_engine *e, uint64_t tag, const struct queue_p
 		.content = put->content,
 		.body = put->body,
 		.body_in_file = put->body_in_file,
+		.digest = put->digest,
 	};
 
 	if (!a)

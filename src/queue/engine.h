@@ -86,6 +86,7 @@ struct queue_put {
 	unsigned content;
 	struct slice body; /* lent for the call; the engine keeps its own copy while it fits the window */
 	bool body_in_file;
+	struct store_digest digest; /* of the file */
 };
 /* `tag` comes back in the answer, with or after the next turn. False when there is no memory for an answer, or
  * QUEUE_ANSWERS_MAX are open: then none comes, and the message is not taken (STORE_NO_MEMORY). */
@@ -122,6 +123,8 @@ void queue_engine_outcome(struct queue_engine *e, uint32_t courier, const struct
 void queue_engine_job_done(struct queue_engine *e, uint32_t courier, uint64_t job);
 /* The courier is stopping and did not begin the job: its recipients wait again, due at once, no attempt counted. */
 void queue_engine_job_returned(struct queue_engine *e, uint32_t courier, uint64_t job);
+/* The message's body does not fit its digest: those of the job's recipients that had no outcome are held. */
+void queue_engine_job_damaged(struct queue_engine *e, uint32_t courier, uint64_t job);
 
 /* ---- operators ----------------------------------------------------------------------------------------------- */
 
@@ -165,6 +168,7 @@ struct queue_job {
 	span_ms age;       /* of the message, by a clock that never jumps */
 	struct slice body; /* or ... */
 	bool body_in_file; /* ... open it with store_spool_open */
+	struct store_digest digest; /* of the file: what does not fit it is never delivered */
 };
 
 enum queue_action_type {

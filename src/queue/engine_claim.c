@@ -40,8 +40,9 @@ static void hold_damaged(struct queue_engine *e, const struct store_due *due)
 		.next = STORE_HELD,
 		.now = e->now,
 		.site = due->site,
+		.attempted = true,
+		.outcome = engine_damaged,
 		.at = e->times.wall,
-		.note = SLICE("held: the message is damaged in the store"),
 	};
 	struct queue_event event = {.type = QUEUE_EVENT_CORRUPT, .id = due->id, .n = due->n};
 	enum store_result r = e->store->ops->settle(e->store, &settle);

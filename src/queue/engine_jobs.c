@@ -94,7 +94,7 @@ static void hold_damaged(struct queue_engine *e, struct item *i)
 {
 	item_unready(e, i);
 	item_set_state(i, ITEM_SETTLING);
-	i->settle = SETTLE_DAMAGED;
+	item_damaged(e, i);
 	list_append(&e->settling, &i->link);
 }
 
@@ -160,6 +160,7 @@ static bool describe(struct queue_engine *e, struct job *job, struct queue_job *
 		.arrived = m->arrived,
 		.age = e->now > m->arrived_queue ? e->now - m->arrived_queue : 0,
 		.body_in_file = m->body_in_file,
+		.digest = m->digest,
 		.envelope =
 			{
 				.sender = m->sender,
@@ -428,6 +429,21 @@ void queue_engine_job_returned(struct queue_engine *e, uint32_t courier, uint64_
 		to_settle(e, i);
 		i->settle = SETTLE_PUT_BACK;
 		i->due = e->now;
+	}
+	job_close(e, job);
+}
+
+void queue_engine_job_damaged(struct queue_engine *e, uint32_t courier, uint64_t id)
+{
+	struct job *job = job_find(e, courier, id);
+
+	if (!job)
+		return;
+	while (job->count > 0) {
+		struct item *i = CONTAINER(job->items.next, struct item, link);
+		job->count--;
+		to_settle(e, i);
+		item_damaged(e, i);
 	}
 	job_close(e, job);
 }

@@ -57,6 +57,7 @@ struct msg *msg_new(struct queue_engine *e, const struct store_message *from)
 	m->ret = from->ret;
 	m->utf8 = from->utf8;
 	m->body_in_file = from->body_in_file;
+	m->digest = from->digest;
 	m->rcpt_count = from->rcpt_count;
 	list_init(&m->reports);
 	list_init(&m->reporting);

@@ -99,7 +99,8 @@ static bool bounce(struct queue_engine *e, const struct row *row, struct item *i
 	} else {
 		i = item_load(e, row->id, row->n, &rcpt, &r);
 		if (!i) {
-			if (r != STORE_NOT_FOUND)
+			/* A damaged one would be reported to somebody else, perhaps. */
+			if (r != STORE_NOT_FOUND && r != STORE_CORRUPT)
 				engine_did(e, r);
 			return false;
 		}

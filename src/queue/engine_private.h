@@ -16,6 +16,7 @@
 
 #include "base/hash.h"
 #include "queue/clock.h"
+#include "queue/crc32c.h"
 #include "queue/engine.h"
 #include "queue/list.h"
 #include "queue/table.h"
@@ -108,6 +109,7 @@ struct msg {
 	enum mail_body body_type;
 	enum mail_ret ret;
 	bool utf8, body_in_file;
+	struct store_digest digest; /* of the file */
 	uint32_t rcpt_count;
 	char *body; /* the message, while it is kept */
 	size_t body_n;
@@ -278,6 +280,7 @@ struct queue_engine {
 	mono_ms clock_saved, purge_at;
 	bool draining;
 
+	struct crc32c crc;
 	msg_id report_next, report_end; /* ids for reports: next up to end */
 
 	struct arena scratch;          /* for one call */
@@ -394,6 +397,9 @@ void engine_free_couriers(struct queue_engine *e);
 
 /* Writes down what was decided. */
 void item_settle(struct queue_engine *e, struct item *i);
+/* What its attempt found: the message cannot be read as it was put. It is to be held. */
+void item_damaged(struct queue_engine *e, struct item *i);
+extern const struct smtp_outcome engine_damaged;
 /* Everything in e->settling into the transaction; without `reports` only what needs none. */
 void engine_settle(struct queue_engine *e, bool reports);
 /* The transaction is durable, or void. */

@@ -10,10 +10,12 @@
  */
 #include "queue/engine_private.h"
 
+#include "base/heap.h"
 #include "mail/report.h"
 
 #include <assert.h>
 
+#define PIECE          ((size_t)64 * 1024)
 #define DELAY_LOOK_MAX 200 /* recipients of a message that are looked at for one delay report */
 
 /* ---- rules ---------------------------------------------------------------------------------------------------- */
@@ -51,24 +53,30 @@ enum report_kind report_wanted(const struct queue_engine *e, const struct item *
 
 /* ---- what is returned ----------------------------------------------------------------------------------------- */
 
-/* At most `max` octets of a body in a file. */
+/* The first `max` octets of a body in a file, all of which has to be as it was put: what is not is sent to nobody. */
 static bool read_file(struct queue_engine *e, const struct msg *m, size_t max, struct buf *out)
 {
+	char *piece = heap_alloc(PIECE);
+	uint32_t digest = store_digest_begin(&e->crc, m->id);
+	uint64_t at = 0;
 	struct file *f;
 	size_t n = 1;
 	int error = 0;
 
-	if (!e->config.fs || store_spool_open(e->config.fs, m->id, &f) != STORE_OK)
+	if (!piece || !e->config.fs || store_spool_open(e->config.fs, m->id, &f) != STORE_OK) {
+		heap_free(piece);
 		return false;
-	while (error == 0 && n > 0 && buf_len(out) < max) {
-		size_t want = max - buf_len(out) < 65536 ? max - buf_len(out) : 65536;
-		char *to = buf_reserve(out, want);
-		error = to ? f->ops->read(f, buf_len(out), to, want, &n) : -1;
-		if (error == 0)
-			buf_wrote(out, n);
+	}
+	while (!error && n > 0 && (m->digest.known || at < max)) {
+		error = f->ops->read(f, at, piece, PIECE, &n);
+		struct slice octets = slice_of(piece, error ? 0 : n);
+		digest = crc32c_add(&e->crc, digest, octets);
+		buf_add(out, slice_head(octets, at < max ? max - (size_t)at : 0));
+		at += n;
 	}
 	f->ops->close(f);
-	return error == 0;
+	heap_free(piece);
+	return !error && !out->failed && store_digest_fits(m->digest, digest);
 }
 
 static struct slice header_of(struct slice message)

@@ -130,13 +130,25 @@ static void decide(struct queue_engine *e, struct item *i)
 
 static struct slice note_on(const struct item *i)
 {
-	if (i->settle == SETTLE_DAMAGED)
-		return SLICE("held: the message is damaged in the store");
 	if (i->settle == SETTLE_BOUNCE)
 		return SLICE("failed by operator");
 	if (i->settle == SETTLE_PUT_BACK && i->given_up)
 		return SLICE("given up: its site did not answer for too long");
 	return SLICE_NONE;
+}
+
+/* RFC 3463 3.7: X.6.6 is for content that is not there to be delivered. */
+const struct smtp_outcome engine_damaged = {
+	.verdict = SMTP_DEFERRED,
+	.stage = SMTP_STAGE_ROUTE,
+	.status = {4, 6, 6},
+	.text = ENGINE_TEXT("held: the message is damaged in the store"),
+};
+
+void item_damaged(struct queue_engine *e, struct item *i)
+{
+	finding_set(&i->found, &engine_damaged, SLICE_NONE, 0, e->times.wall);
+	i->settle = SETTLE_DAMAGED;
 }
 
 void item_settle(struct queue_engine *e, struct item *i)
@@ -149,7 +161,7 @@ void item_settle(struct queue_engine *e, struct item *i)
 		.due = i->due,
 		.site = i->site_hash,
 		.warned = i->warned || i->report_kind == REPORT_DELAYED,
-		.attempted = i->settle == SETTLE_OUTCOME,
+		.attempted = i->settle == SETTLE_OUTCOME || i->settle == SETTLE_DAMAGED,
 		.outcome = i->found.outcome,
 		.remote = i->found.remote,
 		.at = i->settle == SETTLE_OUTCOME ? i->found.at : e->times.wall,

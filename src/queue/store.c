@@ -1,5 +1,7 @@
 #include "queue/store.h"
 
+#include "queue/crc32c.h"
+
 #include <assert.h>
 
 const char *store_result_text(enum store_result result)
@@ -20,4 +22,13 @@ const char *store_result_text(enum store_result result)
 	static_assert(sizeof texts / sizeof *texts == STORE_RESULT_MAX + 1, "a text for each result");
 	assert(result <= STORE_RESULT_MAX);
 	return texts[result];
+}
+
+uint32_t store_digest_begin(const struct crc32c *crc, msg_id id)
+{
+	char octets[8];
+
+	for (size_t i = 0; i < sizeof octets; i++)
+		octets[i] = (char)(id >> (8 * i) & 0xff);
+	return crc32c_add(crc, 0, slice_of(octets, sizeof octets));
 }

@@ -70,6 +70,13 @@ struct store_origin {
 	struct slice user;     /* who authenticated; empty = nobody */
 };
 
+/* Of a body: store_digest_begin, and then every octet, see queue/crc32c.h. Bound to its message, so that no other body
+ * passes for it. */
+struct store_digest {
+	bool known; /* false: put by an older version, which kept none for files */
+	uint32_t value;
+};
+
 enum store_content { /* flags: what the scanner found */
 	STORE_CONTENT_EIGHT_BIT = 1,
 	STORE_CONTENT_UTF8_HEADER = 2,
@@ -89,6 +96,7 @@ struct store_new {
 	unsigned content;                     /* store_content */
 	struct slice body;                    /* the whole message; or ... */
 	bool body_in_file;                    /* ... it is in the spool file of this id, written but not synced */
+	struct store_digest digest;           /* of the file, by who wrote it; nobody reads it here */
 	bool claim;                           /* recipients begin as claimed by us instead of waiting ... */
 	const queue_ms *due;                  /* ... until then, one for each recipient; NULL = now */
 	msg_id about;                         /* a report: the message it is about; else 0 */
@@ -108,9 +116,11 @@ struct store_message {
 	uint64_t size, flow;
 	unsigned content;
 	bool body_in_file;
+	struct store_digest digest; /* of the file */
 	msg_id about;
 	uint32_t rcpt_count;
 	uint32_t open; /* recipients in no final state */
+	bool damaged;  /* not as it was put */
 };
 
 struct store_rcpt {
@@ -125,6 +135,7 @@ struct store_rcpt {
 	struct smtp_outcome last; /* meaningful when attempts > 0 */
 	struct slice last_remote;
 	wall_ms last_at;
+	bool damaged; /* the address, or what stands with it, is not as it was put */
 };
 
 /* What an attempt or an operator did to a recipient. */
@@ -223,7 +234,8 @@ struct store_ops {
 	enum store_result (*claim)(struct store *st, queue_ms now, size_t per_flow, struct store_due *out, size_t max,
 				   size_t *ret, queue_ms *next_due);
 
-	/* Texts are copied into the arena; STORE_NO_MEMORY when it is full. */
+	/* Texts are copied into the arena; STORE_NO_MEMORY when it is full. What was put is checked against a digest:
+	 * STORE_CORRUPT with ret->damaged set, and the rest as it was found; to be shown, and never delivered. */
 	enum store_result (*load)(struct store *st, msg_id id, struct arena *arena, struct store_message *ret);
 	enum store_result (*load_rcpt)(struct store *st, msg_id id, uint32_t n, struct arena *arena,
 				       struct store_rcpt *ret);
@@ -233,7 +245,7 @@ struct store_ops {
 	/* Calls `each` for the recipients that match, newest message first, from the cursor on until it returns
 	 * false: that recipient will be the first of the next call. A call looks at no more than STORE_LIST_STEP
 	 * recipients, so that a long queue is listed in many short calls: go on until cursor->end. What `each` is
-	 * given is lent for the call; it must not call the store. */
+	 * given is lent for the call; it must not call the store. Damaged ones are among them, and say so. */
 	enum store_result (*list)(struct store *st, const struct store_filter *filter, queue_ms now,
 				  struct store_cursor *cursor,
 				  bool (*each)(void *arg, const struct store_message *m, const struct store_rcpt *r),
@@ -290,5 +302,14 @@ enum store_result store_spool_create(struct fs *fs, msg_id id, struct file **ret
 enum store_result store_spool_open(struct fs *fs, msg_id id, struct file **ret); /* for reading */
 /* For a file that was never given to put. */
 void store_spool_discard(struct fs *fs, msg_id id);
+
+struct crc32c;
+/* The digest of a body without octets: go on with crc32c_add. */
+uint32_t store_digest_begin(const struct crc32c *crc, msg_id id);
+/* Whether a body with this digest is the one that was put, as far as that is known. */
+static inline bool store_digest_fits(struct store_digest put, uint32_t found)
+{
+	return !put.known || put.value == found;
+}
 
 #endif

@@ -2,7 +2,8 @@
  * store_check: is the data directory of a server that does not run sound?
  *
  * Looks at everything and changes nothing: the database's structure, the invariants of its tables (docs/store.md), each
- * body with its digest, each value against its bounds, and the files below spool/ against the rows that name them.
+ * body and each envelope with its digest, each value against its bounds, and the files below spool/ against the rows
+ * that name them.
  * Time and memory: one pass over the database; memory is bounded by SQLite's cache and the largest body.
  */
 #ifndef QUEUE_STORE_CHECK_H
@@ -30,8 +31,8 @@ struct store_check {
 
 /*
  * STORE_OK: everything was looked at, see *ret. Else the check could not be made, and `why` (NULL: not wanted) says
- * what to do: STORE_LOCKED while a server runs, STORE_NOT_FOUND without a database, STORE_VERSION for a newer one,
- * STORE_CORRUPT when the file is not Postrider's or cannot be read at all, STORE_IO, STORE_NO_MEMORY.
+ * what to do: STORE_LOCKED while a server runs, STORE_NOT_FOUND without a database, STORE_VERSION for a newer or an
+ * older one, STORE_CORRUPT when the file is not Postrider's or cannot be read at all, STORE_IO, STORE_NO_MEMORY.
  */
 enum store_result store_sqlite_check(const struct store_check_config *config, struct store_check *ret, struct buf *why);
 

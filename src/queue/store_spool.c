@@ -1,12 +1,16 @@
 /* Bodies in files: the paths, and what the callers of the store need of them. */
 #include "queue/store_spool.h"
 
+#include "base/heap.h"
+#include "queue/crc32c.h"
+
 #include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
 #define SPOOL "spool"
+#define PIECE ((size_t)64 * 1024)
 
 struct spool_path {
 	char text[sizeof SPOOL + 3 + MSG_ID_TEXT + 1]; /* "spool/XX/ID" */
@@ -104,6 +108,33 @@ enum store_result store_spool_sync(struct fs *fs, msg_id id, uint64_t size)
 	if (!error)
 		error = fs->ops->sync_dir(fs, SPOOL); /* the directory itself may be new */
 	return result_of(error);
+}
+
+enum store_result store_spool_verify(struct fs *fs, const struct crc32c *crc, msg_id id, uint64_t size,
+				     struct store_digest digest, uint64_t *ret_size)
+{
+	char *piece = heap_alloc(PIECE);
+	uint32_t found = store_digest_begin(crc, id);
+	struct file *f;
+	size_t n = 1;
+	int error = 0;
+	enum store_result result = piece ? store_spool_open(fs, id, &f) : STORE_NO_MEMORY;
+
+	*ret_size = 0;
+	if (result) {
+		heap_free(piece);
+		return result;
+	}
+	while (!error && n > 0) {
+		error = f->ops->read(f, *ret_size, piece, PIECE, &n);
+		found = crc32c_add(crc, found, slice_of(piece, error ? 0 : n));
+		*ret_size += error ? 0 : n;
+	}
+	f->ops->close(f);
+	heap_free(piece);
+	if (error)
+		return result_of(error);
+	return *ret_size == size && store_digest_fits(digest, found) ? STORE_OK : STORE_CORRUPT;
 }
 
 struct clean {

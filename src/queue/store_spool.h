@@ -14,6 +14,11 @@ enum store_result store_spool_init(struct fs *fs);
  * it has not `size` octets. */
 enum store_result store_spool_sync(struct fs *fs, msg_id id, uint64_t size);
 
+/* Reads it all. STORE_CORRUPT when it has not `size` octets, or they do not fit their digest; *ret_size is what it has.
+ * STORE_NOT_FOUND when it is missing. */
+enum store_result store_spool_verify(struct fs *fs, const struct crc32c *crc, msg_id id, uint64_t size,
+				     struct store_digest digest, uint64_t *ret_size);
+
 struct store_spool_cleaner {
 	/* Whether a message that is not settled names the file of this id. */
 	enum store_result (*named)(void *arg, msg_id id, bool *ret);

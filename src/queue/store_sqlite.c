@@ -80,15 +80,6 @@ void sqlite_saw_time(struct sqlite_store *s, queue_ms now)
 		s->state.now = now;
 }
 
-int64_t sqlite_digest(const struct sqlite_store *s, msg_id id, struct slice body)
-{
-	char octets[8];
-
-	for (size_t i = 0; i < sizeof octets; i++)
-		octets[i] = (char)(id >> (8 * i) & 0xff);
-	return crc32c_add(&s->crc, crc32c_add(&s->crc, 0, slice_of(octets, sizeof octets)), body);
-}
-
 /* ---- the state row */
 
 static enum store_result state_load(struct sqlite_store *s)
@@ -353,7 +344,7 @@ static void add_why(struct buf *why, const char *path, const char *text)
 		buf_printf(why, "%s: %s", path, text);
 }
 
-enum store_result sqlite_schema_check(struct sqlite_store *s, bool *ret_new, struct buf *why)
+enum store_result sqlite_schema_check(struct sqlite_store *s, int64_t *ret_version, struct buf *why)
 {
 	int64_t version = 0, application = 0, objects = 0;
 	enum store_result result = sqlite_query_number(s, "PRAGMA user_version", &version);
@@ -364,8 +355,8 @@ enum store_result sqlite_schema_check(struct sqlite_store *s, bool *ret_new, str
 		result = sqlite_query_number(s, "SELECT count(*) FROM sqlite_schema", &objects);
 	if (result)
 		return result;
-	*ret_new = objects == 0 && application == 0 && version == 0;
-	if (*ret_new)
+	*ret_version = 0;
+	if (objects == 0 && application == 0 && version == 0)
 		return STORE_OK;
 	if (application != STORE_APPLICATION_ID) {
 		add_why(why, s->config.path, "this database is not Postrider's");
@@ -375,7 +366,8 @@ enum store_result sqlite_schema_check(struct sqlite_store *s, bool *ret_new, str
 		add_why(why, s->config.path, "made by a newer version of Postrider: install that version again");
 		return STORE_VERSION;
 	}
-	return version == STORE_SCHEMA_VERSION ? STORE_OK : STORE_CORRUPT;
+	*ret_version = version;
+	return version >= 1 ? STORE_OK : STORE_CORRUPT;
 }
 
 enum store_result sqlite_schema_create(struct sqlite_store *s)
@@ -390,6 +382,18 @@ enum store_result sqlite_schema_create(struct sqlite_store *s)
 	if (!result)
 		result = sqlite_exec(s, numbers);
 	return result ? result : sqlite_exec(s, "COMMIT");
+}
+
+/* Half an upgrade goes with the connection. */
+static enum store_result upgrade(struct sqlite_store *s)
+{
+	char number[60];
+	enum store_result result = sqlite_exec(s, "BEGIN IMMEDIATE");
+
+	sqlite3_snprintf(sizeof number, number, "PRAGMA user_version = %d; COMMIT", STORE_SCHEMA_VERSION);
+	if (!result)
+		result = sqlite_exec(s, store_sqlite_upgrade);
+	return result ? result : sqlite_exec(s, number);
 }
 
 static enum store_result use_log(struct sqlite_store *s)
@@ -466,7 +470,7 @@ void sqlite_disconnect(struct sqlite_store *s)
 static enum store_result connect_steps(struct sqlite_store *s, struct buf *why)
 {
 	const int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX;
-	bool new;
+	int64_t version;
 	int rc = sqlite3_open_v2(s->config.path, &s->db, flags, s->gather.vfs.zName);
 
 	if (rc != SQLITE_OK)
@@ -475,13 +479,13 @@ static enum store_result connect_steps(struct sqlite_store *s, struct buf *why)
 	sqlite3_db_config(s->db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
 	enum store_result result = sqlite_exec(s, settings);
 	if (!result)
-		result = sqlite_schema_check(s, &new, why);
+		result = sqlite_schema_check(s, &version, why);
 	if (!result)
 		result = use_log(s);
 	if (!result)
 		result = log_rewrite(s);
-	if (!result && new)
-		result = sqlite_schema_create(s);
+	if (!result && version < STORE_SCHEMA_VERSION)
+		result = version == 0 ? sqlite_schema_create(s) : upgrade(s);
 	if (!result)
 		result = sqlite_prepare_all(s);
 	return result ? result : state_load(s);

@@ -5,6 +5,7 @@
  *	store_sqlite_schema.c  the tables and every statement
  *	store_sqlite_row.c     binding values, reading them back with suspicion, errors
  *	store_sqlite_change.c  put, settle, note, purge
+ *	store_sqlite_digest.c  digests of bodies and rows
  *	store_sqlite_log.c     was the log damaged, before SQLite reads it
  *	store_sqlite_claim.c   turns, claims, recovery
  *	store_sqlite_gather.c  writes of pages, gathered
@@ -24,7 +25,7 @@
 #include "queue/store.h"
 #include "queue/store_sqlite_gather.h"
 
-#define STORE_SCHEMA_VERSION 1
+#define STORE_SCHEMA_VERSION 2 /* 1: without the digests in message and recipient */
 #define STORE_APPLICATION_ID 0x506f7374 /* "Post" */
 
 enum store_statement {
@@ -122,14 +123,16 @@ static inline struct sqlite_store *sqlite_store_of(struct store *st)
 
 /* ---- schema */
 extern const char store_sqlite_schema[];
+/* From version 1; rows that are there keep no digest. */
+extern const char store_sqlite_upgrade[];
 const char *store_sqlite_text(enum store_statement which);
 
 /* ---- connections */
 /* Any statements without values, and a query that gives one number. */
 enum store_result sqlite_exec(struct sqlite_store *s, const char *sql);
 enum store_result sqlite_query_number(struct sqlite_store *s, const char *sql, int64_t *ret);
-/* Whether the database is ours; *ret_new: it is empty. Says to `why` (may be NULL) what is wrong. */
-enum store_result sqlite_schema_check(struct sqlite_store *s, bool *ret_new, struct buf *why);
+/* Whether the database is ours, and of which version; 0: it is empty. Says to `why` (may be NULL) what is wrong. */
+enum store_result sqlite_schema_check(struct sqlite_store *s, int64_t *ret_version, struct buf *why);
 enum store_result sqlite_schema_create(struct sqlite_store *s);
 enum store_result sqlite_prepare_all(struct sqlite_store *s);
 void sqlite_disconnect(struct sqlite_store *s);
@@ -157,6 +160,7 @@ void bind_int(struct row *r, int64_t value);
 void bind_hash(struct row *r, uint64_t value);
 void bind_text(struct row *r, struct slice value);
 void bind_null(struct row *r);
+void bind_digest(struct row *r, struct store_digest digest);
 
 /* The row that a step gave. */
 struct row row_read(sqlite3_stmt *stmt);
@@ -164,6 +168,7 @@ int64_t read_int(struct row *r, int64_t min, int64_t max);
 uint64_t read_hash(struct row *r);
 bool read_bool(struct row *r);
 msg_id read_id(struct row *r, bool none_ok);
+struct store_digest read_digest(struct row *r);
 /* Lent until the statement steps or is reset. */
 struct slice read_text(struct row *r, size_t max);
 
@@ -213,7 +218,9 @@ enum store_result sqlite_list(struct store *st, const struct store_filter *filte
 enum store_result sqlite_history(struct store *st, msg_id id, bool (*each)(void *arg, const struct store_history *line),
 				 void *arg);
 
-/* Digest of a body: bound to its message, so that one body cannot pass for another. */
-int64_t sqlite_digest(const struct sqlite_store *s, msg_id id, struct slice body);
+/* Digests: of a body; of what never changes in the rows of a message and of its recipients. */
+uint32_t sqlite_body_digest(const struct sqlite_store *s, msg_id id, struct slice body);
+uint32_t sqlite_message_digest(const struct sqlite_store *s, const struct store_message *m);
+uint32_t sqlite_rcpt_digest(const struct sqlite_store *s, msg_id id, uint64_t flow, const struct mail_rcpt *rcpt);
 
 #endif

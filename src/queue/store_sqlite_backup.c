@@ -147,7 +147,7 @@ static enum store_result use_copy(struct copier *c, const char *path)
 {
 	static const char settings[] =
 		"PRAGMA locking_mode = EXCLUSIVE; PRAGMA synchronous = FULL; PRAGMA temp_store = MEMORY;";
-	bool new = false;
+	int64_t version = 0;
 	int rc = sqlite3_open_v2(path, &c->s.db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, c->config->vfs);
 
 	if (rc != SQLITE_OK)
@@ -155,8 +155,8 @@ static enum store_result use_copy(struct copier *c, const char *path)
 	sqlite3_extended_result_codes(c->s.db, 1);
 	enum store_result result = sqlite_exec(&c->s, settings);
 	if (!result)
-		result = sqlite_schema_check(&c->s, &new, c->why);
-	if (!result && new)
+		result = sqlite_schema_check(&c->s, &version, c->why);
+	if (!result && version != STORE_SCHEMA_VERSION) /* its server is of ours */
 		result = STORE_CORRUPT;
 	if (!result)
 		result = copy_bodies(c);

@@ -66,10 +66,33 @@ static void check_new(const struct store_new *m)
 	assert(m->content <= STORE_CONTENT_MAX);
 }
 
+/* A body in the database has its own beside it. */
+static struct store_digest file_digest_of(const struct store_new *m)
+{
+	return m->body_in_file ? m->digest : (struct store_digest){0};
+}
+
 /* STORE_EXISTS when the id is taken. */
 static enum store_result put_message(struct sqlite_store *s, const struct store_new *m)
 {
 	const struct mail_envelope *e = m->envelope;
+	const struct store_message row = {
+		.id = m->id,
+		.arrived = m->arrived,
+		.arrived_queue = m->now,
+		.sender = e->sender,
+		.envid = e->envid,
+		.body = e->body,
+		.ret = e->ret,
+		.utf8 = e->utf8,
+		.origin = m->origin,
+		.size = m->size,
+		.flow = m->flow,
+		.content = m->content,
+		.body_in_file = m->body_in_file,
+		.digest = file_digest_of(m),
+		.about = m->about,
+	};
 	struct row r = row_bind(s, STORE_SQL_MESSAGE_PUT);
 
 	bind_hash(&r, m->id);
@@ -92,6 +115,8 @@ static enum store_result put_message(struct sqlite_store *s, const struct store_
 	bind_text(&r, m->origin.user);
 	bind_hash(&r, m->about);
 	bind_text(&r, slice_from_cstr(m->note));
+	bind_digest(&r, file_digest_of(m));
+	bind_int(&r, sqlite_message_digest(s, &row));
 	enum store_result result = row_run(s, &r);
 	return !result && sqlite3_changes(s->db) == 0 ? STORE_EXISTS : result;
 }
@@ -105,7 +130,7 @@ static enum store_result put_body(struct sqlite_store *s, const struct store_new
 		bind_int(&r, 0);
 		bind_null(&r);
 	} else {
-		bind_int(&r, sqlite_digest(s, m->id, m->body));
+		bind_int(&r, sqlite_body_digest(s, m->id, m->body));
 		bind_text(&r, m->body);
 	}
 	return row_run(s, &r);
@@ -131,6 +156,7 @@ static enum store_result put_rcpt(struct sqlite_store *s, const struct store_new
 	bind_int(&r, rcpt->notify);
 	bind_text(&r, rcpt->address);
 	bind_text(&r, rcpt->orcpt);
+	bind_int(&r, sqlite_rcpt_digest(s, m->id, m->flow, rcpt));
 	enum store_result result = row_run(s, &r);
 	if (!result && !m->claim)
 		result = sqlite_wait(s, m->sites[n], m->flow, due);

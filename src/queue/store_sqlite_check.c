@@ -26,6 +26,7 @@ struct checker {
 	struct store_check *found;
 	struct sqlite_log_look log;
 	uint64_t of_this_kind;
+	bool damaged; /* the message at hand, or one of its recipients */
 };
 
 static void tell(struct checker *c, bool is_error, msg_id id, const char *text)
@@ -181,7 +182,7 @@ static bool count_rcpt(void *arg, const struct store_message *m, const struct st
 {
 	struct checker *c = arg;
 
-	(void)m;
+	c->damaged |= m->damaged || r->damaged;
 	c->found->states[r->state]++;
 	return true;
 }
@@ -194,14 +195,17 @@ static bool any_line(void *arg, const struct store_history *line)
 }
 
 /* Reading checks every value for type and bounds. */
-static enum store_result check_values(struct checker *c, msg_id id)
+static enum store_result check_values(struct checker *c, msg_id id, bool open)
 {
 	struct store_filter filter = {.id = id, .state = -2};
 	struct store_cursor cursor = {0};
 	enum store_result result = STORE_OK;
 
+	c->damaged = false;
 	while (!result && !cursor.end)
 		result = sqlite_list(&c->s.store, &filter, 0, &cursor, count_rcpt, c);
+	if (c->damaged) /* of a settled one only the story is left */
+		tell(c, open, id, "its sender, a recipient or what else was put does not fit its checksum");
 	if (result == STORE_CORRUPT)
 		tell(c, true, id, "the message or a recipient holds a value that cannot be");
 	else if (!result && (result = sqlite_history(&c->s.store, id, any_line, c)) == STORE_CORRUPT)
@@ -209,30 +213,32 @@ static enum store_result check_values(struct checker *c, msg_id id)
 	return result == STORE_CORRUPT || result == STORE_NOT_FOUND ? STORE_OK : result;
 }
 
-static enum store_result check_file(struct checker *c, msg_id id, uint64_t size)
+static enum store_result check_file(struct checker *c, msg_id id, uint64_t size, struct store_digest digest)
 {
 	char text[PROBLEM_MAX];
-	struct file *f;
 	uint64_t found = 0;
-	enum store_result result = store_spool_open(c->config->fs, id, &f);
+	enum store_result result = store_spool_verify(c->config->fs, &c->s.crc, id, size, digest, &found);
 
 	if (result == STORE_NOT_FOUND) {
 		tell(c, true, id, "its body is in a file, which is missing");
 		return STORE_OK;
 	}
-	if (result)
+	if (result == STORE_IO) {
+		tell(c, true, id, "its body is in a file, which cannot be read");
+		return STORE_OK;
+	}
+	if (result && result != STORE_CORRUPT)
 		return result;
-	if (f->ops->size(f, &found) != 0)
-		result = STORE_IO;
-	f->ops->close(f);
 	c->found->files++;
 	c->found->file_octets += found;
-	if (!result && found != size) {
+	if (found != size) {
 		snprintf(text, sizeof text, "its body is in a file, which has %llu octets instead of %llu",
 			 (unsigned long long)found, (unsigned long long)size);
 		tell(c, true, id, text);
+	} else if (result) {
+		tell(c, true, id, "its body is in a file, which does not agree with its checksum");
 	}
-	return result;
+	return STORE_OK;
 }
 
 static enum store_result check_body(struct checker *c, msg_id id, struct buf *body)
@@ -260,10 +266,13 @@ static enum store_result check_message(struct checker *c, sqlite3_stmt *stmt, st
 		tell(c, true, 0, "a message has no id that can be");
 		return STORE_OK;
 	}
-	enum store_result result = check_values(c, id);
+	enum store_result result = check_values(c, id, open);
 	if (result || !open)
 		return result;
-	return in_file ? check_file(c, id, (uint64_t)sqlite3_column_int64(stmt, 3)) : check_body(c, id, body);
+	struct row r = row_read(stmt);
+	r.i = 4;
+	struct store_digest digest = read_digest(&r);
+	return in_file ? check_file(c, id, (uint64_t)sqlite3_column_int64(stmt, 3), digest) : check_body(c, id, body);
 }
 
 static enum store_result check_messages(struct checker *c)
@@ -271,7 +280,7 @@ static enum store_result check_messages(struct checker *c)
 	sqlite3_stmt *stmt = NULL;
 	enum store_result result = STORE_OK;
 	struct buf body;
-	static const char sql[] = "SELECT id, open, in_file, size FROM message ORDER BY id";
+	static const char sql[] = "SELECT id, open, in_file, size, file_digest FROM message ORDER BY id";
 	int rc = sqlite3_prepare_v2(c->s.db, sql, -1, &stmt, NULL);
 
 	buf_init(&body, (size_t)1 << 30); /* more than SQLite takes */
@@ -355,7 +364,7 @@ static bool is_there(const struct store_check_config *config, const char *suffix
 static enum store_result open_database(struct checker *c, struct buf *why)
 {
 	const struct store_check_config *config = c->config;
-	bool new = false;
+	int64_t version = STORE_SCHEMA_VERSION;
 
 	if (!is_there(config, "")) {
 		buf_printf(why, "%s: there is no such database: no server was ever started here", config->path);
@@ -371,10 +380,13 @@ static enum store_result open_database(struct checker *c, struct buf *why)
 	sqlite3_db_config(c->s.db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, log ? 1 : 0, NULL);
 	enum store_result result = sqlite_exec(&c->s, settings);
 	if (!result)
-		result = sqlite_schema_check(&c->s, &new, why);
-	if (!result && new) {
+		result = sqlite_schema_check(&c->s, &version, why);
+	if (!result && version == 0) {
 		buf_printf(why, "%s: the database is empty: no server was ever ready here", config->path);
 		result = STORE_NOT_FOUND;
+	} else if (!result && version < STORE_SCHEMA_VERSION) {
+		buf_printf(why, "%s: made by an older version of Postrider: its next start upgrades it", config->path);
+		result = STORE_VERSION;
 	}
 	if (!result)
 		result = sqlite_prepare_all(&c->s);

@@ -6,7 +6,7 @@
 /* ---- rows */
 
 /* The columns MESSAGE of the schema file. Texts are lent from the statement. */
-static enum store_result read_message(sqlite3_stmt *stmt, struct store_message *m)
+static enum store_result read_message(const struct sqlite_store *s, sqlite3_stmt *stmt, struct store_message *m)
 {
 	struct row r = row_read(stmt);
 
@@ -29,7 +29,12 @@ static enum store_result read_message(sqlite3_stmt *stmt, struct store_message *
 	m->origin.protocol = read_text(&r, STORE_TEXT_MAX);
 	m->origin.user = read_text(&r, STORE_TEXT_MAX);
 	m->about = read_id(&r, true);
-	return r.bad || m->open > m->rcpt_count ? STORE_CORRUPT : STORE_OK;
+	m->digest = read_digest(&r);
+	struct store_digest digest = read_digest(&r);
+	if (r.bad || m->open > m->rcpt_count)
+		return STORE_CORRUPT;
+	m->damaged = digest.known && digest.value != sqlite_message_digest(s, m);
+	return STORE_OK;
 }
 
 static struct smtp_outcome read_outcome(struct row *r)
@@ -50,7 +55,7 @@ static struct smtp_outcome read_outcome(struct row *r)
 }
 
 /* The columns RCPT of the schema file, of message `id`. Texts are lent from the statement. */
-static enum store_result read_rcpt(sqlite3_stmt *stmt, msg_id id, struct store_rcpt *ret)
+static enum store_result read_rcpt(const struct sqlite_store *s, sqlite3_stmt *stmt, msg_id id, struct store_rcpt *ret)
 {
 	struct row r = row_read(stmt);
 
@@ -58,6 +63,8 @@ static enum store_result read_rcpt(sqlite3_stmt *stmt, msg_id id, struct store_r
 	ret->rcpt.address = read_text(&r, STORE_TEXT_MAX);
 	ret->rcpt.orcpt = read_text(&r, STORE_TEXT_MAX);
 	ret->rcpt.notify = (uint8_t)read_int(&r, 0, MAIL_NOTIFY_MAX);
+	uint64_t flow = read_hash(&r);
+	struct store_digest digest = read_digest(&r);
 	ret->state = (enum store_state)read_int(&r, 0, STORE_STATE_MAX);
 	ret->site = read_hash(&r);
 	ret->due = read_int(&r, INT64_MIN, INT64_MAX);
@@ -68,7 +75,10 @@ static enum store_result read_rcpt(sqlite3_stmt *stmt, msg_id id, struct store_r
 		ret->last_at = read_int(&r, INT64_MIN, INT64_MAX);
 		ret->last = read_outcome(&r);
 	}
-	return r.bad || ret->rcpt.address.n == 0 ? STORE_CORRUPT : STORE_OK;
+	if (r.bad || ret->rcpt.address.n == 0)
+		return STORE_CORRUPT;
+	ret->damaged = digest.known && digest.value != sqlite_rcpt_digest(s, id, flow, &ret->rcpt);
+	return STORE_OK;
 }
 
 static enum store_result read_history(sqlite3_stmt *stmt, struct store_history *line)
@@ -112,13 +122,13 @@ enum store_result sqlite_load(struct store *st, msg_id id, struct arena *arena, 
 	enum store_result result = row_step(s, &r, &row);
 	if (result || !row)
 		return sqlite_was_read(s, result ? result : STORE_NOT_FOUND);
-	result = read_message(r.stmt, ret);
+	result = read_message(s, r.stmt, ret);
 	struct slice *texts[] = {&ret->sender,      &ret->envid,           &ret->origin.client,
 				 &ret->origin.helo, &ret->origin.protocol, &ret->origin.user};
 	if (!result && !keep(arena, texts, sizeof texts / sizeof *texts))
 		result = STORE_NO_MEMORY;
 	row_done(&r);
-	return result;
+	return !result && ret->damaged ? STORE_CORRUPT : result;
 }
 
 enum store_result sqlite_load_rcpt(struct store *st, msg_id id, uint32_t n, struct arena *arena, struct store_rcpt *ret)
@@ -132,12 +142,12 @@ enum store_result sqlite_load_rcpt(struct store *st, msg_id id, uint32_t n, stru
 	enum store_result result = row_step(s, &r, &row);
 	if (result || !row)
 		return sqlite_was_read(s, result ? result : STORE_NOT_FOUND);
-	result = read_rcpt(r.stmt, id, ret);
+	result = read_rcpt(s, r.stmt, id, ret);
 	struct slice *texts[] = {&ret->rcpt.address, &ret->rcpt.orcpt, &ret->last.text, &ret->last_remote};
 	if (!result && !keep(arena, texts, sizeof texts / sizeof *texts))
 		result = STORE_NO_MEMORY;
 	row_done(&r);
-	return result;
+	return !result && ret->damaged ? STORE_CORRUPT : result;
 }
 
 static enum store_result read_body(struct sqlite_store *s, sqlite3_stmt *stmt, msg_id id, struct buf *out)
@@ -152,7 +162,7 @@ static enum store_result read_body(struct sqlite_store *s, sqlite3_stmt *stmt, m
 	struct slice body = read_text(&r, SIZE_MAX);
 	if (r.bad) /* the blob of a row may be too much for memory */
 		return sqlite3_errcode(s->db) == SQLITE_NOMEM ? STORE_NO_MEMORY : STORE_CORRUPT;
-	if ((int64_t)body.n != size || sqlite_digest(s, id, body) != digest)
+	if ((int64_t)body.n != size || sqlite_body_digest(s, id, body) != digest)
 		return STORE_CORRUPT;
 	return buf_add(out, body) ? STORE_OK : STORE_NO_MEMORY;
 }
@@ -235,7 +245,7 @@ static enum store_result list_rcpts(struct list *l, const struct store_message *
 	bind_int(&r, from);
 	enum store_result result = row_step(l->s, &r, &row);
 	while (!result && row && !l->stopped) {
-		result = read_rcpt(r.stmt, m->id, &rcpt);
+		result = read_rcpt(l->s, r.stmt, m->id, &rcpt);
 		if (result)
 			break;
 		if (l->steps == 0 || (rcpt_matches(l->filter, &rcpt) && !l->each(l->arg, m, &rcpt)))
@@ -259,7 +269,7 @@ static enum store_result list_message(struct list *l, sqlite3_stmt *stmt)
 		l->stopped = true;
 		return STORE_OK;
 	}
-	enum store_result result = read_message(stmt, &m);
+	enum store_result result = read_message(l->s, stmt, &m);
 	if (result)
 		return result;
 	if (l->steps == 0) {

@@ -46,6 +46,14 @@ void bind_null(struct row *r)
 	bound(r, r->stmt ? sqlite3_bind_null(r->stmt, r->i) : SQLITE_ERROR);
 }
 
+void bind_digest(struct row *r, struct store_digest digest)
+{
+	if (digest.known)
+		bind_int(r, digest.value);
+	else
+		bind_null(r);
+}
+
 struct row row_read(sqlite3_stmt *stmt)
 {
 	return (struct row){.stmt = stmt};
@@ -84,6 +92,16 @@ bool read_bool(struct row *r)
 msg_id read_id(struct row *r, bool none_ok)
 {
 	return (msg_id)read_int(r, none_ok ? 0 : 1, (int64_t)MSG_ID_MAX);
+}
+
+struct store_digest read_digest(struct row *r)
+{
+	assert(r->i < sqlite3_column_count(r->stmt));
+	if (sqlite3_column_type(r->stmt, r->i) == SQLITE_NULL) {
+		r->i++;
+		return (struct store_digest){0};
+	}
+	return (struct store_digest){.known = true, .value = (uint32_t)read_int(r, 0, UINT32_MAX)};
 }
 
 struct slice read_text(struct row *r, size_t max)

@@ -42,12 +42,15 @@
 
 static const struct {
 	const char *read, *write;
+	int older; /* so many columns less had version 1, at the end: they are empty then */
 } tables[SALVAGE_TABLES] = {
 	[SALVAGE_MESSAGE] =
 		{"SELECT * FROM message WHERE id = ?",
-		 "INSERT INTO message VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"},
+		 "INSERT INTO message VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+		 .older = 2},
 	[SALVAGE_RECIPIENT] = {"SELECT * FROM recipient WHERE msg = ? ORDER BY n",
-			       "INSERT INTO recipient VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"},
+			       "INSERT INTO recipient VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+			       .older = 1},
 	[SALVAGE_BODY] = {"SELECT * FROM body WHERE id = ?", "INSERT INTO body VALUES (?, ?, ?)"},
 	[SALVAGE_HISTORY] = {"SELECT * FROM history WHERE msg = ? ORDER BY seq",
 			     "INSERT INTO history VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"},
@@ -352,11 +355,12 @@ static enum store_result has_our_tables(struct salvager *s, bool *ret)
 	*ret = true;
 	for (int i = 0; i < SALVAGE_TABLES && *ret; i++) {
 		sqlite3_stmt *stmt = NULL;
-		int rc = sqlite3_prepare_v2(s->from.db, tables[i].write, -1, &stmt, NULL);
-		sqlite3_finalize(stmt); /* as many columns as ours */
+		int rc = sqlite3_prepare_v2(s->from.db, tables[i].read, -1, &stmt, NULL);
+		int missing = sqlite3_bind_parameter_count(s->write[i]) - sqlite3_column_count(stmt);
+		sqlite3_finalize(stmt);
 		if (salvage_read(rc))
 			return salvage_read(rc);
-		*ret = rc == SQLITE_OK;
+		*ret = rc == SQLITE_OK && (missing == 0 || missing == tables[i].older);
 	}
 	return STORE_OK;
 }

@@ -1,13 +1,15 @@
 /* What becomes of one message out of a damaged database, see store_salvage.h. */
 #include "queue/store_sqlite_salvage.h"
 
+#include "queue/store_spool.h"
+
 #include <assert.h>
 
 static enum store_result copy_row(struct salvager *s, enum salvage_table t, bool *ret_taken)
 {
 	sqlite3_stmt *in = s->read[t], *out = s->write[t];
 
-	assert(sqlite3_column_count(in) == sqlite3_bind_parameter_count(out));
+	assert(sqlite3_column_count(in) <= sqlite3_bind_parameter_count(out)); /* less: of an older version */
 	sqlite3_reset(out);
 	for (int i = 0; i < sqlite3_column_count(in); i++)
 		if (sqlite3_bind_value(out, i + 1, sqlite3_column_value(in, i)) != SQLITE_OK)
@@ -88,11 +90,9 @@ static enum store_result change_all(struct salvager *s, const char *const *sql, 
 }
 #define CHANGE_ALL(s, list, id, value) change_all(s, list, sizeof(list) / sizeof *(list), id, value)
 
-static bool nod(void *arg, const struct store_message *m, const struct store_rcpt *r)
+static bool note_damage(void *arg, const struct store_message *m, const struct store_rcpt *r)
 {
-	(void)arg;
-	(void)m;
-	(void)r;
+	*(bool *)arg |= m->damaged || r->damaged;
 	return true;
 }
 
@@ -103,15 +103,16 @@ static bool nod_line(void *arg, const struct store_history *line)
 	return true;
 }
 
-/* Whether every value of the message at hand is one that can be. */
-static enum store_result look(struct salvager *s, msg_id id)
+/* Whether every value of the message at hand is one that can be. *ret_damaged: not all are those that were put. */
+static enum store_result look(struct salvager *s, msg_id id, bool *ret_damaged)
 {
 	struct store_filter filter = {.id = id, .state = -2};
 	struct store_cursor cursor = {0};
 	enum store_result result = STORE_OK;
 
+	*ret_damaged = false;
 	while (!result && !cursor.end)
-		result = sqlite_list(&s->to.store, &filter, 0, &cursor, nod, NULL);
+		result = sqlite_list(&s->to.store, &filter, 0, &cursor, note_damage, ret_damaged);
 	return result ? result : sqlite_history(&s->to.store, id, nod_line, NULL);
 }
 
@@ -119,9 +120,12 @@ static enum store_result look(struct salvager *s, msg_id id)
 static enum store_result look_at_body(struct salvager *s, msg_id id)
 {
 	int64_t size = salvage_number(s, "SELECT size FROM message WHERE id = ?", id);
-	struct file *f;
+	struct store_digest digest = {
+		.known = salvage_number(s, "SELECT file_digest IS NOT NULL FROM message WHERE id = ?", id),
+		.value = (uint32_t)salvage_number(s, "SELECT file_digest FROM message WHERE id = ?", id),
+	};
 	struct buf body;
-	uint64_t found = 0;
+	uint64_t found;
 
 	if (s->copied[SALVAGE_BODY].rows == 0)
 		return STORE_CORRUPT;
@@ -129,14 +133,11 @@ static enum store_result look_at_body(struct salvager *s, msg_id id)
 	if (in_file != salvage_number(s, "SELECT data IS NULL FROM body WHERE id = ?", id))
 		return STORE_CORRUPT;
 	if (in_file) {
-		enum store_result result = store_spool_open(s->config->fs, id, &f);
-		if (result)
-			return result == STORE_NOT_FOUND ? STORE_CORRUPT : result;
-		int error = f->ops->size(f, &found);
-		f->ops->close(f);
-		if (error)
-			return STORE_IO;
-		return (int64_t)found == size ? STORE_OK : STORE_CORRUPT;
+		enum store_result result =
+			store_spool_verify(s->config->fs, &s->to.crc, id, (uint64_t)size, digest, &found);
+		if (result == STORE_IO) /* what cannot be read now is looked at when it is delivered */
+			return STORE_OK;
+		return result == STORE_NOT_FOUND ? STORE_CORRUPT : result;
 	}
 	buf_init(&body, (size_t)1 << 30); /* more than SQLite takes */
 	enum store_result result = sqlite_body(&s->to.store, id, &body);
@@ -203,7 +204,8 @@ static enum store_result invent_message(struct salvager *s, msg_id id)
 		change(s,
 		       "INSERT INTO message SELECT ?1, 1, NULL, 1, b.data IS NULL, coalesce(length(b.data), ?2), 0, 0, "
 		       "x'', x'',"
-		       " 1, 0, 0, 1, (SELECT flow FROM recipient WHERE msg = ?1 LIMIT 1), x'', x'', x'', x'', 0, x''"
+		       " 1, 0, 0, 1, (SELECT flow FROM recipient WHERE msg = ?1 LIMIT 1), x'', x'', x'', x'', 0, x'',"
+		       " NULL, NULL"
 		       " FROM body b WHERE b.id = ?1",
 		       id, (int64_t)size);
 	if (!result)
@@ -295,17 +297,20 @@ static const char *const no_body[] = {
 /* Whole, mended or held; STORE_CORRUPT when it cannot be kept. */
 static enum store_result keep(struct salvager *s, msg_id id)
 {
+	bool damaged = false;
 	enum store_result result = mend(s, id);
 
 	if (!result)
-		result = look(s, id);
+		result = look(s, id, &damaged);
 	if (result == STORE_CORRUPT && (result = drop_history(s, id)) == STORE_OK)
-		result = look(s, id);
+		result = look(s, id, &damaged);
 	if (result)
 		return result;
 	if (salvage_number(s, "SELECT open FROM message WHERE id = ?", id) == 0)
 		return STORE_OK;
 	result = look_at_body(s, id);
+	if (!result && damaged)
+		return hold(s, id, "its sender or a recipient is damaged");
 	if (result != STORE_CORRUPT)
 		return result;
 	result = CHANGE_ALL(s, no_body, id, 0);

@@ -51,7 +51,9 @@ const char store_sqlite_schema[] =
 	"  protocol BLOB NOT NULL,"
 	"  login BLOB NOT NULL,"
 	"  about INTEGER NOT NULL,"
-	"  note BLOB NOT NULL);"
+	"  note BLOB NOT NULL,"
+	"  file_digest INTEGER,"            /* of the body's file */
+	"  digest INTEGER);"                /* of what never changes in this row; NULL: version 1 kept none */
 	"CREATE INDEX message_finished ON message (finished) WHERE finished IS NOT NULL;"
 
 	"CREATE TABLE body ("
@@ -74,6 +76,7 @@ const char store_sqlite_schema[] =
 	"  notify INTEGER NOT NULL,"
 	"  address BLOB NOT NULL,"
 	"  orcpt BLOB NOT NULL,"
+	"  digest INTEGER,"                 /* of what never changes in this row */
 	"  PRIMARY KEY (msg, n)) WITHOUT ROWID;"
 	"CREATE INDEX recipient_due ON recipient (site, flow, due) WHERE state = 0;"
 	"CREATE INDEX recipient_claimed ON recipient (owner) WHERE state = 1;"
@@ -109,13 +112,18 @@ const char store_sqlite_schema[] =
 	"  PRIMARY KEY (site, flow)) WITHOUT ROWID;"
 	"CREATE INDEX lane_visit ON lane (site, visit);";
 
+const char store_sqlite_upgrade[] =
+	"ALTER TABLE message ADD COLUMN file_digest INTEGER;"
+	"ALTER TABLE message ADD COLUMN digest INTEGER;"
+	"ALTER TABLE recipient ADD COLUMN digest INTEGER;";
+
 /* Read by read_message and read_rcpt of store_sqlite_read.c, in this order. */
 #define MESSAGE \
 	"m.id, m.open, m.rcpt_count, m.in_file, m.size, m.arrived, m.arrived_queue, m.sender, m.envid, m.body, m.ret," \
-	" m.utf8, m.content, m.flow, m.client, m.helo, m.protocol, m.login, m.about"
+	" m.utf8, m.content, m.flow, m.client, m.helo, m.protocol, m.login, m.about, m.file_digest, m.digest"
 #define OUTCOME "h.verdict, h.stage, h.code, h.status, h.flags, h.text"
 #define RCPT \
-	"r.n, r.address, r.orcpt, r.notify, r.state, r.site, r.due, r.attempts, r.warned, h.remote, h.at, " OUTCOME \
+	"r.n, r.address, r.orcpt, r.notify, r.flow, r.digest, r.state, r.site, r.due, r.attempts, r.warned, h.remote, h.at, " OUTCOME \
 	" FROM recipient r LEFT JOIN history h ON h.msg = r.msg AND h.seq = r.last"
 
 static const char *const texts[] = {
@@ -133,13 +141,13 @@ static const char *const texts[] = {
 
 	[STORE_SQL_MESSAGE_PUT] =
 		"INSERT INTO message (id, open, rcpt_count, in_file, size, arrived, arrived_queue, sender, envid, body,"
-		" ret, utf8, content, flow, client, helo, protocol, login, about, note)"
-		" VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+		" ret, utf8, content, flow, client, helo, protocol, login, about, note, file_digest, digest)"
+		" VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
 	[STORE_SQL_BODY_PUT] = "INSERT INTO body (id, digest, data) VALUES (?, ?, ?)",
 	[STORE_SQL_RCPT_PUT] =
-		"INSERT INTO recipient (msg, n, state, due, site, flow, owner, notify, address, orcpt,"
+		"INSERT INTO recipient (msg, n, state, due, site, flow, owner, notify, address, orcpt, digest,"
 		" lease, attempts, warned, last)"
-		" VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0, 0, 0)",
+		" VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0, 0, 0)",
 	[STORE_SQL_HISTORY_PUT] =
 		"INSERT INTO history (msg, seq, event, at, n, verdict, stage, code, status, flags, text, remote, took,"
 		" next_due, about) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",

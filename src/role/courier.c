@@ -80,6 +80,7 @@ struct courier *courier_new(struct loop *l, const struct role_self *self,
 	if (!c)
 		return NULL;
 	*c = (struct courier){.loop = l, .self = self, .local = local, .local_arg = arg};
+	crc32c_init(&c->crc);
 	buf_init(&c->held, HELD_MAX);
 	buf_init(&c->frame, CHANNEL_FRAME_MAX);
 	return c;

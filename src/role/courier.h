@@ -22,6 +22,8 @@ struct courier_job {
 	struct arena arena;
 	struct file *file; /* the body, if it is in a file */
 	uint64_t offset;   /* of the next octet to be read from it */
+	uint32_t digest;   /* of those before */
+	bool damaged;      /* the body is not as it was put */
 	size_t open;       /* recipients without an outcome */
 	mono_ms started;   /* of the attempt */
 	char payload[];
@@ -48,5 +50,7 @@ struct smtp_outcome courier_body_lost(const struct courier_job *job, const char 
 /* For `local`: the outcome of one recipient, by its place in the job. After the last, the job is done and freed. */
 void courier_outcome(struct courier *c, struct courier_job *job, size_t rcpt, const struct smtp_outcome *outcome,
 		     struct slice remote, bool site_failed);
+/* The same for a recipient that gets no outcome, because the body does not fit its digest: the queue will hold it. */
+void courier_damaged(struct courier *c, struct courier_job *job);
 
 #endif

@@ -90,13 +90,26 @@ void courier_end_job(struct courier *c, struct courier_job *job, enum wire_type 
 	courier_finish_if_done(c);
 }
 
+void courier_close_job(struct courier *c, struct courier_job *job)
+{
+	courier_end_job(c, job, job->damaged ? WIRE_JOB_DAMAGED : WIRE_JOB_DONE);
+}
+
 void courier_outcome(struct courier *c, struct courier_job *job, size_t rcpt, const struct smtp_outcome *outcome,
 		     struct slice remote, bool site_failed)
 {
 	assert(job->open > 0);
 	courier_tell_outcome(c, job, rcpt, outcome, remote, site_failed);
 	if (--job->open == 0)
-		courier_end_job(c, job, WIRE_JOB_DONE);
+		courier_close_job(c, job);
+}
+
+void courier_damaged(struct courier *c, struct courier_job *job)
+{
+	assert(job->open > 0);
+	job->damaged = true;
+	if (--job->open == 0)
+		courier_close_job(c, job);
 }
 
 void courier_settle_job(struct courier *c, struct courier_job *job, const struct smtp_outcome *outcome,

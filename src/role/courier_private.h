@@ -7,6 +7,7 @@
 
 #include "net/channel.h"
 #include "net/conn.h"
+#include "queue/crc32c.h"
 #include "role/courier.h"
 
 #define COURIER_BUCKETS       1024
@@ -75,6 +76,7 @@ struct courier {
 	void *local_arg;
 	struct loop_timer *patience;
 	bool stopping, finished;
+	struct crc32c crc; /* of bodies in files */
 };
 
 /* ---- courier_jobs.c: jobs come from the queue and go back to it ------------------------------------------------ */
@@ -88,6 +90,8 @@ void courier_tell_outcome(struct courier *c, const struct courier_job *job, size
 /* The same outcome for every recipient of a job that never began. Frees the job. */
 void courier_settle_job(struct courier *c, struct courier_job *job, const struct smtp_outcome *outcome,
 			struct slice remote, bool site_failed);
+/* The last of its recipients was settled: to be done, or to be held. Frees it. */
+void courier_close_job(struct courier *c, struct courier_job *job);
 /* The job is the queue's again: done, or not begun. Frees it. */
 void courier_end_job(struct courier *c, struct courier_job *job, enum wire_type how);
 /* What was kept while there was no queue. */

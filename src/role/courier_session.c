@@ -34,8 +34,18 @@ __attribute__((noinline)) static void feed_file(struct link *k, struct courier_j
 		smtp_client_body_failed(k->client, lost.text);
 		return;
 	}
+	if (job->offset == 0)
+		job->digest = store_digest_begin(&k->courier->crc, job->queue.id);
+	job->digest = crc32c_add(&k->courier->crc, job->digest, slice_of(piece, n));
 	job->offset += n;
-	smtp_client_body(k->client, slice_of(piece, n), job->offset >= job->queue.size, loop_mono(k->courier->loop));
+	bool last = job->offset >= job->queue.size;
+	/* Without its last piece nobody takes it for a message. */
+	if (last && !store_digest_fits(job->queue.digest, job->digest)) {
+		job->damaged = true;
+		smtp_client_body_failed(k->client, SLICE("the message is damaged"));
+		return;
+	}
+	smtp_client_body(k->client, slice_of(piece, n), last, loop_mono(k->courier->loop));
 }
 
 static void feed_body(struct link *k, struct courier_job *job)
@@ -114,6 +124,8 @@ static void on_outcome(struct link *k, const struct smtp_client_event *ev)
 	/* No answer, or an answer that ends the session, says something of the site and not of the recipient. That the
 	 * content is gone says something of us. */
 	const struct smtp_outcome *o = &ev->outcome;
+	if (job->damaged && o->code == 0)
+		return; /* the queue holds it, see on_done */
 	bool content_gone = o->code == 0 && o->status.subject == 6;
 	bool site_failed = o->verdict == SMTP_DEFERRED && (o->code == 0 || o->code == 421) && !content_gone;
 	courier_tell_outcome(k->courier, job, ev->rcpt, &ev->outcome, courier_remote(k), site_failed);
@@ -125,7 +137,7 @@ static void on_done(struct link *k, uint64_t tag)
 
 	assert(job && job->open == 0);
 	TAILQ_REMOVE(&k->jobs, job, link);
-	courier_end_job(k->courier, job, WIRE_JOB_DONE);
+	courier_close_job(k->courier, job);
 }
 
 /* The session is over; all its jobs had their outcomes. */

@@ -25,6 +25,7 @@ struct mailbox {
 	struct courier *courier;
 	struct fs *mail;
 	struct maildir_counts counts;
+	struct crc32c crc;
 	struct due *due;
 	size_t due_count, due_cap;
 	struct loop_timer *again; /* more than one batch was due */
@@ -85,6 +86,8 @@ static struct maildir_delivery delivery_of(struct mailbox *m, const struct due *
 		.body = q->body,
 		.file = q->body_in_file ? due->job->file : NULL,
 		.size = q->size,
+		.digest = q->digest,
+		.crc = &m->crc,
 		/* Only where LF can be read back as CRLF without loss. */
 		.lf = c->newlines == CONF_NEWLINES_LF && !(q->content & STORE_CONTENT_BARE),
 		.limit = {.octets = quota.octets, .messages = quota.messages},
@@ -105,6 +108,10 @@ static void deliver_batch(struct mailbox *m, size_t count)
 	if (batch)
 		maildir_deliver(m->mail, batch, count);
 	for (size_t i = 0; i < count; i++) {
+		if (batch && batch[i].damaged) {
+			courier_damaged(m->courier, m->due[i].job);
+			continue;
+		}
 		if (batch && batch[i].unreadable)
 			courier_body_lost(m->due[i].job, "it could not be read to its end");
 		int n = snprintf(remote, sizeof remote, "maildir:%s", batch ? batch[i].path : "");
@@ -141,6 +148,7 @@ static void *mailbox_start(struct loop *l, const struct role_self *self)
 	if (!m)
 		return NULL;
 	*m = (struct mailbox){.loop = l, .self = self, .counts = {.key = loop_hash_key(l)}};
+	crc32c_init(&m->crc);
 	m->again = loop_timer_new(l, on_again, m);
 	m->courier = courier_new(l, self, on_job, m);
 	return m;

@@ -179,6 +179,7 @@ static int write_from_file(struct file *f, struct maildir_delivery *d, bool *cr)
 {
 	char piece[PIECE];
 	uint64_t offset = 0;
+	uint32_t digest = store_digest_begin(d->crc, d->id);
 	int error = 0;
 
 	while (offset < d->size && !error) {
@@ -188,10 +189,13 @@ static int write_from_file(struct file *f, struct maildir_delivery *d, bool *cr)
 			error = EIO; /* shorter than it was: never half a message */
 		d->unreadable = error != 0;
 		offset += n;
-		if (!error)
-			error = write_octets(f, d, slice_of(piece, n), cr);
+		if (error)
+			break;
+		digest = crc32c_add(d->crc, digest, slice_of(piece, n));
+		error = write_octets(f, d, slice_of(piece, n), cr);
 	}
-	return error;
+	d->damaged = !error && !store_digest_fits(d->digest, digest);
+	return d->damaged ? EIO : error;
 }
 
 static int write_message(struct file *f, struct maildir_delivery *d)
@@ -199,7 +203,7 @@ static int write_message(struct file *f, struct maildir_delivery *d)
 	bool cr = false;
 
 	d->octets = 0;
-	d->unreadable = false;
+	d->unreadable = d->damaged = false;
 	int error = write_header(f, d, &cr);
 	if (!error)
 		error = d->file ? write_from_file(f, d, &cr) : write_octets(f, d, d->body, &cr);
@@ -261,7 +265,7 @@ static void write_one(struct fs *mail, struct maildir_delivery *d)
 	f->ops->close(f);
 	if (error) {
 		mail->ops->unlink(mail, tmp);
-		if (d->unreadable)
+		if (d->unreadable || d->damaged)
 			conclude(d, (struct smtpcodes_status){4, 6, 6},
 				 SLICE("the content of the message cannot be read from our disk"));
 		else

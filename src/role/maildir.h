@@ -19,6 +19,8 @@
 #define ROLE_MAILDIR_H
 
 #include "base/id.h"
+#include "queue/crc32c.h"
+#include "queue/store.h"
 #include "role/maildir_quota.h"
 #include "smtp/outcome.h"
 
@@ -35,6 +37,8 @@ struct maildir_delivery {
 	struct slice body;   /* or ... */
 	struct file *file;   /* ... read from here */
 	uint64_t size;       /* octets of the message */
+	struct store_digest digest; /* of the file */
+	const struct crc32c *crc;
 	bool lf;             /* write LF for CRLF */
 	/* With a limit, all of these count. It is for files, whose size is taken to be that of the message as it came
 	 * and of the two fields: at least what it will be. */
@@ -49,6 +53,7 @@ struct maildir_delivery {
 	char why[160];
 	bool written;    /* between the two halves of a batch */
 	bool unreadable; /* what failed was reading `file` */
+	bool damaged;    /* its octets do not fit `digest` */
 	uint64_t octets; /* written to the file */
 };
 

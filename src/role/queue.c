@@ -289,6 +289,10 @@ static bool on_courier_frame(struct queue_peer *p, uint16_t type, struct slice p
 		queue_engine_job_returned(e, courier_of(p), job);
 		return true;
 	}
+	if (type == WIRE_JOB_DAMAGED && wire_get_number(payload, &job)) {
+		queue_engine_job_damaged(e, courier_of(p), job);
+		return true;
+	}
 	return false;
 }
 
@@ -379,13 +383,15 @@ static bool history_line(void *arg, const struct store_history *line)
 static bool on_trace(struct queue_peer *p, struct slice payload)
 {
 	struct queue_role *q = p->queue;
-	struct wire_trace trace;
+	struct wire_trace trace = {0};
 	uint64_t id;
 
 	if (!wire_get_number(payload, &id) || id == 0 || id > MSG_ID_MAX)
 		return false;
 	arena_reset(&q->arena);
 	enum store_result result = q->store->ops->load(q->store, id, &q->arena, &trace.message);
+	if (result == STORE_CORRUPT && trace.message.damaged)
+		result = STORE_OK;
 	if (result != STORE_OK) {
 		send_end(p, &(struct wire_end){.result = result});
 		return true;

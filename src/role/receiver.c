@@ -315,6 +315,7 @@ static void *receiver_start(struct loop *l, const struct role_self *self)
 		heap_free(r);
 		return NULL;
 	}
+	crc32c_init(&r->crc);
 	buf_init(&r->frame, CHANNEL_FRAME_MAX);
 	buf_init(&r->busy, 512);
 	r->patience = loop_timer_new(l, on_patience, r);

@@ -8,6 +8,7 @@
 #include "net/conn.h"
 #include "net/resolver.h"
 #include "policy/rate.h"
+#include "queue/crc32c.h"
 #include "role/role.h"
 
 struct session;
@@ -38,6 +39,7 @@ struct receiver {
 	size_t sessions;
 	struct client_count *clients[CLIENT_BUCKETS];
 	struct rate_table *rates;
+	struct crc32c crc; /* of bodies that go into files */
 	uint64_t session_serial;
 
 	/* Ids: the block in use and the next one. 0: none. */

@@ -99,6 +99,7 @@ static void flush_to_file(struct session *s)
 {
 	int error = s->in.file->ops->write(s->in.file, buf_slice(&s->in.body));
 
+	s->in.digest = crc32c_add(&s->receiver->crc, s->in.digest, buf_slice(&s->in.body));
 	buf_reset(&s->in.body);
 	if (error)
 		s->in.fault = error == ENOSPC || error == EDQUOT ? REPLY_DATA_NO_SPACE : REPLY_DATA_STORE;
@@ -207,6 +208,7 @@ static bool put_message(struct session *s)
 		.content = content_of(smtp_server_scan(s->engine)),
 		.body = s->in.file ? SLICE_NONE : buf_slice(&s->in.body),
 		.body_in_file = s->in.file != NULL,
+		.digest = {.known = s->in.file != NULL, .value = s->in.digest},
 	};
 
 	buf_reset(frame);
@@ -427,6 +429,7 @@ void session_spool(struct session *s, enum store_result result, int fd)
 	if (result == STORE_OK) {
 		s->in.in_file = true;
 		s->in.file = file_from_fd(fd);
+		s->in.digest = store_digest_begin(&s->receiver->crc, s->in.id);
 	}
 	if (s->in.file)
 		flush_to_file(s);

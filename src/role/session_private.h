@@ -20,6 +20,7 @@ struct incoming {
 	struct buf body; /* trace fields and octets not yet in the file */
 	struct file *file;
 	bool in_file;             /* the queue made a spool file for this id */
+	uint32_t digest;          /* of what was written to the file */
 	uint64_t size;            /* octets so far, trace fields included */
 	size_t takers;            /* recipients that it was put for */
 	enum reply_id fault;      /* why it cannot be stored; REPLY_OK: nothing is wrong */

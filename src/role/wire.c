@@ -190,6 +190,17 @@ bool wire_get_number(struct slice in, uint64_t *ret)
 	return unpack_done(&u);
 }
 
+static void put_digest(struct buf *out, struct store_digest digest)
+{
+	pack_u8(out, digest.known);
+	pack_u32(out, digest.value);
+}
+
+static struct store_digest get_digest(struct unpack *u)
+{
+	return (struct store_digest){.known = unpack_bool(u), .value = unpack_u32(u)};
+}
+
 /* ---- receiver and queue --------------------------------------------------------------------------------------- */
 
 void wire_put_message(struct buf *out, uint64_t tag, const struct queue_put *put)
@@ -201,6 +212,7 @@ void wire_put_message(struct buf *out, uint64_t tag, const struct queue_put *put
 	pack_u64(out, put->size);
 	pack_u8(out, (uint8_t)put->content);
 	pack_u8(out, put->body_in_file);
+	put_digest(out, put->digest);
 	pack_slice(out, put->body);
 }
 
@@ -219,6 +231,7 @@ bool wire_get_message(struct slice in, struct arena *arena, uint64_t *ret_tag, s
 	ret->size = unpack_u64(&u);
 	ret->content = unpack_u8_max(&u, STORE_CONTENT_MAX);
 	ret->body_in_file = unpack_bool(&u);
+	ret->digest = get_digest(&u);
 	ret->body = unpack_slice(&u, WIRE_BODY_MAX);
 	if (ret->body_in_file ? ret->body.n != 0 : ret->body.n != ret->size)
 		return false;
@@ -261,6 +274,7 @@ void wire_put_job(struct buf *out, const struct queue_job *job)
 	pack_i64(out, job->arrived);
 	pack_i64(out, job->age);
 	pack_u8(out, job->body_in_file);
+	put_digest(out, job->digest);
 	pack_slice(out, job->body);
 }
 
@@ -300,6 +314,7 @@ bool wire_get_job(struct slice in, struct arena *arena, struct queue_job *ret)
 	ret->arrived = unpack_i64(&u);
 	ret->age = unpack_i64(&u);
 	ret->body_in_file = unpack_bool(&u);
+	ret->digest = get_digest(&u);
 	ret->body = unpack_slice(&u, WIRE_BODY_MAX);
 	return unpack_done(&u) && ret->job != 0 && ret->age >= 0;
 }
@@ -423,6 +438,7 @@ static void put_stored(struct buf *out, const struct store_message *m)
 	pack_u64(out, m->about);
 	pack_u32(out, m->rcpt_count);
 	pack_u32(out, m->open);
+	pack_u8(out, m->damaged);
 }
 
 static struct store_message get_stored(struct unpack *u)
@@ -442,6 +458,7 @@ static struct store_message get_stored(struct unpack *u)
 	m.about = get_id(u);
 	m.rcpt_count = unpack_u32(u);
 	m.open = unpack_u32(u);
+	m.damaged = unpack_bool(u);
 	return m;
 }
 
@@ -458,6 +475,7 @@ void wire_put_row(struct buf *out, const struct wire_row *row)
 	put_outcome(out, &r->last);
 	pack_slice(out, r->last_remote);
 	pack_i64(out, r->last_at);
+	pack_u8(out, r->damaged);
 	pack_i64(out, row->age);
 	pack_i64(out, row->due_in);
 	pack_i64(out, row->rests);
@@ -480,6 +498,7 @@ bool wire_get_row(struct slice in, struct wire_row *ret)
 	r->last = get_outcome(&u);
 	r->last_remote = get_text(&u);
 	r->last_at = unpack_i64(&u);
+	r->damaged = unpack_bool(&u);
 	ret->age = unpack_i64(&u);
 	ret->due_in = unpack_i64(&u);
 	ret->rests = unpack_i64(&u);

@@ -41,6 +41,7 @@ enum wire_type {
 	WIRE_OUTCOME,
 	WIRE_JOB_DONE,     /* number of the job: all its outcomes were told */
 	WIRE_JOB_RETURNED, /* number of the job: it was not begun, and will not be by this courier */
+	WIRE_JOB_DAMAGED,  /* number of the job: the body does not fit its digest; who has no outcome is held */
 
 	/* tools to admin, passed on to the queue; and back */
 	WIRE_LIST = 48, /* struct wire_list */

@@ -202,6 +202,74 @@ def test_a_body_that_is_damaged_is_held_and_the_rest_goes_on(lab):
     assert "event=store-quarantined" not in lab.server.log()
 
 
+def flip(path, at, bit=1):
+    with open(path, "r+b") as file:
+        file.seek(at)
+        octet = file.read(1)[0]
+        file.seek(at)
+        file.write(bytes([octet ^ bit]))
+
+
+def spool_file(server, id_):
+    path, = server.data.glob(f"spool/*/{id_}")
+    return path
+
+
+@pytest.mark.parametrize("to", ["alice@example.com", "x@example.net"])
+def test_a_flipped_bit_in_the_file_of_a_large_body_is_found_before_it_is_delivered(make_server, make_peer, to):
+    """In the middle, and in the last octet: no end of data is sent, no file appears; the message is held and said."""
+    peer = make_peer()
+    server = make_server(extra=route(free_port()), listen="  messages_max = 100000\n").start()
+    obstacle = server.maildir() # the mailbox cannot be made: it waits, too
+    obstacle.parent.mkdir(parents=True, exist_ok=True)
+    obstacle.write_bytes(b"")
+    large = [server.submit(message(f"large {k}", b"0123456789\r\n" * 20000), to=to) for k in range(3)]
+    for id_ in large:
+        server.wait_trace(id_, "attempt", timeout=60)
+    assert server.stop() == 0
+    size = spool_file(server, large[0]).stat().st_size
+    flip(spool_file(server, large[0]), size // 2)
+    flip(spool_file(server, large[1]), size - 1, 8)
+    checked = server.cli_run("check", "--data")
+    assert checked.returncode != 0
+    said = [line for line in (checked.stdout + checked.stderr).splitlines() if "checksum" in line]
+    assert sorted(id_ for id_ in large for line in said if id_ in line) == sorted(large[:2]), said
+    obstacle.unlink()
+    server.configure(extra=route(peer.port)).start()
+    server.cli("queue", "retry", "--all")
+    wait_for(lambda: {row["id"] for row in server.queued()} == set(large[:2]), "the sound one to be delivered",
+             timeout=60, every=0.2)
+    wait_for(lambda: [row["state"] for row in server.queued()] == ["held", "held"], "the others to be held", timeout=60,
+             every=0.2)
+    if to == "alice@example.com":
+        assert b"Subject: large 2\r\n" in server.wait_mail()[0].wire
+    else:
+        assert [b"Subject: large 2\r\n" in body for _, _, body in peer.messages] == [True]
+    assert server.log().count("event=store-corrupt") == 2
+    for id_ in large[:2]:
+        assert "damaged" in server.cli("queue", "show", id_)
+        assert "damaged" in server.cli("trace", id_)
+
+
+def test_a_flipped_bit_in_an_address_sends_nothing_elsewhere(lab):
+    lab.stop()
+    for found in re.finditer(rb"x5@example\.net", lab.database.read_bytes()): # free space may hold a former copy
+        flip(lab.database, found.start())
+    lab.start()
+    victim, = [i for i, s in lab.promised.items() if s == "d5"]
+    wait_for(lambda: [(row["id"], row["state"], row["damaged"]) for row in lab.server.queued()] ==
+             [(victim, "held", True)], lambda: f"one held message: {lab.server.queued()}", timeout=60, every=0.2)
+    assert f"event=store-corrupt id={victim}" in lab.server.log()
+    assert "held, damaged" in lab.server.cli("queue")
+    assert "DAMAGED" in lab.server.cli("trace", victim)
+    lab.server.cli("queue", "release", victim)
+    wait_for(lambda: [row["state"] for row in lab.server.queued()] == ["held"], "it to be held again", timeout=60)
+    lab.server.cli("queue", "bounce", victim)
+    assert [row["id"] for row in lab.server.queued()] == [victim], "its sender is not known: no report"
+    lab.server.cli("queue", "remove", victim)
+    assert lab.server.queued() == []
+
+
 def test_two_servers_on_one_data_directory(make_server):
     """The second ends, says why, and leaves the first alone."""
     first = make_server().start()

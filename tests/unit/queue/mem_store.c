@@ -223,6 +223,7 @@ static void fill_message(struct mem_store *st, struct mem_message *m, const stru
 		.flow = from->flow,
 		.content = from->content,
 		.body_in_file = from->body_in_file,
+		.digest = from->digest,
 		.about = from->about,
 		.rcpt_count = (uint32_t)v->rcpt_count,
 		.open = (uint32_t)v->rcpt_count,

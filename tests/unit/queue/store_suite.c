@@ -3,6 +3,8 @@
 #include "base/hash.h"
 #include "store_suite.h"
 
+#include "queue/crc32c.h"
+
 #define SITE 0xfeedfacecafebeefu /* above the signed range */
 #define FLOW 77
 
@@ -99,6 +101,14 @@ void spool_write(struct fs *fs, msg_id id, struct slice body)
 	assert_ok(store_spool_create(fs, id, &f));
 	assert_int_equal(f->ops->write(f, body), 0);
 	f->ops->close(f);
+}
+
+struct store_digest spool_digest(msg_id id, struct slice body)
+{
+	struct crc32c crc;
+
+	crc32c_init(&crc);
+	return (struct store_digest){true, crc32c_add(&crc, store_digest_begin(&crc, id), body)};
 }
 
 static void put(struct world *w, msg_id id, size_t rcpts, uint64_t site, uint64_t flow, queue_ms now)
@@ -967,6 +977,7 @@ static enum store_result put_file(struct world *w, msg_id id, uint64_t size)
 	n.m.body = SLICE_NONE;
 	n.m.body_in_file = true;
 	n.m.size = size;
+	n.m.digest = spool_digest(id, SLICE("large"));
 	return ops_of(w->st)->put(w->st, &n.m);
 }
 
@@ -992,6 +1003,8 @@ static void a_body_in_a_file_lives_as_long_as_its_message(void **state)
 	commit(w);
 	restart(w);
 	assert_true(message_of(w, 7).body_in_file);
+	assert_true(message_of(w, 7).digest.known);
+	assert_int_equal(message_of(w, 7).digest.value, spool_digest(7, SLICE("large")).value);
 	assert_true(file_is_there(w, 7));
 	assert_result(ops_of(w->st)->body(w->st, 7, &body), STORE_NOT_FOUND);
 	settle(w, 7, 0, STORE_DELIVERED, 1, 0);

@@ -41,6 +41,8 @@ struct store_settle attempt(msg_id id, uint32_t n, enum store_state next, queue_
 char *store_dump(struct store *st);
 /* Writes a body into the spool. */
 void spool_write(struct fs *fs, msg_id id, struct slice body);
+/* Its digest, as the writer gives it. */
+struct store_digest spool_digest(msg_id id, struct slice body);
 
 #define ops_of(st)                    (st)->ops
 #define assert_ok(call)               assert_string_equal(store_result_text(call), store_result_text(STORE_OK))

@@ -149,6 +149,35 @@ static void a_damaged_message_is_held_and_said(void **state)
 	world_free(w);
 }
 
+/* What was accepted or refused before it was found stands. */
+static void what_a_courier_finds_damaged_is_held(void **state)
+{
+	(void)state;
+	struct world *w = world_new();
+
+	world_put(w, 7, "a@b.test", "x@one.test y@one.test");
+	world_turn(w);
+	assert_int_equal(w->job_n, 1);
+	struct queue_outcome refused = {.id = 7,
+					.n = 1,
+					.job = w->jobs[0].job,
+					.outcome = {.verdict = SMTP_FAILED,
+						    .stage = SMTP_STAGE_RCPT,
+						    .code = 550,
+						    .status = {5, 1, 1},
+						    .text = SLICE("no")}};
+	queue_engine_outcome(w->e, w->jobs[0].courier, &refused);
+	queue_engine_job_damaged(w->e, w->jobs[0].courier, w->jobs[0].job);
+	queue_engine_job_damaged(w->e, w->jobs[0].courier, w->jobs[0].job + 1); /* of no job */
+	world_turn(w);
+	assert_int_equal(world_rcpt(w, 7, 0)->row.state, STORE_HELD);
+	assert_int_equal(world_rcpt(w, 7, 0)->row.attempts, 1);
+	assert_slice(world_rcpt(w, 7, 0)->row.last.text, "held: the message is damaged in the store");
+	assert_int_equal(world_rcpt(w, 7, 1)->row.state, STORE_FAILED);
+	assert_int_equal(world_count_events(w, QUEUE_EVENT_CORRUPT), 1);
+	world_free(w);
+}
+
 static void an_unreadable_body_is_tried_later(void **state)
 {
 	(void)state;
@@ -681,6 +710,7 @@ int main(void)
 		cmocka_unit_test(what_does_not_fit_the_window_waits_in_the_store_and_follows),
 		cmocka_unit_test(a_body_that_is_not_kept_comes_from_the_store),
 		cmocka_unit_test(a_damaged_message_is_held_and_said),
+		cmocka_unit_test(what_a_courier_finds_damaged_is_held),
 		cmocka_unit_test(an_unreadable_body_is_tried_later),
 		cmocka_unit_test(puts_that_make_no_sense_are_refused_alone),
 		cmocka_unit_test(an_idle_turn_does_not_ask_the_store),

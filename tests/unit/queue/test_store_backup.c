@@ -47,6 +47,7 @@ static void put_in_file(struct world *w, msg_id id)
 	n.m.body = SLICE_NONE;
 	n.m.body_in_file = true;
 	n.m.size = 5;
+	n.m.digest = spool_digest(id, SLICE("body\n"));
 	spool_write(ram_disk_fs(w->d), id, SLICE("body\n"));
 	assert_ok(ops_of(w->st)->put(w->st, &n.m));
 }

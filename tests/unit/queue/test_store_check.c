@@ -57,6 +57,7 @@ static msg_id make_queue(struct ram_disk *d)
 	n.m.body = SLICE_NONE;
 	n.m.body_in_file = true;
 	n.m.size = 15;
+	n.m.digest = spool_digest(id + 2, SLICE("A large body.\r\n"));
 	assert_ok(ops_of(st)->put(st, &n.m));
 	new_message(&n, id + 3, 1, 5, 6, 12);
 	n.m.claim = true;
@@ -172,10 +173,14 @@ static void a_directory_that_cannot_be_checked_says_why(void **state)
 	assert_result(check(*state, &said, &found, &why), STORE_LOCKED);
 	assert_true(slice_starts(buf_slice(&why), SLICE(PATH ": a server uses this data directory: stop it first")));
 	ops_of(st)->close(st);
-	doctor("PRAGMA user_version = 2");
+	doctor("PRAGMA user_version = 3");
 	buf_reset(&why);
 	assert_result(check(*state, &said, &found, &why), STORE_VERSION);
-	doctor("PRAGMA user_version = 1; PRAGMA application_id = 1");
+	doctor("PRAGMA user_version = 1");
+	buf_reset(&why);
+	assert_result(check(*state, &said, &found, &why), STORE_VERSION);
+	assert_slice(buf_slice(&why), PATH ": made by an older version of Postrider: its next start upgrades it");
+	doctor("PRAGMA user_version = 2; PRAGMA application_id = 1");
 	buf_reset(&why);
 	assert_result(check(*state, &said, &found, &why), STORE_CORRUPT);
 	buf_free(&why);
@@ -218,6 +223,11 @@ static const struct {
 	{"UPDATE body SET digest = digest + 1 WHERE id IN (SELECT id FROM message WHERE rcpt_count = 5)",
 	 "its body does not agree with its checksum or length", 2},
 	{"UPDATE message SET size = 14 WHERE in_file", "which has 15 octets instead of 14", LARGE},
+	{"UPDATE message SET file_digest = file_digest + 1", "its body is in a file, which does not agree with its checksum",
+	 LARGE},
+	{"UPDATE message SET sender = x'40' WHERE rcpt_count = 2", "does not fit its checksum", 1},
+	{"UPDATE recipient SET address = x'40' WHERE n = 4", "does not fit its checksum", 2},
+	{"UPDATE message SET digest = digest + 1 WHERE in_file", "does not fit its checksum", LARGE},
 };
 /* clang-format on */
 
@@ -258,6 +268,12 @@ static void files_are_compared_with_the_rows_that_name_them(void **state)
 	assert_slice(buf_slice(&said.text), "warning: spool/00/mine is no file of ours, and stays where it is\n");
 	assert_int_equal(found.strays, 1);
 	assert_int_equal(found.stray_octets, 26);
+	store_spool_discard(fs, first + LARGE - 1);
+	spool_write(fs, first + LARGE - 1, SLICE("A largf body.\r\n"));
+	buf_reset(&said.text);
+	assert_ok(check(*state, &said, &found, NULL));
+	assert_true(says(&said, "error: its body is in a file, which does not agree with its checksum"));
+	assert_int_equal(said.last_id, first + LARGE - 1);
 	store_spool_discard(fs, first + LARGE - 1);
 	buf_reset(&said.text);
 	assert_ok(check(*state, &said, &found, NULL));

@@ -167,10 +167,54 @@ static void a_newer_database_is_left_alone(void **state)
 	struct store *st = ram_open(*state, 0, 0);
 
 	ops_of(st)->close(st);
-	doctor("PRAGMA user_version = 2");
+	doctor("PRAGMA user_version = 3");
 	assert_refused(*state, STORE_VERSION, "newer version");
-	doctor("PRAGMA user_version = 1");
+	doctor("PRAGMA user_version = 2");
 	st = ram_open(*state, 0, 0);
+	ops_of(st)->close(st);
+}
+
+static struct store_message load(struct store *st, msg_id id, enum store_result expected)
+{
+	static struct arena arena;
+	struct store_message m = {0};
+
+	arena_init(&arena, 10000);
+	assert_result(ops_of(st)->load(st, id, &arena, &m), expected);
+	arena_free(&arena);
+	return m;
+}
+
+/* Version 1 had no digests of envelopes and files: what it took is delivered without. */
+static void a_database_of_an_older_version_is_upgraded(void **state)
+{
+	struct store *st = ram_open(*state, 0, 0);
+	struct new_message n;
+
+	put(st, 1, 2, 0);
+	spool_write(ram_disk_fs(*state), 2, SLICE("large"));
+	new_message(&n, 2, 1, 5, 6, 0);
+	n.m.body = SLICE_NONE;
+	n.m.body_in_file = true;
+	n.m.size = 5;
+	n.m.digest = spool_digest(2, SLICE("large"));
+	assert_ok(ops_of(st)->put(st, &n.m));
+	assert_ok(ops_of(st)->commit(st));
+	assert_true(load(st, 2, STORE_OK).digest.known);
+	ops_of(st)->close(st);
+	doctor("ALTER TABLE message DROP COLUMN digest; ALTER TABLE message DROP COLUMN file_digest;"
+	       "ALTER TABLE recipient DROP COLUMN digest; PRAGMA user_version = 1;"
+	       "UPDATE message SET sender = x'40'");
+	st = ram_open(*state, 0, 0);
+	assert_int_equal(load(st, 1, STORE_OK).sender.n, 1);
+	assert_false(load(st, 2, STORE_OK).digest.known);
+	put(st, 3, 1, 0);
+	assert_ok(ops_of(st)->commit(st));
+	ops_of(st)->close(st);
+	doctor("UPDATE message SET sender = x'40'");
+	st = ram_open(*state, 0, 0);
+	assert_false(load(st, 1, STORE_OK).damaged);
+	assert_true(load(st, 3, STORE_CORRUPT).damaged);
 	ops_of(st)->close(st);
 }
 
@@ -333,6 +377,76 @@ static void a_value_that_we_cannot_have_written_is_found(void **state)
 	}
 }
 
+static bool count_damaged(void *arg, const struct store_message *m, const struct store_rcpt *r)
+{
+	*(unsigned *)arg += m->damaged || r->damaged;
+	return true;
+}
+
+/* Each value is one that can be, but not the one that was put. */
+static void a_change_to_an_envelope_is_found_and_shown(void **state)
+{
+	static const struct {
+		const char *sql;
+		bool of_recipient;
+	} edits[] = {
+		{"UPDATE recipient SET address = CAST('r0@5.examplf' AS BLOB)", true},
+		{"UPDATE recipient SET orcpt = x'41'", true},
+		{"UPDATE recipient SET notify = notify + 1", true},
+		{"UPDATE recipient SET digest = digest + 1", true},
+		{"UPDATE message SET sender = x'40'", false},
+		{"UPDATE message SET envid = x'40'", false},
+		{"UPDATE message SET client = x'40'", false},
+		{"UPDATE message SET login = x'40'", false},
+		{"UPDATE message SET arrived_queue = arrived_queue + 1", false},
+		{"UPDATE message SET arrived = arrived + 1", false},
+		{"UPDATE message SET size = size + 1", false},
+		{"UPDATE message SET flow = flow + 1", false},
+		{"UPDATE message SET ret = (ret + 1) % 3", false},
+		{"UPDATE message SET body = (body + 1) % 3", false},
+		{"UPDATE message SET utf8 = 1 - utf8", false},
+		{"UPDATE message SET content = content + 1", false},
+		{"UPDATE message SET about = 1", false},
+		{"UPDATE message SET in_file = 1 - in_file", false},
+		{"UPDATE message SET file_digest = 1", false},
+		{"UPDATE message SET digest = digest + 1", false},
+	};
+	struct arena arena;
+
+	arena_init(&arena, 10000);
+	for (size_t i = 0; i < sizeof edits / sizeof *edits; i++) {
+		struct store *st = ram_open(*state, 0, 0);
+		struct store_filter filter = {.id = 1, .state = -1};
+		struct store_cursor cursor = {0};
+		struct store_rcpt rcpt = {0};
+		unsigned damaged = 0;
+
+		put(st, 1, 1, 0);
+		assert_ok(ops_of(st)->commit(st));
+		assert_false(load(st, 1, STORE_OK).damaged);
+		ops_of(st)->close(st);
+		doctor(edits[i].sql);
+		st = ram_open(*state, 0, 0);
+		if (load(st, 1, edits[i].of_recipient ? STORE_OK : STORE_CORRUPT).damaged == edits[i].of_recipient)
+			fail_msg("%s", edits[i].sql);
+		assert_result(ops_of(st)->load_rcpt(st, 1, 0, &arena, &rcpt),
+			      edits[i].of_recipient ? STORE_CORRUPT : STORE_OK);
+		assert_int_equal(rcpt.damaged, edits[i].of_recipient);
+		assert_ok(ops_of(st)->list(st, &filter, 0, &cursor, count_damaged, &damaged));
+		assert_int_equal(damaged, 1);
+		/* It can be held, and it can be removed. */
+		struct store_settle s = attempt(1, 0, STORE_HELD, 0, 0, 5);
+		assert_ok(ops_of(st)->settle(st, &s));
+		s.next = STORE_REMOVED;
+		assert_ok(ops_of(st)->settle(st, &s));
+		assert_ok(ops_of(st)->commit(st));
+		ops_of(st)->close(st);
+		ram_disk_free(*state);
+		*state = ram_disk_new();
+	}
+	arena_free(&arena);
+}
+
 static void one_body_does_not_pass_for_another(void **state)
 {
 	struct store *st = ram_open(*state, 0, 0);
@@ -442,6 +556,8 @@ int main(void)
 		DISK_TEST(a_second_server_is_locked_out_on_a_real_disk),
 		DISK_TEST(a_server_that_lost_its_place_to_another_does_not_come_back),
 		DISK_TEST(a_newer_database_is_left_alone),
+		DISK_TEST(a_database_of_an_older_version_is_upgraded),
+		DISK_TEST(a_change_to_an_envelope_is_found_and_shown),
 		DISK_TEST(what_is_not_our_database_is_refused),
 		DISK_TEST(a_value_that_we_cannot_have_written_is_found),
 		DISK_TEST(one_body_does_not_pass_for_another),

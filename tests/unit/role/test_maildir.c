@@ -252,7 +252,10 @@ static void a_body_that_ends_early_is_not_delivered(void **state)
 	struct file cut = {&ops};
 	struct disk d = new_disk();
 	struct maildir_delivery one = delivery(0);
+	struct crc32c crc;
 
+	crc32c_init(&crc);
+	one.crc = &crc;
 	one.file = &cut;
 	maildir_deliver(&d.fs, &one, 1);
 	assert_int_equal(one.outcome.verdict, SMTP_DEFERRED);
@@ -260,6 +263,42 @@ static void a_body_that_ends_early_is_not_delivered(void **state)
 	assert_int_equal(one.outcome.status.detail, 6);
 	assert_null(strstr(d.log, "rename"));
 	assert_non_null(strstr(d.log, "unlink"));
+}
+
+static const struct slice whole = {"A: b\r\n\r\nText.\r\n", 17};
+
+static int whole_read(struct file *f, uint64_t offset, char *into, size_t n, size_t *ret)
+{
+	(void)f;
+	*ret = offset < whole.n ? 1 : 0;
+	if (*ret && n)
+		*into = whole.p[offset];
+	return 0;
+}
+
+static void a_body_that_is_not_as_it_was_is_not_delivered(void **state)
+{
+	(void)state;
+	static const struct file_ops ops = {.read = whole_read};
+	struct file file = {&ops};
+	struct crc32c crc;
+
+	crc32c_init(&crc);
+	for (int flipped = 0; flipped < 2; flipped++) {
+		struct disk d = new_disk();
+		struct maildir_delivery one = delivery(0);
+
+		one.file = &file;
+		one.size = whole.n;
+		one.crc = &crc;
+		one.digest = (struct store_digest){true, crc32c_add(&crc, store_digest_begin(&crc, one.id), whole)};
+		one.digest.value ^= flipped ? 0x10 : 0;
+		maildir_deliver(&d.fs, &one, 1);
+		assert_int_equal(one.damaged, flipped);
+		assert_int_equal(one.outcome.verdict, flipped ? SMTP_DEFERRED : SMTP_DELIVERED);
+		assert_int_equal(strstr(d.log, "rename") != NULL, !flipped);
+		assert_int_equal(strstr(d.log, "unlink") != NULL, flipped);
+	}
 }
 
 static void lines_can_end_in_lf_alone_and_lose_nothing_else(void **state)
@@ -287,6 +326,7 @@ int main(void)
 		cmocka_unit_test(D4_any_failing_call_defers_the_message),
 		cmocka_unit_test(the_status_says_whose_trouble_it_is),
 		cmocka_unit_test(a_body_that_ends_early_is_not_delivered),
+		cmocka_unit_test(a_body_that_is_not_as_it_was_is_not_delivered),
 		cmocka_unit_test(lines_can_end_in_lf_alone_and_lose_nothing_else),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

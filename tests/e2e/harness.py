@@ -3,6 +3,7 @@
 Nothing here sleeps to give something time: wait_for polls until a thing is so, or fails and says what it waited for.
 Nothing here ends a process that it did not start.
 """
+import collections
 import contextlib
 import json
 import os
@@ -48,18 +49,28 @@ def wait_for(check, what, timeout=None, every=0.02):
 
 _given = set()
 _given_lock = threading.Lock()
+# Sockets that keep the latest ports from other tests and from outgoing connections until their server is there: who
+# asks for any port gets none of these, and who asks for one of them by number, with SO_REUSEADDR as all servers do,
+# gets it.
+_kept = collections.deque(maxlen=200)
 
 
 def free_port():
     """A TCP port of 127.0.0.1 that nobody listens on, never the same twice."""
     with _given_lock:
         while True:
-            with socket.socket() as s:
-                s.bind(("127.0.0.1", 0))
-                port = s.getsockname()[1]
-            if port not in _given:
-                _given.add(port)
-                return port
+            s = socket.socket()
+            s.bind(("127.0.0.1", 0))
+            port = s.getsockname()[1]
+            if port in _given:
+                s.close()
+                continue
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            _given.add(port)
+            if len(_kept) == _kept.maxlen:
+                _kept.popleft().close()
+            _kept.append(s)
+            return port
 
 
 def listening(port, host="127.0.0.1"):

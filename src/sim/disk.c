@@ -14,6 +14,7 @@
 #define PATH_SIZE 512
 #define SECTOR    512
 #define BUCKETS   4096
+#define BODIES    "/data/spool/"
 
 /* A change that is not durable yet. */
 struct change {
@@ -243,11 +244,6 @@ int disk_read(struct inode *i, uint64_t at, char *into, size_t n, size_t *ret)
 		return 0;
 	memcpy(into, i->now.p + at, *ret);
 	kernel_spend((sim_us)(*ret / 4000));
-	if (sim_chance(sim_plan.flip)) {
-		into[sim_below(*ret)] ^= (char)(1u << sim_below(8));
-		sim_count(COUNT_FAULT_FLIP);
-		sim_trace(machine_running(), "a bit flips in reading %zu octets", *ret);
-	}
 	return 0;
 }
 
@@ -656,6 +652,7 @@ struct open_file {
 	struct inode *inode;
 	unsigned references;
 	bool writable;
+	bool body; /* of a message in the queue: only there does every octet have a checksum */
 };
 
 static void close_file(void *object)
@@ -700,9 +697,23 @@ static int file_write(struct file *f, struct slice data)
 	return open_file_of(f)->writable ? disk_write(i, i->now.n, data) : EBADF;
 }
 
+static void flip(char *octets, size_t n)
+{
+	if (n == 0 || !sim_chance(sim_plan.flip))
+		return;
+	octets[sim_below(n)] ^= (char)(1u << sim_below(8));
+	sim_count(COUNT_FAULT_FLIP);
+	sim_trace(machine_running(), "a bit flips in reading %zu octets", n);
+}
+
 static int file_read(struct file *f, uint64_t offset, char *into, size_t n, size_t *ret)
 {
-	return open_file_of(f)->writable ? EBADF : disk_read(open_file_of(f)->inode, offset, into, n, ret);
+	const struct open_file *file = open_file_of(f);
+	int error = file->writable ? EBADF : disk_read(file->inode, offset, into, n, ret);
+
+	if (!error && file->body)
+		flip(into, *ret);
+	return error;
 }
 
 static int file_size(struct file *f, uint64_t *ret)
@@ -766,7 +777,7 @@ static int sim_open(struct fs *fs, const char *path, unsigned flags, struct file
 	if (!i)
 		return error;
 	struct open_file *file = sim_alloc(sizeof *file);
-	*file = (struct open_file){i, 1, flags & FS_WRITE};
+	*file = (struct open_file){i, 1, flags & FS_WRITE, strncmp(text, BODIES, sizeof BODIES - 1) == 0};
 	*ret = file_from_fd(disk_file_fd(file, machine_current()));
 	return *ret ? 0 : ENOMEM;
 }

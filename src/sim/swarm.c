@@ -23,6 +23,7 @@ static const struct {
 	FAULT(open_error, 200, 20000, 120000),
 	FAULT(name_error, 200, 20000, 120000),
 	FAULT(no_space, 200, 20000, 120000),
+	FAULT(flip, 20000, 800000, 200000),
 	FAULT(slow_sync, 1000, 100000, 200000),
 	FAULT(stuck_sync, 200, 5000, 100000),
 	FAULT(cut, 10000, 400000, 400000),

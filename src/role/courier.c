@@ -7,7 +7,8 @@
 
 #include <string.h>
 
-#define HELD_MAX ((size_t)64 * 1024 * 1024) /* outcomes kept while the queue is away */
+#define FRAME_KEPT ((size_t)8 * 1024)
+#define HELD_MAX   ((size_t)64 * 1024 * 1024) /* outcomes kept while the queue is away */
 
 /* ---- the queue's frames --------------------------------------------------------------------------------------- */
 
@@ -59,15 +60,27 @@ static bool on_frame(void *arg, uint16_t type, struct slice payload, int fd)
 	return true;
 }
 
+void courier_lose_queue(struct courier *c)
+{
+	if (!c->queue)
+		return;
+	channel_free(c->queue);
+	c->queue = NULL;
+	c->self->queue_lost(c->self->arg);
+}
+
 static void on_closed(void *arg, const char *why)
 {
 	struct courier *c = arg;
 
 	if (!c->stopping)
 		log_event(LOG_PEER_LOST, LOG_CSTR("peer", "queue"), LOG_CSTR("reason", why ? why : "closed"));
-	channel_free(c->queue);
-	c->queue = NULL;
-	c->self->queue_lost(c->self->arg);
+	courier_lose_queue(c);
+}
+
+static void on_again(void *arg)
+{
+	courier_tell_held(arg);
 }
 
 /* ---- the whole ------------------------------------------------------------------------------------------------ */
@@ -83,6 +96,17 @@ struct courier *courier_new(struct loop *l, const struct role_self *self,
 	crc32c_init(&c->crc);
 	buf_init(&c->held, HELD_MAX);
 	buf_init(&c->frame, CHANNEL_FRAME_MAX);
+	courier_keep_room(c);
+	/* An outcome, or the number of a job: more needs no memory. */
+	(void)buf_reserve(&c->frame, FRAME_KEPT);
+	c->frame.failed = false;
+	c->again = loop_timer_new(l, on_again, c);
+	c->room = loop_timer_new(l, courier_serve_starved, c);
+	TAILQ_INIT(&c->starved);
+	if (!c->again || !c->room) {
+		courier_free(c);
+		return NULL;
+	}
 	return c;
 }
 
@@ -217,11 +241,12 @@ void courier_free(struct courier *c)
 				TAILQ_REMOVE(&site->waiting, job, link);
 				courier_free_job(job);
 			}
-			heap_free(site->name);
-			heap_free(site);
+			courier_free_site(site);
 		}
 	channel_free(c->queue);
 	loop_timer_free(c->patience);
+	loop_timer_free(c->again);
+	loop_timer_free(c->room);
 	conf_unref(c->conf);
 	buf_free(&c->held);
 	buf_free(&c->frame);

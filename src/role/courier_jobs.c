@@ -8,40 +8,63 @@
 #include <string.h>
 
 #define JOB_ARENA_MAX ((size_t)16 * 1024 * 1024)
+#define HELD_HEADER   6 /* of a frame that is held: type and length */
+#define TELL_AGAIN    (1 * SECOND)
 
-static void hold_frame(struct courier *c, uint16_t type, struct slice payload)
+/* Its frames leave in the order in which they were told, since the end of a job says that all its outcomes came before
+ * it. What cannot go now is held, and all that follows behind it. False: it is lost. */
+static bool hold_frame(struct courier *c, uint16_t type, const struct buf *payload)
 {
-	if (buf_room(&c->held) < 6 + payload.n) {
-		log_event(LOG_NO_MEMORY, LOG_CSTR("what", "an outcome that the queue could not be told"));
-		return;
+	if (payload->failed || !buf_reserve(&c->held, HELD_HEADER + buf_len(payload))) {
+		c->held.failed = false;
+		return false;
 	}
 	pack_u16(&c->held, type);
-	pack_slice(&c->held, payload);
+	pack_slice(&c->held, buf_slice(payload));
+	return true;
 }
 
 static void tell_queue(struct courier *c, uint16_t type, const struct buf *payload)
 {
-	/* A frame that is not whole would only cost us the connection. The queue misses the outcome, and defers. */
-	if (payload->failed) {
-		log_event(LOG_NO_MEMORY, LOG_CSTR("what", "an outcome that the queue could not be told"));
+	courier_tell_held(c);
+	if (c->queue && buf_len(&c->held) == 0 && !payload->failed &&
+	    channel_send(c->queue, type, buf_slice(payload), -1))
+		return;
+	if (hold_frame(c, type, payload)) {
+		loop_timer_set(c->again, loop_mono(c->loop) + TELL_AGAIN);
 		return;
 	}
-	if (!c->queue || !channel_send(c->queue, type, buf_slice(payload), -1))
-		hold_frame(c, type, buf_slice(payload));
+	/* A queue that waited for it would wait for ever: it has to know that something is missing. */
+	log_event(LOG_NO_MEMORY, LOG_CSTR("what", "an outcome that the queue could not be told"));
+	courier_lose_queue(c);
 }
 
 void courier_tell_held(struct courier *c)
 {
 	struct unpack u = {.in = buf_slice(&c->held)};
 
+	if (!c->queue || u.in.n == 0)
+		return;
 	while (u.in.n > 0) {
 		uint16_t type = unpack_u16(&u);
 		struct slice payload = unpack_slice(&u, CHANNEL_FRAME_MAX);
 		assert(!u.bad);
 		if (!channel_send(c->queue, type, payload, -1))
 			break;
+		buf_take(&c->held, HELD_HEADER + payload.n);
 	}
+	if (buf_len(&c->held) > 0)
+		loop_timer_set(c->again, loop_mono(c->loop) + TELL_AGAIN);
+	else if (c->held.cap > COURIER_HELD_KEPT)
+		courier_keep_room(c);
+}
+
+void courier_keep_room(struct courier *c)
+{
 	buf_free(&c->held);
+	/* Without memory now, there is perhaps some when it is needed. */
+	(void)buf_reserve(&c->held, COURIER_HELD_KEPT);
+	c->held.failed = false;
 }
 
 void courier_free_job(struct courier_job *job)
@@ -57,6 +80,7 @@ void courier_finish_if_done(struct courier *c)
 	if (!c->stopping || c->finished || c->job_count > 0)
 		return;
 	c->finished = true;
+	courier_tell_held(c);
 	if (c->queue)
 		channel_flush(c->queue, COURIER_STOP_PATIENCE);
 	c->self->finished(c->self->arg, 0);

@@ -28,6 +28,8 @@ void courier_free_link(struct link *k)
 	TAILQ_REMOVE(&site->links, k, link);
 	site->link_count--;
 	k->courier->link_count--;
+	if (!TAILQ_EMPTY(&k->courier->starved))
+		loop_timer_set(k->courier->room, loop_mono(k->courier->loop));
 	assert(TAILQ_EMPTY(&k->jobs));
 	conn_lookup_cancel(k->lookup);
 	conn_attempt_cancel(k->attempt);

@@ -12,6 +12,7 @@
 
 #define COURIER_BUCKETS       1024
 #define COURIER_REMOTE_MAX    300
+#define COURIER_HELD_KEPT     ((size_t)64 * 1024)
 #define COURIER_STOP_PATIENCE (10 * SECOND) /* for what is under way when the server stops */
 
 TAILQ_HEAD(job_list, courier_job);
@@ -60,6 +61,8 @@ struct site {
 	TAILQ_HEAD(, link) links;
 	unsigned link_count, allowed;
 	unsigned busy;                 /* functions that still use it */
+	TAILQ_ENTRY(site) starved;     /* in courier->starved when is_starved */
+	bool is_starved;               /* jobs wait, and there may be no more connections for now */
 	mono_ms avoid[CONF_HOSTS_MAX]; /* until then a host is passed over */
 };
 
@@ -68,9 +71,13 @@ struct courier {
 	const struct role_self *self;
 	struct conf *conf;
 	struct channel *queue;
-	struct buf held; /* frames for the next queue: type and payload of each */
+	struct buf held; /* frames that could not be sent yet: type and payload of each */
+	struct loop_timer *again; /* tries to send them */
 	struct buf frame;
 	struct site *sites[COURIER_BUCKETS];
+	TAILQ_HEAD(, site) starved; /* who waits longest comes first */
+	struct loop_timer *room;    /* there may be a connection for them */
+	const struct site *turn;    /* the one of them that is being served */
 	size_t link_count, job_count;
 	void (*local)(void *arg, struct courier_job *job);
 	void *local_arg;
@@ -94,8 +101,12 @@ void courier_settle_job(struct courier *c, struct courier_job *job, const struct
 void courier_close_job(struct courier *c, struct courier_job *job);
 /* The job is the queue's again: done, or not begun. Frees it. */
 void courier_end_job(struct courier *c, struct courier_job *job, enum wire_type how);
-/* What was kept while there was no queue. */
+/* Sends what is held, as far as it goes; the rest later. */
 void courier_tell_held(struct courier *c);
+/* Gives `held` the memory that it has at rest, for frames that come when there is no other. It is empty. */
+void courier_keep_room(struct courier *c);
+/* The queue misses something: it takes all that we have under way for ambiguous, and another connection comes. */
+void courier_lose_queue(struct courier *c);
 void courier_finish_if_done(struct courier *c);
 
 /* ---- courier_site.c -------------------------------------------------------------------------------------------- */
@@ -105,6 +116,9 @@ struct site *courier_find_site(struct courier *c, struct slice name);
 /* Idle connections take waiting jobs; more are opened while jobs wait and the queue allows it. `site` may be gone
  * afterwards. */
 void courier_serve_site(struct site *site);
+/* The same for sites that found no room for a connection, now that there may be some. */
+void courier_serve_starved(void *courier);
+void courier_free_site(struct site *site);
 
 /* ---- courier_link.c -------------------------------------------------------------------------------------------- */
 

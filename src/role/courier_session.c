@@ -88,8 +88,10 @@ void courier_give_job(struct link *k)
 		site->avoid[k->host] = 0;
 	if (k->quitting)
 		return;
-	if (!job || k->messages >= k->conf->connection_messages_max || k->courier->stopping) {
-		if (job || k->courier->stopping) {
+	/* Where others have no connection, one without a job is given up, and so is one of several. */
+	bool wanted = !TAILQ_EMPTY(&k->courier->starved) && (!job || site->link_count > 1);
+	if (!job || wanted || k->messages >= k->conf->connection_messages_max || k->courier->stopping) {
+		if (job || wanted || k->courier->stopping) {
 			courier_quit_link(k);
 			return;
 		}

@@ -4,6 +4,27 @@
 
 #include <string.h>
 
+/* Whether it stands in the line for a connection. */
+static void set_starved(struct site *site, bool starved)
+{
+	struct courier *c = site->courier;
+
+	if (site->is_starved == starved)
+		return;
+	if (starved)
+		TAILQ_INSERT_TAIL(&c->starved, site, starved);
+	else
+		TAILQ_REMOVE(&c->starved, site, starved);
+	site->is_starved = starved;
+}
+
+void courier_free_site(struct site *site)
+{
+	set_starved(site, false);
+	heap_free(site->name);
+	heap_free(site);
+}
+
 static void free_site_if_empty(struct site *site)
 {
 	struct courier *c = site->courier;
@@ -14,8 +35,45 @@ static void free_site_if_empty(struct site *site)
 	while (*at != site)
 		at = &(*at)->next;
 	*at = site->next;
-	heap_free(site->name);
-	heap_free(site);
+	courier_free_site(site);
+}
+
+/* A connection that has nothing to do makes room. */
+static void end_an_idle_link(struct courier *c)
+{
+	for (size_t i = 0; i < COURIER_BUCKETS; i++)
+		for (struct site *site = c->sites[i]; site; site = site->next) {
+			struct link *k;
+			TAILQ_FOREACH(k, &site->links, link)
+			if (k->idle) {
+				courier_quit_link(k);
+				courier_pull_events(k);
+				return;
+			}
+		}
+}
+
+void courier_serve_starved(void *arg)
+{
+	struct courier *c = arg;
+	struct site *site;
+
+	while ((site = TAILQ_FIRST(&c->starved)) && c->link_count < c->conf->connections_max && !c->stopping) {
+		set_starved(site, false);
+		c->turn = site;
+		courier_serve_site(site);
+		c->turn = NULL;
+	}
+}
+
+/* While others wait in the line, there is one connection for the first of them, and none out of turn. */
+static bool may_open(const struct site *site)
+{
+	const struct courier *c = site->courier;
+
+	if (c->stopping || c->link_count >= c->conf->connections_max)
+		return false;
+	return TAILQ_EMPTY(&c->starved) || (c->turn == site && site->link_count == 0);
 }
 
 void courier_serve_site(struct site *site)
@@ -41,16 +99,22 @@ void courier_serve_site(struct site *site)
 	TAILQ_FOREACH(job, &site->waiting, link)
 	if (++waiting > site->allowed)
 		break;
-	while (waiting > opening && site->link_count < site->allowed && c->link_count < c->conf->connections_max &&
-	       !c->stopping && (job = TAILQ_FIRST(&site->waiting))) {
+	while (waiting > opening && site->link_count < site->allowed && may_open(site) &&
+	       (job = TAILQ_FIRST(&site->waiting))) {
 		unsigned before = site->link_count;
 		opening++;
 		courier_open_link(site, job->queue.route.hosts);
 		if (site->link_count <= before)
 			break;
 	}
+	/* One that has a connection is served by that. */
+	bool starves = site->link_count == 0 && !TAILQ_EMPTY(&site->waiting) && !c->stopping;
+	bool begins = starves && !site->is_starved;
+	set_starved(site, starves);
 	site->busy--;
 	free_site_if_empty(site);
+	if (begins)
+		end_an_idle_link(c);
 }
 
 struct site *courier_find_site(struct courier *c, struct slice name)

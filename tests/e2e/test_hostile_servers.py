@@ -247,3 +247,22 @@ def test_a_burst_of_connections_stays_within_the_window(make_server, make_raw_pe
             assert d.data(message("burst")).code == 250
     wait_for(lambda: not server.queued(), "an empty queue")
     assert 1 <= most[0] <= 5, most
+
+
+def test_a_site_that_found_no_connection_free_is_served_when_one_is(make_server, make_peer):
+    """connections_max is reached by one that rests, and later by one that has mail without end."""
+    one, two, three = make_peer(), make_peer(), make_peer()
+    server = make_server(extra="senders = \"1\"\nclient {\n  connections_max = 1\n  idle_timeout = \"5m\"\n}\n" +
+                         route(one.port, name="one.example") + route(two.port, name="two.example") +
+                         route(three.port, name="three.example")).start()
+    server.submit(to="u@one.example")
+    one.wait_messages()
+    server.submit(to="u@two.example") # the only connection there may be is idle at the first
+    two.wait_messages(timeout=20)
+    with server.dialog() as d:
+        d.hello()
+        for n in range(30):
+            d.envelope(to=f"u{n}@{'three' if n == 10 else 'one' if n % 2 else 'two'}.example")
+            assert d.data(message("many")).code == 250
+    three.wait_messages(timeout=20)
+    wait_for(lambda: not server.queued(), "an empty queue")

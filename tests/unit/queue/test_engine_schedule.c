@@ -459,6 +459,51 @@ static void retries_of_a_dead_site_are_spread(void **state)
 	world_free(w);
 }
 
+static bool has_job(const struct world *w, msg_id id)
+{
+	for (size_t i = 0; i < w->job_n; i++)
+		if (w->jobs[i].id == id)
+			return true;
+	return false;
+}
+
+/* New mail for a dead site, ten messages in a second, is put back at once; what is due elsewhere goes all the same. */
+static void new_mail_for_a_paused_site_keeps_nobody_waiting(void **state)
+{
+	(void)state;
+	struct world *w = world_new();
+	struct dead d = {0};
+	struct queue_site_view view = {0};
+	const msg_id other = 1000;
+
+	w->on_job = on_job;
+	w->arg = &d;
+	for (msg_id id = 1; id <= 20; id++)
+		world_put(w, id, "a@b.test", "x@dead.test");
+	for (int i = 0; i < 10; i++) {
+		world_turn(w);
+		answer_all(w, &d);
+	}
+	queue_engine_sites(w->e, find_dead, &view);
+	assert_true(view.paused > 0);
+	world_put(w, other, "a@b.test", "x@other.test");
+	world_turn(w);
+	world_finish(w, world_open_job(w), "451 4.3.0 later");
+	world_turn(w);
+	size_t jobs = w->job_n;
+	span_ms due = world_rcpt(w, other, 0)->row.due - queue_engine_now(w->e);
+	for (span_ms at = 0; at < due + SECOND; at += 100) {
+		world_put(w, other + 1 + (msg_id)(at / 100), "a@b.test", "x@dead.test");
+		world_pass(w, 100);
+		if (world_rcpt(w, other, 0)->row.state == STORE_CLAIMED)
+			break;
+		answer_all(w, &d);
+	}
+	assert_int_equal(world_rcpt(w, other, 0)->row.state, STORE_CLAIMED);
+	assert_true(w->job_n > jobs && has_job(w, other));
+	world_free(w);
+}
+
 /* ---- clocks ----------------------------------------------------------------------------------------------------- */
 
 static void a_wall_clock_that_jumps_bounces_nothing_and_stalls_nothing(void **state)
@@ -557,6 +602,7 @@ int main(void)
 		cmocka_unit_test(a_burst_for_a_fast_site_goes_at_its_pace),
 		cmocka_unit_test(a_message_for_a_paused_site_costs_one_commit),
 		cmocka_unit_test(retries_of_a_dead_site_are_spread),
+		cmocka_unit_test(new_mail_for_a_paused_site_keeps_nobody_waiting),
 		cmocka_unit_test(a_wall_clock_that_jumps_bounces_nothing_and_stalls_nothing),
 		cmocka_unit_test(downtime_counts_when_the_boot_clock_tells_it),
 		cmocka_unit_test(a_damaged_clock_goes_on_from_the_newest_message),

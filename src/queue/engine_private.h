@@ -196,6 +196,7 @@ struct site {
 	size_t fresh;        /* items of new messages that are not committed */
 	unsigned under_way;  /* jobs */
 	unsigned put_backs;  /* since it was paused or grew too long */
+	unsigned put_before; /* the same of the pause before this one */
 	uint64_t taken;      /* recipients that it answered for since ... */
 	mono_ms taken_since;
 	struct finding last; /* why it failed last */

@@ -20,7 +20,8 @@ static const struct hash_key site_key = {UINT64_C(0x706f737472696465), UINT64_C(
 #define LONG_CROWDED 8  /* or so few when it is crowded */
 
 #define SPREAD_LEAST (10 * SECOND)
-#define SPREAD_EACH  100 /* ms: those put back come back at about ten in a second, or as fast as the site takes them */
+#define SPREAD_EACH  100    /* ms: a site that has too much here gets ten back in a second, or as many as it takes */
+#define SPREAD_DEAD  SECOND /* one that is dead gets one, until the pause is full of them */
 #define SPREAD_LONG  (10 * MINUTE)
 #define PACE_SPAN    (8 * SECOND) /* over which a site's pace is known */
 
@@ -144,8 +145,9 @@ void site_update(struct queue_engine *e, struct site *s)
 		list_append(&e->ring[s->kind], &s->ring);
 	else if (!may)
 		list_remove(&s->ring);
-	if (s->ready == 0 && window_paused(&s->window, e->times.mono) == 0)
-		s->put_backs = 0;
+	/* Between two pauses without a word from the site it is still known how many they are. */
+	if (s->ready == 0 && s->window.next_pause == 0)
+		s->put_backs = s->put_before = 0;
 	site_update_idle(e, s);
 }
 
@@ -228,18 +230,6 @@ static const struct smtp_outcome no_way[] = {
 			.text = ENGINE_TEXT("no route leads to this domain")},
 };
 
-/* Those put back come back one by one: the more there are, the wider they are spread. */
-static queue_ms due_after(struct queue_engine *e, struct site *s, span_ms wait, span_ms widest)
-{
-	span_ms width = SPREAD_LEAST + (span_ms)s->put_backs * SPREAD_EACH;
-
-	if (s->put_backs < UINT32_MAX / 2)
-		s->put_backs++;
-	if (width > widest)
-		width = widest;
-	return e->now + wait + 1 + engine_random_below(e, width);
-}
-
 static bool is_unknown(const struct queue_engine *e, const struct site *s)
 {
 	return s->under_way == 0 && e->times.mono - s->taken_since > 2 * PACE_SPAN;
@@ -292,11 +282,21 @@ static queue_ms due_after_others(struct queue_engine *e, struct site *s)
 	return e->now + wait + 1 + engine_random_below(e, width);
 }
 
+/*
+ * Few come back soon after the pause, one by one; many are spread over just the pause that follows if the site is still
+ * dead. So each pause finds them as evenly spread as the one before, and no second has a heap of them.
+ */
 static queue_ms due_after_pause(struct queue_engine *e, struct site *s)
 {
-	span_ms pause = window_paused(&s->window, e->times.mono);
+	span_ms widest = s->window.next_pause > MINUTE ? s->window.next_pause : MINUTE;
+	unsigned count = s->put_backs > s->put_before ? s->put_backs : s->put_before;
+	span_ms width = SPREAD_LEAST + (span_ms)count * SPREAD_DEAD;
 
-	return due_after(e, s, pause, pause > MINUTE ? pause : MINUTE);
+	if (s->put_backs < UINT32_MAX / 2)
+		s->put_backs++;
+	if (width > widest)
+		width = widest;
+	return e->now + window_paused(&s->window, e->times.mono) + 1 + engine_random_below(e, width);
 }
 
 queue_ms site_due(struct queue_engine *e, struct site *s)
@@ -487,8 +487,11 @@ static void put_back_ready(struct queue_engine *e, struct item *i)
 void site_failed(struct queue_engine *e, struct site *s, uint32_t generation, const struct finding *why)
 {
 	finding_set(&s->last, &why->outcome, why->remote, why->took, why->at);
-	if (window_failed(&s->window, generation, e->times.mono, engine_random32(e)))
+	if (window_failed(&s->window, generation, e->times.mono, engine_random32(e))) {
+		s->put_before = s->put_backs;
+		s->put_backs = 0;
 		each_ready_of(e, s, put_back_ready);
+	}
 	site_update(e, s);
 }
 
@@ -497,7 +500,7 @@ void site_open(struct queue_engine *e, struct site *s)
 	if (window_paused(&s->window, e->times.mono) == 0)
 		return;
 	window_open(&s->window);
-	s->put_backs = 0;
+	s->put_backs = s->put_before = 0;
 	site_update(e, s);
 }
 

@@ -40,6 +40,7 @@ void window_alive(struct window *w)
 {
 	w->probing = false;
 	w->pauses = 0;
+	w->next_pause = 0;
 	w->paused_until = 0;
 }
 
@@ -72,9 +73,10 @@ bool window_failed(struct window *w, uint32_t generation, mono_ms now, uint32_t 
 		w->connections /= 2;
 		return false;
 	}
-	w->paused_until = now + pause_length(w->pauses, random);
+	w->paused_until = now + (w->next_pause ? w->next_pause : pause_length(w->pauses, random));
 	if (w->pauses < PAUSE_DOUBLINGS)
 		w->pauses++;
+	w->next_pause = pause_length(w->pauses, random * 2654435761u); /* other bits: the product mixes them */
 	w->probing = true;
 	return true;
 }
@@ -82,6 +84,7 @@ bool window_failed(struct window *w, uint32_t generation, mono_ms now, uint32_t 
 void window_open(struct window *w)
 {
 	w->paused_until = 0;
+	w->next_pause = 0;
 	w->pauses = 0;
 	w->connections = 1;
 	w->credit = 0;

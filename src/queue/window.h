@@ -31,6 +31,7 @@ struct window {
 	unsigned pauses;      /* in a row, without a word from the site between them */
 	uint32_t generation;  /* counts the times it shrank */
 	bool probing;         /* after a pause: one job until the site has spoken */
+	span_ms next_pause;   /* the one after the last: known ahead, to spread over it; 0 = it has spoken since */
 	mono_ms paused_until; /* 0 = not paused */
 };
 

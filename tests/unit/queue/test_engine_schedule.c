@@ -504,6 +504,45 @@ static void new_mail_for_a_paused_site_keeps_nobody_waiting(void **state)
 	world_free(w);
 }
 
+/* Hours of death: however often they have come back, each hour finds them evenly spread. Minutes are compared, so that
+ * chance does not decide. */
+static void retries_stay_spread_however_long_a_site_is_dead(void **state)
+{
+	(void)state;
+	enum { COUNT = 2500 };
+	static queue_ms due[COUNT + 1];
+	struct world *w = world_new();
+	struct dead d = {0};
+
+	w->config.retry.lifetime = 5 * DAY;
+	w->config.retry.warn = 0;
+	queue_engine_configure(w->e, &w->config);
+	for (msg_id id = 1; id <= COUNT; id++)
+		world_put(w, id, "a@b.test", "x@dead.test");
+	for (unsigned hour = 0; hour < 5; hour++) {
+		unsigned all = 0, busiest = 0;
+		for (unsigned minute = 0; minute < 60; minute++) {
+			unsigned count = 0;
+			for (unsigned k = 0; k < 60; k++) {
+				world_pass(w, SECOND);
+				answer_all(w, &d);
+			}
+			/* Whoever waits until another time than before was taken up. */
+			for (msg_id id = 1; id <= COUNT; id++) {
+				queue_ms now_due = world_rcpt(w, id, 0)->row.due;
+				count += now_due != due[id];
+				due[id] = now_due;
+			}
+			all += count;
+			busiest = count > busiest ? count : busiest;
+		}
+		/* The first two hours have the short pauses of the beginning in them. */
+		if (hour >= 2)
+			assert_true(busiest * 60 < 2 * all);
+	}
+	world_free(w);
+}
+
 /* ---- clocks ----------------------------------------------------------------------------------------------------- */
 
 static void a_wall_clock_that_jumps_bounces_nothing_and_stalls_nothing(void **state)
@@ -603,6 +642,7 @@ int main(void)
 		cmocka_unit_test(a_message_for_a_paused_site_costs_one_commit),
 		cmocka_unit_test(retries_of_a_dead_site_are_spread),
 		cmocka_unit_test(new_mail_for_a_paused_site_keeps_nobody_waiting),
+		cmocka_unit_test(retries_stay_spread_however_long_a_site_is_dead),
 		cmocka_unit_test(a_wall_clock_that_jumps_bounces_nothing_and_stalls_nothing),
 		cmocka_unit_test(downtime_counts_when_the_boot_clock_tells_it),
 		cmocka_unit_test(a_damaged_clock_goes_on_from_the_newest_message),

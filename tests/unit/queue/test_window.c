@@ -121,6 +121,25 @@ static void a_smaller_maximum_takes_hold_at_once(void **state)
 	assert_int_equal(w.connections, 3);
 }
 
+static void the_next_pause_is_known_ahead(void **state)
+{
+	(void)state;
+	struct window w;
+	mono_ms now = 0;
+
+	window_init(&w, 1, 1);
+	assert_true(window_failed(&w, w.generation, now, MIDDLE));
+	for (uint32_t k = 1; k < 12; k++) {
+		span_ms next = w.next_pause;
+		assert_true(next > 0);
+		now = w.paused_until;
+		assert_true(window_failed(&w, w.generation, now, k * 0x12345677u));
+		assert_int_equal(window_paused(&w, now), next);
+	}
+	window_alive(&w);
+	assert_int_equal(w.next_pause, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -128,6 +147,7 @@ int main(void)
 		cmocka_unit_test(failures_halve_it_and_then_pause_it),
 		cmocka_unit_test(one_trouble_of_many_jobs_counts_once),
 		cmocka_unit_test(pauses_grow_and_end_at_the_longest),
+		cmocka_unit_test(the_next_pause_is_known_ahead),
 		cmocka_unit_test(pauses_are_spread),
 		cmocka_unit_test(after_a_pause_it_starts_with_one_job_then_one_connection),
 		cmocka_unit_test(an_operator_opens_it_and_old_failures_do_not_close_it),

@@ -8,7 +8,7 @@ SECONDS ?= 60
 # Of `make walk`: how many walks, from number SEED on.
 WALKS ?= 10000000
 
-export SMTP_PORT DATA_DIR SEED RUNS MINUTES FIRST DISK
+export SMTP_PORT DATA_DIR SEED RUNS MINUTES FIRST DISK SCENE COUNT
 
 all: $(BUILD)/build.ninja
 	@ninja -C $(BUILD) --quiet
@@ -28,7 +28,8 @@ test:
 	@scripts/install-deps --test
 	@scripts/test
 
-# Simulated worlds, by seed: SEED=n shows one, RUNS=n and MINUTES=n run many from FIRST on (docs/reliability.md).
+# Simulated worlds, by seed: SEED=n shows one, RUNS=n and MINUTES=n run many from FIRST on; SCENE=name plays
+# a known bad day (docs/reliability.md).
 sim:
 	@scripts/install-deps
 	@$(MAKE) --no-print-directory all

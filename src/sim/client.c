@@ -33,6 +33,7 @@ struct task {
 	size_t count;
 	unsigned tries;
 	bool never;
+	bool patient; /* it comes again until it is taken */
 	bool done;
 };
 
@@ -125,11 +126,10 @@ static void add_body(struct octets *o, size_t size, bool eight_bit)
 	}
 }
 
-static struct slice draw_octets(struct task *t, uint64_t serial)
+static struct slice write_octets(const struct task *t, uint64_t serial, bool eight_bit, size_t size)
 {
 	struct octets o = {0};
 	char header[600];
-	bool eight_bit = sim_chance(150000);
 
 	int n = snprintf(header, sizeof header,
 			 "From: <%.*s>\r\nTo: <%.*s>\r\nDate: Sat, 21 Nov 2026 00:00:00 +0000\r\n"
@@ -140,8 +140,15 @@ static struct slice draw_octets(struct task *t, uint64_t serial)
 				     "Content-Transfer-Encoding: 8bit\r\n"
 				   : "");
 	octets_add(&o, slice_of(header, (size_t)n));
-	add_body(&o, draw_size(), eight_bit);
+	add_body(&o, size, eight_bit);
 	return octets_slice(&o);
+}
+
+static struct slice draw_octets(const struct task *t, uint64_t serial)
+{
+	bool eight_bit = sim_chance(150000);
+
+	return write_octets(t, serial, eight_bit, draw_size());
 }
 
 static struct task *draw_task(void)
@@ -244,12 +251,16 @@ static void hang_up(struct client *c, bool hard)
 			sim_end_reset(c->end);
 		sim_end_close(c->end);
 	}
-	if (t->done)
-		return;
+	octets_free(&c->in);
+	octets_free(&c->out);
 	/* Most come again; some forget it. */
-	if (!clients.healed && t->tries > 8 && sim_chance(300000)) {
+	if (!t->done && !t->patient && !clients.healed && t->tries > 8 && sim_chance(300000)) {
 		t->done = true;
 		clients.open--;
+	}
+	if (t->done) {
+		sim_free((void *)(uintptr_t)t->octets.p);
+		t->octets = SLICE_NONE;
 		return;
 	}
 	sim_in(sim_between(100 * SIM_MS, clients.healed ? 5 * SIM_SECOND : 60 * SIM_SECOND), try_task, t, 0);
@@ -532,6 +543,26 @@ void clients_start(size_t count, sim_us until)
 	for (size_t i = 0; i < count; i++)
 		sim_at(sim_between(0, until), try_task, draw_task(), 0);
 	clients.open = count;
+}
+
+static struct slice copy(struct slice s)
+{
+	return text("%.*s", SLICE_ARGS(s));
+}
+
+void clients_hand_in(const struct client_order *o)
+{
+	struct task *t = sim_alloc(sizeof *t);
+	uint64_t serial = ++clients.serial;
+
+	assert(o->count >= 1 && o->count <= LETTER_RCPTS);
+	*t = (struct task){.number = serial, .sender = copy(o->sender), .count = o->count, .patient = true};
+	for (size_t i = 0; i < o->count; i++)
+		t->rcpt[i] = copy(o->rcpt[i]);
+	t->octets = write_octets(t, serial, false, o->size);
+	t->letter = ledger_letter(t->sender, t->rcpt, t->count, t->never, serial, t->octets);
+	clients.open++;
+	try_task(t, 0);
 }
 
 bool clients_are_done(void)

@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define BUCKETS 8192
+#define BUCKETS 65536
 #define SERIAL  SLICE("X-Sim-Serial: ")
 
 /* A recipient of a message in the queue. */
@@ -32,6 +32,7 @@ struct fate {
 	bool reported, warned;
 	msg_id report;   /* the report that said so */
 	bool in_maildir; /* found there at the end */
+	bool waits;      /* as the schedule told it */
 	struct fate *next_open;
 	bool listed;
 };
@@ -56,6 +57,7 @@ struct copy {
 
 struct letter {
 	struct letter *all;
+	struct letter *next; /* in its bucket */
 	uint64_t serial;
 	struct slice sender, octets;
 	struct slice rcpt[LETTER_RCPTS];
@@ -66,7 +68,7 @@ struct letter {
 
 static struct {
 	struct copy *buckets[BUCKETS], *copies;
-	struct letter *letters;
+	struct letter *letters, *serials[BUCKETS];
 	struct fate *open; /* delivered, and the outcome is not durable */
 } ledger;
 
@@ -101,7 +103,7 @@ static struct fate *find_fate(const struct copy *c, struct slice address)
 
 static struct letter *find_letter(uint64_t serial)
 {
-	for (struct letter *l = ledger.letters; l; l = l->all)
+	for (struct letter *l = ledger.serials[serial % BUCKETS]; l; l = l->next)
 		if (l->serial == serial)
 			return l;
 	return NULL;
@@ -148,6 +150,7 @@ struct letter *ledger_letter(struct slice sender, const struct slice *rcpts, siz
 	struct letter *l = sim_alloc(sizeof *l);
 
 	*l = (struct letter){.all = ledger.letters,
+			     .next = ledger.serials[serial % BUCKETS],
 			     .serial = serial,
 			     .sender = keep(sender),
 			     .octets = keep(octets),
@@ -155,7 +158,7 @@ struct letter *ledger_letter(struct slice sender, const struct slice *rcpts, siz
 			     .never = never};
 	for (size_t i = 0; i < count; i++)
 		l->rcpt[i] = keep(rcpts[i]);
-	ledger.letters = l;
+	ledger.letters = ledger.serials[serial % BUCKETS] = l;
 	return l;
 }
 
@@ -703,6 +706,31 @@ void ledger_settled(msg_id id, struct slice rcpt)
 	close_settled();
 }
 
+static struct fate *nth_fate(msg_id id, uint32_t n)
+{
+	const struct copy *c = find_copy(id);
+
+	return c && n < c->count ? &c->fates[n] : NULL;
+}
+
+void ledger_told_to_wait(msg_id id, uint32_t n)
+{
+	struct fate *f = nth_fate(id, n);
+
+	if (f)
+		f->waits = true;
+}
+
+bool ledger_is_taken_up(msg_id id, uint32_t n)
+{
+	struct fate *f = nth_fate(id, n);
+	bool waited = f && f->waits;
+
+	if (f)
+		f->waits = false;
+	return waited;
+}
+
 void ledger_report(msg_id id, struct slice to)
 {
 	struct mail_rcpt rcpt = {.address = to};
@@ -772,6 +800,17 @@ bool ledger_is_settled(void)
 				return false;
 		}
 	return true;
+}
+
+size_t ledger_waiting(struct slice domain, sim_us before)
+{
+	size_t count = 0;
+
+	for (const struct copy *c = ledger.copies; c; c = c->all)
+		for (size_t i = 0; i < c->count && c->put_at < before; i++)
+			if ((c->letter ? c->fates[i].promised : true) && slice_iends(c->fates[i].address, domain))
+				count += !is_over(&c->fates[i]);
+	return count;
 }
 
 static void find_file(void *arg, const char *path, struct slice content)

@@ -60,12 +60,18 @@ void ledger_failed(msg_id id, struct slice rcpt, bool given_up);
 /* A report with this id goes to an address. */
 void ledger_report(msg_id id, struct slice to);
 void ledger_damaged(msg_id id);
+/* Of the store: a recipient has to wait; it is handed over: whether it had been told to wait. */
+void ledger_told_to_wait(msg_id id, uint32_t n);
+bool ledger_is_taken_up(msg_id id, uint32_t n);
 void ledger_bounce_dropped(msg_id id);
 
 /* ---- at the end -------------------------------------------------------------------------------------------------- */
 
 /* Whether every recipient that was accepted has come to its end. */
 bool ledger_is_settled(void);
+/* Recipients of a domain (SLICE_NONE: of all) that were promised, were put before then, and have not come to their
+ * end. */
+size_t ledger_waiting(struct slice domain, sim_us before);
 /* All promises, once the world has healed and the queue is empty or has had its time. */
 void ledger_close(void);
 

@@ -20,6 +20,7 @@
 
 static const char usage[] = "Usage: postrider-sim [--seed N [--trace] | --runs N | --minutes N] [--first N] [--disk "
 			    "KIND] [--jobs N] [--calm]\n"
+			    "       postrider-sim --scene NAME [--seed N] [--count N] [--disk KIND] [--trace]\n"
 			    "\n"
 			    "Runs the server's own roles in simulated worlds with failing disks, networks, clocks and "
 			    "processes, and checks that\n"
@@ -32,7 +33,9 @@ static const char usage[] = "Usage: postrider-sim [--seed N [--trace] | --runs N
 			    "  --disk KIND   posix, ext4, btrfs or liar (which syncs nothing, and has to be caught); "
 			    "drawn by the seed without\n"
 			    "  --jobs N      runs at one time (1)\n"
-			    "  --calm        no faults\n";
+			    "  --calm        no faults\n"
+			    "  --scene NAME  a known bad day: dns-outage, dead-site or disk-full\n"
+			    "  --count N     with so many messages\n";
 
 /* What a run leaves for the process that counts. */
 struct outcome {
@@ -50,8 +53,9 @@ struct totals {
 static struct options {
 	struct run_options run;
 	bool one;
-	uint64_t runs, minutes, first, jobs;
-} options = {.run = {.disk = -1}, .first = 1, .jobs = 1};
+	const char *scene;
+	uint64_t runs, minutes, first, jobs, count;
+} options = {.run = {.seed = 1, .disk = -1}, .first = 1, .jobs = 1};
 
 static volatile sig_atomic_t time_is_up;
 
@@ -72,7 +76,7 @@ static void run_one(uint64_t seed, struct outcome *ret)
 		sim_trace_to(stdout);
 	sim_heap_sqlite();
 	disk_vfs();
-	ret->good = run_world(&o);
+	ret->good = options.scene ? run_scene(&o, options.scene, (size_t)options.count) : run_world(&o);
 	ret->hash = sim_trace_hash();
 	memcpy(ret->counts, sim_counts, sizeof ret->counts);
 	if (!ret->good)
@@ -171,21 +175,33 @@ static void run_many(struct totals *t)
 	munmap(outcomes, sizeof *outcomes * JOBS_MAX);
 }
 
-static void show_totals(const struct totals *t)
+static void show_counts(const uint64_t counts[SIM_COUNTS])
 {
 	const char *group = "";
-	struct rusage used;
 
 	for (size_t i = 0; i < SIM_COUNTS; i++) {
 		if (strcmp(group, sim_count_group((enum sim_count)i)) != 0)
 			printf("\n%s\n", group = sim_count_group((enum sim_count)i));
-		if (t->counts[i] > 0)
-			printf("%14llu  %s\n", (unsigned long long)t->counts[i], sim_count_text((enum sim_count)i));
+		if (counts[i] > 0)
+			printf("%14llu  %s\n", (unsigned long long)counts[i], sim_count_text((enum sim_count)i));
 	}
-	getrusage(RUSAGE_CHILDREN, &used);
+}
+
+static long long processor_ms(int whose)
+{
+	struct rusage used;
+
+	getrusage(whose, &used);
+	return (used.ru_utime.tv_sec + used.ru_stime.tv_sec) * 1000LL +
+	       (used.ru_utime.tv_usec + used.ru_stime.tv_usec) / 1000;
+}
+
+static void show_totals(const struct totals *t)
+{
+	show_counts(t->counts);
 	printf("\n%llu runs, seeds %llu to %llu, %llu failed; %lld s of processor time\n", (unsigned long long)t->runs,
 	       (unsigned long long)options.first, (unsigned long long)(options.first + t->runs - 1),
-	       (unsigned long long)t->failed, (long long)(used.ru_utime.tv_sec + used.ru_stime.tv_sec));
+	       (unsigned long long)t->failed, processor_ms(RUSAGE_CHILDREN) / 1000);
 }
 
 /* ---- the command line -------------------------------------------------------------------------------------------- */
@@ -242,11 +258,17 @@ static void read_options(char **argv)
 			options.jobs = number(*++a, 1, JOBS_MAX);
 		} else if (is(*a, "--disk")) {
 			options.run.disk = disk_kind(*++a);
+		} else if (is(*a, "--scene")) {
+			options.scene = *++a;
+			if (!options.scene || !scene_exists(options.scene))
+				wrong();
+		} else if (is(*a, "--count")) {
+			options.count = number(*++a, 1, 10000000);
 		} else {
 			wrong();
 		}
 	}
-	if (options.one + (options.runs > 0) + (options.minutes > 0) != 1)
+	if ((options.one || options.scene) + (options.runs > 0) + (options.minutes > 0) != 1)
 		wrong();
 }
 
@@ -257,6 +279,18 @@ static int run_alone(void)
 
 	run_one(options.run.seed, &o);
 	printf("seed %llu: %s, hash %016llx\n", (unsigned long long)options.run.seed, o.good ? "good" : o.words,
+	       (unsigned long long)o.hash);
+	return o.good ? 0 : 1;
+}
+
+static int run_the_scene(void)
+{
+	static struct outcome o;
+
+	run_one(options.run.seed, &o);
+	show_counts(o.counts);
+	printf("\nscene %s, seed %llu: %s, %lld ms of processor time, hash %016llx\n", options.scene,
+	       (unsigned long long)options.run.seed, o.good ? "good" : o.words, processor_ms(RUSAGE_SELF),
 	       (unsigned long long)o.hash);
 	return o.good ? 0 : 1;
 }
@@ -275,6 +309,8 @@ int main(int argc, char **argv)
 
 	(void)argc;
 	read_options(argv);
+	if (options.scene)
+		return run_the_scene();
 	if (options.one)
 		return run_alone();
 	run_many(&totals);

@@ -79,6 +79,8 @@ static void tell_ledger(enum log_event_id event, const struct log_field *fields)
 	if (event == LOG_FAILED)
 		ledger_failed(id_in(field(fields, "id")), field(fields, "to")->text,
 			      status && status->status.klass == 4);
+	else if (event == LOG_DEFERRED)
+		sim_count(COUNT_DEFERRED);
 	else if (event == LOG_STORE_CORRUPT)
 		ledger_damaged(id_in(field(fields, "id")));
 	else if (event == LOG_REPORT)

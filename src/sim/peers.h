@@ -5,17 +5,27 @@
 #define SIM_PEERS_H
 
 #include "sim/kernel.h"
+#include "sim/ledger.h"
 
 /* ---- servers: where mail goes to ---------------------------------------------------------------------------------
  * What a recipient's local part begins with says what becomes of it: "ok-" is taken, "no-" is refused for good,
  * "later-" is put off until the world has healed. */
 
 void servers_start(void);
+/* One more server, which takes what it is given. Texts are lent for ever. */
+void servers_open(const char *name, const char *address, uint16_t port);
 
 /* ---- clients: where mail comes from ------------------------------------------------------------------------------ */
 
 /* `count` messages, the last of them handed in at about `until`. */
 void clients_start(size_t count, sim_us until);
+/* One more message, of a client that does not give up. */
+struct client_order {
+	struct slice sender, rcpt[LETTER_RCPTS];
+	size_t count;
+	size_t size; /* octets of its body, about */
+};
+void clients_hand_in(const struct client_order *order);
 /* No client has anything left to hand in. */
 bool clients_are_done(void);
 /* The world heals: nobody gives up any more. */

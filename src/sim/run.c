@@ -138,7 +138,7 @@ static void heal(void)
 	}
 }
 
-static void close_down(void)
+void run_close_down(void)
 {
 	/* What was said last is settled. */
 	sim_run(sim_now() + 30 * SIM_SECOND, NULL);
@@ -174,7 +174,7 @@ bool run_world(const struct run_options *o)
 	if (!sim_failure())
 		heal();
 	if (!sim_failure())
-		close_down();
+		run_close_down();
 	sim_count_add(COUNT_SECONDS, (uint64_t)(sim_now() / SIM_SECOND));
 	return !sim_failure();
 }

@@ -17,6 +17,15 @@ struct run_options {
 /* Returns whether all held; sim_failure() says what did not. Once in a process. */
 bool run_world(const struct run_options *options);
 
+/* The server ends in order, and all that was promised is looked at. */
+void run_close_down(void);
+
+/* ---- scene.c ----------------------------------------------------------------------------------------------------- */
+
+bool scene_exists(const char *name);
+/* A named course of events instead of a drawn one, with so many messages; 0: as many as it is made for. */
+bool run_scene(const struct run_options *options, const char *name, size_t count);
+
 /* ---- swarm.c ----------------------------------------------------------------------------------------------------- */
 
 /* The faults of this run, and what happens at times. */

@@ -464,6 +464,14 @@ static void serve(void *arg, struct sim_end *end)
 	say(v, "220 server of the world\r\n");
 }
 
+void servers_open(const char *name, const char *address, uint16_t port)
+{
+	struct host *h = sim_alloc(sizeof *h);
+
+	*h = (struct host){.name = name};
+	sim_listen(address, port, serve, h);
+}
+
 void servers_start(void)
 {
 	static struct host one = {"one.example", false}, spare = {"spare.example", false}, two = {"two.example", false},

@@ -596,6 +596,7 @@ struct conn_attempt *conn_connect(struct loop *l, const struct net_address *to, 
 				   .connected = connected,
 				   .arg = arg};
 	kernel_add(l, &a->object);
+	sim_count(COUNT_TRIED);
 	machine_step("connect");
 	if (sim_chance(sim_plan.refuse)) {
 		a->failed = ECONNREFUSED;

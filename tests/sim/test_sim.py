@@ -37,8 +37,16 @@ def test_a_disk_that_syncs_nothing_is_caught():
     assert any(word in text for word in ("is not in the Maildir any more", "given twice", "neither delivered"))
 
 
+def test_scenes_tell_their_retries_and_judge_them():
+    # With so few a second has many times the mean by chance alone: which is said.
+    status, text = run("--scene", "dead-site", "--count", "200")
+    assert status == 1
+    assert "retries come in a burst" in text
+
+
 def test_wrong_options_are_refused():
-    for wrong in ([], ["--runs", "0"], ["--disk", "floppy", "--runs", "1"], ["--seed", "1", "--runs", "2"]):
+    for wrong in ([], ["--scene", "armageddon"],
+                  ["--runs", "0"], ["--disk", "floppy", "--runs", "1"], ["--seed", "1", "--runs", "2"]):
         assert run(*wrong)[0] == 64
 
 

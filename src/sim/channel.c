@@ -131,6 +131,10 @@ static void channel_destroy(struct channel *ch)
 {
 	kernel_undirty(ch->loop, &ch->dirty);
 	kernel_unready(ch->loop, &ch->ready);
+	struct frame *f;
+
+	STAILQ_FOREACH(f, &ch->out, link)
+	ledger_frame_lost(kernel_role(ch->loop), f->type, slice_of(f->payload, f->n));
 	pipe_close(ch->end);
 	frames_free(&ch->out);
 	sim_free(ch);

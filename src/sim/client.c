@@ -277,6 +277,26 @@ static void finish(struct client *c, bool good)
 	push(c);
 }
 
+static void leave(void *arg, uint64_t number)
+{
+	struct client *c = arg;
+
+	(void)number;
+	if (c->over)
+		return;
+	sim_count(COUNT_FAULT_CLIENT);
+	sim_trace("client", "leaves");
+	hang_up(c, sim_chance(500000));
+}
+
+/* The end of the message is on its way. */
+static void end_said(struct client *c)
+{
+	c->end_sent = true;
+	if (sim_chance(sim_plan.client_leaves))
+		sim_in(sim_between(0, 500 * SIM_MS), leave, c, 0);
+}
+
 static void send_message(struct client *c)
 {
 	struct slice s = c->task->octets;
@@ -290,7 +310,7 @@ static void send_message(struct client *c)
 	}
 	say(c, SLICE(".\r\n"));
 	expect(c, EXPECT_END);
-	c->end_sent = true;
+	end_said(c);
 }
 
 static void send_chunks(struct client *c)
@@ -305,7 +325,7 @@ static void send_chunks(struct client *c)
 	}
 	ask(c, EXPECT_END, "BDAT %zu LAST", s.n);
 	say(c, s);
-	c->end_sent = true;
+	end_said(c);
 }
 
 static void send_junk(struct client *c)

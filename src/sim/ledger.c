@@ -10,6 +10,10 @@
 
 #define BUCKETS 65536
 #define SERIAL  SLICE("X-Sim-Serial: ")
+#define MAIL    "/data/mail/"
+
+/* Longer than any patience of a session. */
+#define ERRAND_LONGEST (1200 * SIM_SECOND)
 
 /* A recipient of a message in the queue. */
 struct fate {
@@ -30,7 +34,12 @@ struct fate {
 	bool fail_told;        /* a courier told the queue so */
 	bool failed, given_up; /* by the product's log */
 	bool reported, warned;
-	msg_id report;   /* the report that said so */
+	msg_id report;    /* the report that said so ... */
+	msg_id warning;   /* ... and the one that it is late */
+	uint64_t job;     /* the last one that the living queue gave for it; 0: none */
+	bool known;       /* the queue has heard that it was delivered, and lives */
+	sim_us not_again; /* no job for it before, by what the queue said of its last attempt */
+	unsigned said_boots, said_lives;
 	bool in_maildir; /* found there at the end */
 	bool waits;      /* as the schedule told it */
 	struct fate *next_open;
@@ -48,8 +57,9 @@ struct copy {
 	sim_us put_at;
 	unsigned boots, queue_lives;
 	uint64_t syncs; /* of the log when the queue took it */
-	bool taken, promised, damaged, dropped, delivered;
+	bool taken, answered, promised, damaged, dropped, delivered;
 	struct role_instance *receiver;
+	unsigned receiver_life;
 	uint64_t tag;
 	size_t count;
 	struct fate *fates;
@@ -66,10 +76,21 @@ struct letter {
 	unsigned accepted, unheard, seen; /* copies of each kind; seen: delivered to somebody */
 };
 
+/* A job that a courier has taken. */
+struct errand {
+	struct errand *next;
+	struct role_instance *courier;
+	uint64_t job;
+	sim_us since;
+	size_t open;  /* recipients whose outcome it has not sent */
+	bool excused; /* an outcome may be lost: its memory was out, or a channel closed before it went out */
+};
+
 static struct {
 	struct copy *buckets[BUCKETS], *copies;
 	struct letter *letters, *serials[BUCKETS];
 	struct fate *open; /* delivered, and the outcome is not durable */
+	struct errand *errands;
 } ledger;
 
 static struct copy *add_copy(msg_id id, const struct mail_envelope *e, struct letter *letter);
@@ -170,6 +191,10 @@ void ledger_accepted(struct letter *l, msg_id id, unsigned rcpts)
 		sim_fail("a client heard a 250 with the id %s, under which its message was never put", text_of(id));
 		return;
 	}
+	if (!c->answered) {
+		sim_fail("a client heard a 250 with the id %s, which the queue never gave", text_of(id));
+		return;
+	}
 	sim_trace("ledger", "message %llu is promised as %s", (unsigned long long)l->serial, text_of(id));
 	l->accepted++;
 	c->promised = true;
@@ -256,6 +281,7 @@ static void put_sent(struct role_instance *receiver, struct slice payload)
 		if (l) {
 			struct copy *c = add_copy(put.id, put.envelope, l);
 			c->receiver = receiver;
+			c->receiver_life = receiver->life;
 			c->tag = tag;
 		} else {
 			sim_fail("%s puts a message that no client sent", receiver->name);
@@ -297,6 +323,43 @@ static void answer_sent(struct role_instance *to, struct slice payload)
 	sim_fail("%s is told that a message is stored that it never put", to->name);
 }
 
+/* The same one, the process that put it. */
+static void answer_taken(struct role_instance *to, struct slice payload)
+{
+	struct wire_answer answer;
+
+	if (!wire_get_answer(payload, &answer) || answer.result != STORE_OK)
+		return;
+	for (struct copy *c = ledger.copies; c; c = c->all)
+		if (c->receiver == to && c->receiver_life == to->life && c->tag == answer.tag && c->taken) {
+			c->answered = true;
+			return;
+		}
+	sim_fail("%s hears that a message is stored that an earlier process put", to->name);
+}
+
+/* Slack of the queue's clock: after a boot the wall clock is believed for an hour, after any start a second is added.
+ */
+static sim_us clock_slack(unsigned boots, unsigned lives)
+{
+	return (sim_us)((sim_boots() - boots) * HOUR + (machine_role(0)->life - lives) * 2 * SECOND + SECOND) * SIM_MS;
+}
+
+/* A job for this recipient goes out. */
+static void give(struct fate *f, uint64_t job)
+{
+	const char *why = f->known                                                           ? "was delivered"
+			  : f->failed                                                        ? "failed"
+			  : f->not_again > sim_now() + clock_slack(f->said_boots, f->said_lives) ? "is not due yet"
+											     : NULL;
+
+	f->given++;
+	f->job = job;
+	if (why)
+		sim_fail("a job for %s to %.*s, of which the queue has said that it %s", text_of(f->copy->id),
+			 SLICE_ARGS(f->address), why);
+}
+
 static void job_sent(struct slice payload)
 {
 	struct arena arena;
@@ -321,9 +384,95 @@ static void job_sent(struct slice payload)
 				sim_fail("a job for %s to %.*s, which is no recipient of it", text_of(job.id),
 					 SLICE_ARGS(job.envelope.rcpt[i].address));
 			else
-				c->fates[job.n[i]].given++;
+				give(&c->fates[job.n[i]], job.job);
 	}
 	arena_free(&arena);
+}
+
+/* ---- couriers ---------------------------------------------------------------------------------------------------- */
+
+static struct errand **find_errand(const struct role_instance *courier, uint64_t job)
+{
+	struct errand **at = &ledger.errands;
+
+	while (*at && ((*at)->courier != courier || (*at)->job != job))
+		at = &(*at)->next;
+	return at;
+}
+
+static void end_errand(struct errand **at)
+{
+	struct errand *e = *at;
+
+	if (!e)
+		return;
+	*at = e->next;
+	sim_free(e);
+}
+
+static void job_taken(struct role_instance *courier, struct slice payload)
+{
+	struct arena arena;
+	struct queue_job job;
+
+	arena_init(&arena, 16 << 20);
+	if (wire_get_job(payload, &arena, &job)) {
+		struct errand *e = sim_alloc(sizeof *e);
+		*e = (struct errand){.next = ledger.errands,
+				     .courier = courier,
+				     .job = job.job,
+				     .since = sim_now(),
+				     .open = job.envelope.rcpt_count};
+		ledger.errands = e;
+	}
+	arena_free(&arena);
+}
+
+/* A courier says something of a job; `lost`: it would have, and the channel closed. */
+static void courier_said(struct role_instance *courier, uint16_t type, struct slice payload, bool lost)
+{
+	struct queue_outcome o;
+	struct errand *e = NULL;
+
+	if (type == WIRE_OUTCOME && wire_get_outcome(payload, &o))
+		e = *find_errand(courier, o.job);
+	if (e && e->open > 0)
+		e->open--;
+	if (e)
+		e->excused |= lost;
+	if ((type != WIRE_JOB_DONE && type != WIRE_JOB_RETURNED) || payload.n != 8)
+		return;
+	struct unpack u = {.in = payload};
+	struct errand **at = find_errand(courier, unpack_u64(&u));
+	if (*at && (type == WIRE_JOB_RETURNED || (*at)->open == 0 || (*at)->excused))
+		end_errand(at);
+}
+
+static void forget_errands(const struct role_instance *courier)
+{
+	for (struct errand **at = &ledger.errands; *at;)
+		if ((*at)->courier == courier)
+			end_errand(at);
+		else
+			at = &(*at)->next;
+}
+
+void ledger_frame_lost(struct role_instance *from, uint16_t type, struct slice payload)
+{
+	courier_said(from, type, payload, true);
+}
+
+void ledger_role_ended(struct role_instance *r)
+{
+	forget_errands(r);
+}
+
+void ledger_close_errands(void)
+{
+	for (const struct errand *e = ledger.errands; e; e = e->next)
+		if (e->open > 0 && !e->excused && e->since < sim_now() - ERRAND_LONGEST)
+			sim_fail("%s took job %llx and never said what became of it", e->courier->name,
+				 (unsigned long long)e->job);
 }
 
 /* ---- outcomes ---------------------------------------------------------------------------------------------------- */
@@ -365,6 +514,8 @@ static void outcome_taken(struct slice payload)
 	/* Recipients keep the order in which they were put. */
 	struct fate *f = &c->fates[o.n];
 	f->back++;
+	/* While another attempt is under way, a former one's outcome is only noted. */
+	f->known |= o.outcome.verdict == SMTP_DELIVERED && (f->job == 0 || f->job == o.job);
 	if (o.outcome.verdict == SMTP_FAILED)
 		f->fail_told = true;
 	if (o.outcome.verdict != SMTP_DELIVERED && f->deliveries > 0 && !f->settled && f->maildir && !f->cause)
@@ -407,8 +558,14 @@ void ledger_frame(struct role_instance *from, struct role_instance *to, uint16_t
 			answer_sent(to, payload);
 		else if (type == WIRE_JOB)
 			job_sent(payload);
+		else
+			courier_said(from, type, payload, false);
 	} else if (type == WIRE_PUT) {
 		put_taken(payload);
+	} else if (type == WIRE_ANSWER) {
+		answer_taken(to, payload);
+	} else if (type == WIRE_JOB) {
+		job_taken(to, payload);
 	} else if (type == WIRE_OUTCOME) {
 		outcome_taken(payload);
 	}
@@ -433,6 +590,16 @@ static void make_orphans(enum sim_count cause)
 			}
 }
 
+/* The queue may have lost what it had heard. */
+static void forget_known(void)
+{
+	for (struct copy *c = ledger.copies; c; c = c->all)
+		for (size_t i = 0; i < c->count; i++) {
+			c->fates[i].known = false;
+			c->fates[i].job = 0;
+		}
+}
+
 static bool was_by(const struct fate *f, const struct role_instance *r)
 {
 	return f->by == r->kind;
@@ -440,10 +607,13 @@ static bool was_by(const struct fate *f, const struct role_instance *r)
 
 void ledger_memory_out(struct role_instance *r)
 {
-	if (r->kind == ROLE_QUEUE)
+	if (r->kind == ROLE_QUEUE) {
 		explain_open(COUNT_TWICE_MEMORY, NULL, r);
-	else if (r->kind != ROLE_RECEIVER)
+		forget_known();
+	} else if (r->kind != ROLE_RECEIVER)
 		explain_open(COUNT_TWICE_MEMORY, was_by, r);
+	for (struct errand *e = ledger.errands; e; e = e->next)
+		e->excused |= e->courier == r;
 	/* A frame that there is no memory for ends the channel, and what is under way goes on. */
 	make_orphans(COUNT_TWICE_MEMORY);
 }
@@ -453,8 +623,10 @@ void ledger_role_died(struct role_instance *r)
 	if (r->kind == ROLE_QUEUE) {
 		explain_open(COUNT_TWICE_QUEUE, NULL, r);
 		make_orphans(COUNT_TWICE_QUEUE);
+		forget_known();
 	} else if (r->kind != ROLE_RECEIVER) {
 		explain_open(COUNT_TWICE_COURIER, was_by, r);
+		forget_errands(r);
 	}
 }
 
@@ -510,7 +682,7 @@ static bool is_eight_bit(struct slice s)
 	return !slice_is_ascii(s);
 }
 
-static void check_octets(const struct copy *c, const struct ledger_delivery *d)
+static void check_octets(const struct copy *c, const struct ledger_delivery *d, const char *what)
 {
 	const struct letter *l = c->letter;
 	struct slice wanted = l->octets, copy = SLICE_NONE;
@@ -521,8 +693,8 @@ static void check_octets(const struct copy *c, const struct ledger_delivery *d)
 	if (!d->end && machine_conf()->newlines == CONF_NEWLINES_LF)
 		wanted = copy = with_lf(l->octets);
 	if (!slice_ends(d->message, wanted))
-		sim_fail("%s is delivered with other octets than it came with: %zu, of which %zu should be the message",
-			 text_of(c->id), d->message.n, wanted.n);
+		sim_fail("%s %s with other octets than it came with: %zu, of which %zu should be the message",
+			 text_of(c->id), what, d->message.n, wanted.n);
 	if (slice_search(slice_head(d->message, d->message.n - wanted.n), SLICE("X-Sim-")) < d->message.n - wanted.n)
 		sim_fail("%s is delivered with a part of itself before it", text_of(c->id));
 	if (copy.p)
@@ -544,10 +716,18 @@ static void reported(struct copy *report, msg_id about, struct slice address, st
 		sim_fail("a report about %s and %.*s, which never were", text_of(about), SLICE_ARGS(address));
 		return;
 	}
+	if (c->letter && c->letter->never) {
+		sim_fail("a report about %s to %.*s, of which its sender wanted none", text_of(about),
+			 SLICE_ARGS(address));
+		return;
+	}
 	if (!slice_ieq(action, SLICE("failed"))) {
+		if (f->warned && f->warning != report->id)
+			sim_fail("that %s to %.*s is late is reported twice", text_of(about), SLICE_ARGS(address));
 		if (slice_ieq(action, SLICE("delayed")) && !f->warned)
 			sim_count(COUNT_WARNINGS);
 		f->warned = true;
+		f->warning = report->id;
 		return;
 	}
 	if (f->reported && f->report != report->id)
@@ -625,7 +805,7 @@ static void deliver(struct copy *c, const struct ledger_delivery *d)
 		sim_fail("%s comes with the sender %.*s", text_of(c->id), SLICE_ARGS(d->sender));
 	note_delivery(c, f, d);
 	if (c->letter)
-		check_octets(c, d);
+		check_octets(c, d, "is delivered");
 	else if (is_report(d->message))
 		read_report(c, d->message);
 }
@@ -655,14 +835,29 @@ static struct fate *fate_of_file(const char *path)
 	return c && n < c->count ? &c->fates[n] : NULL;
 }
 
+/* /data/mail/DOMAIN/LOCAL/new/... */
+static bool is_in_mailbox(const char *path, struct slice address)
+{
+	struct slice local = address, rest = slice_skip(slice_from_cstr(path), sizeof MAIL - 1);
+	size_t at = slice_rfind(address, '@');
+
+	local = slice_head(address, at);
+	address = slice_skip(address, at + 1);
+	return slice_starts(rest, address) && slice_starts(slice_skip(rest, address.n + 1), local) &&
+	       slice_starts(slice_skip(rest, address.n + 1 + local.n), SLICE("/new/"));
+}
+
 void ledger_renamed(const char *to, struct slice content)
 {
 	struct sim_heap *heap = sim_heap_use(NULL);
 
-	if (strncmp(to, "/data/mail/", 11) == 0 && strstr(to, "/new/")) {
+	if (strncmp(to, MAIL, sizeof MAIL - 1) == 0 && strstr(to, "/new/")) {
 		struct fate *f = fate_of_file(to);
 		if (!f)
 			sim_fail("the file %s is for no recipient of any message", to);
+		else if (!is_in_mailbox(to, f->address))
+			sim_fail("%s for %.*s comes into the mailbox %s", text_of(f->copy->id), SLICE_ARGS(f->address),
+				 to);
 		else
 			deliver(f->copy, &(struct ledger_delivery){
 						 .sender = f->copy->sender, .rcpt = f->address, .message = content});
@@ -684,9 +879,7 @@ void ledger_refused(struct slice rcpt)
 static void check_age(const struct copy *c, const struct fate *f)
 {
 	span_ms age = (sim_now() - c->put_at) / SIM_MS, lifetime = machine_conf()->queue.retry.lifetime;
-	/* After a boot the wall clock is believed for an hour, after any start a second is added. */
-	span_ms slack =
-		(sim_boots() - c->boots) * HOUR + (machine_role(0)->life - c->queue_lives) * 2 * SECOND + SECOND;
+	span_ms slack = clock_slack(c->boots, c->queue_lives) / SIM_MS;
 
 	if (age + slack < lifetime)
 		sim_fail("%s to %.*s is given up after %lld s of %lld", text_of(c->id), SLICE_ARGS(f->address),
@@ -731,6 +924,18 @@ bool ledger_is_taken_up(msg_id id, uint32_t n)
 	return waited;
 }
 
+void ledger_deferred(msg_id id, struct slice rcpt, span_ms delay)
+{
+	struct copy *c = find_copy(id);
+	struct fate *f = c ? find_fate(c, rcpt) : NULL;
+
+	if (!f)
+		return;
+	f->not_again = sim_now() + delay * SIM_MS;
+	f->said_boots = sim_boots();
+	f->said_lives = machine_role(0)->life;
+}
+
 void ledger_report(msg_id id, struct slice to)
 {
 	struct mail_rcpt rcpt = {.address = to};
@@ -766,7 +971,7 @@ void ledger_damaged(msg_id id)
 	c->damaged = true;
 	sim_count(COUNT_DAMAGED);
 	if (sim_plan.flip == 0)
-		sim_trace("ledger", "%s is found damaged", text_of(id));
+		sim_fail("%s is found damaged, though nothing damaged it", text_of(id));
 }
 
 void ledger_bounce_dropped(msg_id id)
@@ -818,9 +1023,11 @@ static void find_file(void *arg, const char *path, struct slice content)
 	struct fate *f = fate_of_file(path);
 
 	(void)arg;
-	(void)content;
-	if (f)
-		f->in_maildir = true;
+	if (!f)
+		return;
+	f->in_maildir = true;
+	if (f->copy->letter && f->settled)
+		check_octets(f->copy, &(struct ledger_delivery){.message = content}, "is in the Maildir");
 }
 
 static void close_fate(const struct fate *f)
@@ -835,6 +1042,22 @@ static void close_fate(const struct fate *f)
 			 SLICE_ARGS(f->address));
 	else if (f->deliveries > 0 && f->failed && f->settled)
 		sim_fail("%s to %.*s is delivered, and failed as well", text_of(c->id), SLICE_ARGS(f->address));
+}
+
+void ledger_on_record(const struct store_message *m, const struct store_rcpt *r, unsigned attempts)
+{
+	const struct copy *c = find_copy(m->id);
+	const struct fate *f = c && r->n < c->count ? &c->fates[r->n] : NULL;
+
+	if (r->attempts != attempts)
+		sim_fail("%s to %.*s was tried %u times, and its history has %u attempts", text_of(m->id),
+			 SLICE_ARGS(r->rcpt.address), r->attempts, attempts);
+	if (f && r->state == STORE_DELIVERED && f->deliveries == 0)
+		sim_fail("the store has %s to %.*s as delivered, and it is not", text_of(m->id),
+			 SLICE_ARGS(r->rcpt.address));
+	if (f && r->state == STORE_FAILED && f->deliveries > 0 && f->known)
+		sim_fail("the store has %s to %.*s as failed, and it was delivered", text_of(m->id),
+			 SLICE_ARGS(r->rcpt.address));
 }
 
 void ledger_close(void)

@@ -10,6 +10,7 @@
 #define SIM_LEDGER_H
 
 #include "base/id.h"
+#include "queue/store.h"
 #include "sim/kernel.h"
 
 /* ---- clients ----------------------------------------------------------------------------------------------------- */
@@ -51,11 +52,16 @@ enum ledger_moment {
 };
 void ledger_frame(struct role_instance *from, struct role_instance *to, uint16_t type, struct slice payload,
 		  enum ledger_moment moment);
+/* A frame that a role had gathered when it gave the channel up. */
+void ledger_frame_lost(struct role_instance *from, uint16_t type, struct slice payload);
 void ledger_role_died(struct role_instance *r);
+void ledger_role_ended(struct role_instance *r);
 void ledger_power_cut(void);
 void ledger_memory_out(struct role_instance *r);
 /* Events of the product's log. */
 void ledger_settled(msg_id id, struct slice rcpt);
+/* It is tried again after `delay`, not before. */
+void ledger_deferred(msg_id id, struct slice rcpt, span_ms delay);
 void ledger_failed(msg_id id, struct slice rcpt, bool given_up);
 /* A report with this id goes to an address. */
 void ledger_report(msg_id id, struct slice to);
@@ -67,11 +73,15 @@ void ledger_bounce_dropped(msg_id id);
 
 /* ---- at the end -------------------------------------------------------------------------------------------------- */
 
+/* A recipient as the store has it, with so many attempts in its history. */
+void ledger_on_record(const struct store_message *m, const struct store_rcpt *r, unsigned attempts);
 /* Whether every recipient that was accepted has come to its end. */
 bool ledger_is_settled(void);
 /* Recipients of a domain (SLICE_NONE: of all) that were promised, were put before then, and have not come to their
  * end. */
 size_t ledger_waiting(struct slice domain, sim_us before);
+/* While the couriers live: what one of them found out is not kept from the queue for good. */
+void ledger_close_errands(void);
 /* All promises, once the world has healed and the queue is empty or has had its time. */
 void ledger_close(void);
 

@@ -6,6 +6,7 @@
 #include "sim/disk.h"
 #include "sim/ledger.h"
 #include "sim/pipe.h"
+#include "sim/run.h"
 
 #include <assert.h>
 #include <stddef.h>
@@ -173,6 +174,7 @@ static void end_role(struct role_instance *r)
 		sim_fail("%s ended and left %zu blocks of memory, %zu objects of its loop, %zu descriptors", r->name,
 			 sim_heap_blocks(r->heap), objects, files);
 	sim_trace(r->name, "ended with status %d", r->status);
+	ledger_role_ended(r);
 	r->alive = false;
 	sim_heap_drop(r->heap);
 	r->heap = NULL;
@@ -457,6 +459,8 @@ static void power_comes_back(void *arg, uint64_t number)
 	(void)arg;
 	(void)number;
 	sim_boot();
+	if (sim_chance(sim_plan.wall_jump))
+		swarm_jump();
 	machine.dark = false;
 	sim_trace("machine", "the power is back");
 	machine_start();

@@ -20,6 +20,7 @@
 
 static const char usage[] = "Usage: postrider-sim [--seed N [--trace] | --runs N | --minutes N] [--first N] [--disk "
 			    "KIND] [--jobs N] [--calm]\n"
+			    "       [--until-failure]\n"
 			    "       postrider-sim --scene NAME [--seed N] [--count N] [--disk KIND] [--trace]\n"
 			    "\n"
 			    "Runs the server's own roles in simulated worlds with failing disks, networks, clocks and "
@@ -34,6 +35,7 @@ static const char usage[] = "Usage: postrider-sim [--seed N [--trace] | --runs N
 			    "drawn by the seed without\n"
 			    "  --jobs N      runs at one time (1)\n"
 			    "  --calm        no faults\n"
+			    "  --until-failure  no more runs after one that failed\n"
 			    "  --scene NAME  a known bad day: dns-outage, dead-site or disk-full\n"
 			    "  --count N     with so many messages\n";
 
@@ -52,7 +54,7 @@ struct totals {
 
 static struct options {
 	struct run_options run;
-	bool one;
+	bool one, until_failure;
 	const char *scene;
 	uint64_t runs, minutes, first, jobs, count;
 } options = {.run = {.seed = 1, .disk = -1}, .first = 1, .jobs = 1};
@@ -135,8 +137,10 @@ static void add_up(struct totals *t, uint64_t seed, const struct outcome *o, int
 
 /* ---- many runs --------------------------------------------------------------------------------------------------- */
 
-static bool goes_on(uint64_t begun)
+static bool goes_on(const struct totals *t, uint64_t begun)
 {
+	if (options.until_failure && t->failed > 0)
+		return false;
 	return options.minutes ? !time_is_up : begun < options.runs;
 }
 
@@ -155,7 +159,7 @@ static void run_many(struct totals *t)
 		alarm((unsigned)(options.minutes * 60));
 	}
 	for (;;) {
-		for (size_t i = 0; i < options.jobs && goes_on(begun); i++)
+		for (size_t i = 0; i < options.jobs && goes_on(t, begun); i++)
 			if (pids[i] == 0) {
 				seeds[i] = options.first + begun++;
 				pids[i] = start(seeds[i], &outcomes[i]);
@@ -245,6 +249,8 @@ static void read_options(char **argv)
 			options.run.trace = true;
 		} else if (is(*a, "--calm")) {
 			options.run.calm = true;
+		} else if (is(*a, "--until-failure")) {
+			options.until_failure = true;
 		} else if (is(*a, "--seed")) {
 			options.one = true;
 			options.run.seed = number(*++a, 0, UINT64_MAX);

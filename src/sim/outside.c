@@ -76,19 +76,26 @@ static void tell_ledger(enum log_event_id event, const struct log_field *fields)
 {
 	const struct log_field *status = field(fields, "status");
 
-	if (event == LOG_FAILED)
+	if (event == LOG_FAILED) {
 		ledger_failed(id_in(field(fields, "id")), field(fields, "to")->text,
 			      status && status->status.klass == 4);
-	else if (event == LOG_DEFERRED)
+	} else if (event == LOG_DEFERRED) {
 		sim_count(COUNT_DEFERRED);
-	else if (event == LOG_STORE_CORRUPT)
+		if (field(fields, "delay_ms"))
+			ledger_deferred(id_in(field(fields, "id")), field(fields, "to")->text,
+					field(fields, "delay_ms")->number);
+	} else if (event == LOG_STORE_SUSPECT) {
+		if (sim_plan.flip == 0)
+			sim_fail("the database is taken for damaged, though nothing damaged it");
+	} else if (event == LOG_STORE_CORRUPT) {
 		ledger_damaged(id_in(field(fields, "id")));
-	else if (event == LOG_REPORT)
+	} else if (event == LOG_REPORT) {
 		ledger_report(id_in(field(fields, "about")), field(fields, "to")->text);
-	else if (event == LOG_DELIVERED)
+	} else if (event == LOG_DELIVERED) {
 		ledger_settled(id_in(field(fields, "id")), field(fields, "to")->text);
-	else if (event == LOG_BOUNCE_DROPPED)
+	} else if (event == LOG_BOUNCE_DROPPED) {
 		ledger_bounce_dropped(id_in(field(fields, "id")));
+	}
 }
 
 void log_write(enum log_event_id event, const struct log_field *fields)

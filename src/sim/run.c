@@ -67,6 +67,30 @@ static bool is_over(void)
 
 /* ---- what is left in the queue ----------------------------------------------------------------------------------- */
 
+struct lines {
+	const struct store_rcpt *rcpt;
+	unsigned attempts;
+};
+
+static bool count_line(void *arg, const struct store_history *line)
+{
+	struct lines *l = arg;
+
+	l->attempts += line->event == STORE_EVENT_ATTEMPT && line->n == l->rcpt->n;
+	return true;
+}
+
+static bool compare(void *arg, const struct store_message *m, const struct store_rcpt *r)
+{
+	struct lines l = {.rcpt = r};
+	struct store *store = arg;
+
+	if (store->ops->history(store, m->id, count_line, &l) != STORE_OK)
+		sim_fail("the history of %s cannot be read", msg_id_format(m->id).text);
+	ledger_on_record(m, r, l.attempts);
+	return true;
+}
+
 static bool left(void *arg, const struct store_message *m, const struct store_rcpt *r)
 {
 	size_t *count = arg;
@@ -100,6 +124,10 @@ static void check_queue(void)
 		result = store->ops->list(store, &filter, NEVER / 2, &cursor, left, &count);
 	if (result != STORE_OK)
 		sim_fail("the store cannot be read: %s", store_result_text(result));
+	struct store_cursor again = {0};
+	struct store_filter all = {.state = -2};
+	while (!sim_failure() && result == STORE_OK && !again.end)
+		result = store->ops->list(store, &all, NEVER / 2, &again, compare, store);
 	if (count > 0)
 		sim_fail("the queue is not empty though all has healed: %zu recipients", count);
 	store->ops->close(store);
@@ -142,6 +170,7 @@ void run_close_down(void)
 {
 	/* What was said last is settled. */
 	sim_run(sim_now() + 30 * SIM_SECOND, NULL);
+	ledger_close_errands();
 	machine_stop();
 	sim_run(sim_now() + 120 * SIM_SECOND, is_down);
 	if (!is_down())
@@ -169,7 +198,7 @@ bool run_world(const struct run_options *o)
 	clients_start(messages, until);
 	machine_start();
 	if (!o->calm)
-		swarm_draw(until);
+		swarm_draw(o->seed, until);
 	sim_run(until, NULL);
 	if (!sim_failure())
 		heal();

@@ -29,7 +29,9 @@ bool run_scene(const struct run_options *options, const char *name, size_t count
 /* ---- swarm.c ----------------------------------------------------------------------------------------------------- */
 
 /* The faults of this run, and what happens at times. */
-void swarm_draw(sim_us until);
+void swarm_draw(uint64_t seed, sim_us until);
+/* Of the wall clock. */
+void swarm_jump(void);
 enum disk_kind swarm_disk(void);
 /* All faults end. */
 void swarm_heal(void);

@@ -11,7 +11,7 @@
 #define RCPTS_MAX 120
 
 struct host {
-	const char *name;
+	const char *name, *domain; /* the one that it takes mail for */
 	bool lmtp;
 };
 
@@ -304,7 +304,10 @@ static void on_ehlo(struct visit *v)
 
 static void on_mail(struct visit *v, struct slice line)
 {
-	forget_mail(v);
+	if (v->has_mail) {
+		say(v, "503 5.5.1 one message after the other\r\n");
+		return;
+	}
 	if (puts_off()) {
 		say(v, "451 4.3.2 not now\r\n");
 		return;
@@ -319,6 +322,8 @@ static void on_rcpt(struct visit *v, struct slice line)
 	struct slice rcpt = path_in(line);
 	bool never = slice_starts(rcpt, SLICE("no-")), later = slice_starts(rcpt, SLICE("later-"));
 
+	if (!slice_eq(slice_skip(rcpt, slice_rfind(rcpt, '@') + 1), slice_from_cstr(v->host->domain)))
+		sim_fail("%s is sent mail for %.*s", v->host->name, SLICE_ARGS(rcpt));
 	if (!v->has_mail || v->count == RCPTS_MAX) {
 		say(v, "452 4.5.3 no more\r\n");
 	} else if ((later && sim_plan.peer_defers) || puts_off()) {
@@ -474,8 +479,8 @@ void servers_open(const char *name, const char *address, uint16_t port)
 
 void servers_start(void)
 {
-	static struct host one = {"one.example", false}, spare = {"spare.example", false}, two = {"two.example", false},
-			   lmtp = {"lmtp.example", true};
+	static struct host one = {"one.example", "one.example", false}, spare = {"spare.example", "one.example", false},
+			   two = {"two.example", "two.example", false}, lmtp = {"lmtp.example", "lmtp.example", true};
 
 	sim_name("mx.one.example", "192.0.2.1");
 	sim_listen("192.0.2.1", 25, serve, &one);

@@ -131,8 +131,9 @@ struct sim_plan {
 	/* peers */
 	uint32_t peer_defers, peer_refuses, peer_slow, peer_vanishes, peer_garbage;
 	uint32_t client_vanishes, client_garbage, client_slow, client_retries;
-	/* wall clock, by hour */
-	uint32_t wall_jump, wall_freeze;
+	uint32_t client_leaves; /* by message: soon after its end went out */
+	/* wall clock, when the power comes back */
+	uint32_t wall_jump;
 };
 extern struct sim_plan sim_plan;
 extern const struct sim_plan sim_no_faults;

@@ -55,19 +55,64 @@ enum disk_kind swarm_disk(void)
 	return (enum disk_kind)sim_below(DISK_LIAR);
 }
 
+/*
+ * What is lost only when several rare things meet, within seconds, gets runs of its own: every eighth seed takes one of
+ * these on top of what it drew. The others do not draw for them.
+ */
+#define STORMS_EVERY 8
+#define STORM_RATES  6
+
+static const struct {
+	const char *name;
+	struct {
+		size_t member;
+		uint32_t least, most;
+	} rates[STORM_RATES];
+} storms[] = {
+#define RATE(member, least, most)                             \
+	{                                                     \
+		offsetof(struct sim_plan, member), least, most \
+	}
+	{"syncs fail, and the power goes", {RATE(sync_error, 20000, 200000), RATE(power, 300, 3000)}},
+	{"syncs fail, and roles die", {RATE(sync_error, 20000, 200000), RATE(die, 200, 2000), RATE(power, 50, 500)}},
+	{"memory is out", {RATE(no_memory, 300, 5000)}},
+	{"the power takes the time along", {RATE(power, 100, 1000), RATE(wall_jump, 300000, 900000)}},
+	{"a slow disk, and nobody waits for it",
+	 {RATE(slow_sync, 100000, 400000), RATE(stuck_sync, 1000, 20000), RATE(client_leaves, 100000, 600000),
+	  RATE(die, 50, 500), RATE(no_space, 5000, 50000)}},
+#undef RATE
+};
+
+static void draw_storm(uint64_t seed)
+{
+	if (seed % STORMS_EVERY != STORMS_EVERY - 1)
+		return;
+	size_t which = (size_t)(seed / STORMS_EVERY % (sizeof storms / sizeof *storms));
+	for (size_t i = 0; i < STORM_RATES && storms[which].rates[i].most > 0; i++) {
+		uint32_t *rate = (uint32_t *)(void *)((char *)&sim_plan + storms[which].rates[i].member);
+		*rate = (uint32_t)sim_between(storms[which].rates[i].least, storms[which].rates[i].most);
+	}
+	sim_trace("world", "storm: %s", storms[which].name);
+}
+
 static bool healed;
 
-static void jump(void *arg, uint64_t number)
+void swarm_jump(void)
 {
 	static const span_ms reach[] = {10 * SECOND, HOUR, DAY, 40 * DAY, 3650 * DAY};
 	span_ms most = reach[sim_below(5)];
 
-	(void)arg;
-	(void)number;
 	if (healed)
 		return;
 	sim_count(COUNT_FAULT_CLOCK);
 	sim_wall_jump(sim_chance(500000) ? most : -most);
+}
+
+static void jump(void *arg, uint64_t number)
+{
+	(void)arg;
+	(void)number;
+	swarm_jump();
 }
 
 static void freeze(void *arg, uint64_t frozen)
@@ -128,7 +173,7 @@ static void sprinkle(uint32_t exists, size_t most, sim_us until, void (*what)(vo
 		sim_at(sim_between(0, until), what, NULL, 1);
 }
 
-void swarm_draw(sim_us until)
+void swarm_draw(uint64_t seed, sim_us until)
 {
 	bool calm = sim_chance(30000);
 
@@ -143,6 +188,7 @@ void swarm_draw(sim_us until)
 	}
 	if (calm)
 		return;
+	draw_storm(seed);
 	sprinkle(150000, 6, until, jump);
 	if (sim_chance(80000)) {
 		sim_us from = sim_between(0, until);

@@ -46,6 +46,11 @@ walk: all
 	@$(BUILD)/tests/walk/data-out --long
 	@tests/walk/mutants --build $(BUILD)
 
+# Faults in copies of the product: the simulator and the session walks have to find each. See tests/sim/README.md.
+mutants: all
+	@tests/sim/mutants --build $(BUILD)
+	@tests/walk/mutants --build $(BUILD)
+
 # Beside Postfix, on this machine; BENCH="--quick relay-20" for less. Results go into docs/performance.md.
 bench:
 	@scripts/install-deps --test
@@ -63,4 +68,4 @@ install: all
 clean:
 	@find $(BUILD) -mindepth 1 -maxdepth 1 ! -name peers -exec rm -rf {} +
 
-.PHONY: all run test sim fuzz walk bench check-style install clean
+.PHONY: all run test sim fuzz walk mutants bench check-style install clean

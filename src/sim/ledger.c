@@ -8,9 +8,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#define BUCKETS 65536
-#define SERIAL  SLICE("X-Sim-Serial: ")
-#define MAIL    "/data/mail/"
+#define BUCKETS        65536
+#define SERIAL         SLICE("X-Sim-Serial: ")
+#define MAIL           "/data/mail/"
 
 /* Longer than any patience of a session. */
 #define ERRAND_LONGEST (1200 * SIM_SECOND)
@@ -348,10 +348,10 @@ static sim_us clock_slack(unsigned boots, unsigned lives)
 /* A job for this recipient goes out. */
 static void give(struct fate *f, uint64_t job)
 {
-	const char *why = f->known                                                           ? "was delivered"
-			  : f->failed                                                        ? "failed"
+	const char *why = f->known                                                               ? "was delivered"
+			  : f->failed                                                            ? "failed"
 			  : f->not_again > sim_now() + clock_slack(f->said_boots, f->said_lives) ? "is not due yet"
-											     : NULL;
+												 : NULL;
 
 	f->given++;
 	f->job = job;
@@ -440,11 +440,12 @@ static void courier_said(struct role_instance *courier, uint16_t type, struct sl
 		e->open--;
 	if (e)
 		e->excused |= lost;
-	if ((type != WIRE_JOB_DONE && type != WIRE_JOB_RETURNED) || payload.n != 8)
+	bool given_back = type == WIRE_JOB_RETURNED || type == WIRE_JOB_DAMAGED;
+	if ((type != WIRE_JOB_DONE && !given_back) || payload.n != 8)
 		return;
 	struct unpack u = {.in = payload};
 	struct errand **at = find_errand(courier, unpack_u64(&u));
-	if (*at && (type == WIRE_JOB_RETURNED || (*at)->open == 0 || (*at)->excused))
+	if (*at && (given_back || (*at)->open == 0 || (*at)->excused))
 		end_errand(at);
 }
 
@@ -526,10 +527,19 @@ static void show_frame(const struct role_instance *from, const struct role_insta
 		       struct slice payload, const char *arrow)
 {
 	static const char *const names[] = {
-		[WIRE_PUT] = "put",         [WIRE_SPOOL_OPEN] = "spool-open", [WIRE_SPOOL_DROP] = "spool-drop",
-		[WIRE_IDS_WANTED] = "ids?", [WIRE_ANSWER] = "answer",         [WIRE_SPOOL] = "spool",
-		[WIRE_IDS] = "ids",         [WIRE_PRESSURE] = "pressure",     [WIRE_JOB] = "job",
-		[WIRE_OUTCOME] = "outcome", [WIRE_JOB_DONE] = "job-done",     [WIRE_JOB_RETURNED] = "job-returned",
+		[WIRE_PUT] = "put",
+		[WIRE_SPOOL_OPEN] = "spool-open",
+		[WIRE_SPOOL_DROP] = "spool-drop",
+		[WIRE_IDS_WANTED] = "ids?",
+		[WIRE_ANSWER] = "answer",
+		[WIRE_SPOOL] = "spool",
+		[WIRE_IDS] = "ids",
+		[WIRE_PRESSURE] = "pressure",
+		[WIRE_JOB] = "job",
+		[WIRE_OUTCOME] = "outcome",
+		[WIRE_JOB_DONE] = "job-done",
+		[WIRE_JOB_RETURNED] = "job-returned",
+		[WIRE_JOB_DAMAGED] = "job-damaged",
 	};
 	const char *name = type < sizeof names / sizeof *names && names[type] ? names[type] : "frame";
 	struct unpack u = {.in = payload};

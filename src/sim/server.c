@@ -473,7 +473,7 @@ void servers_open(const char *name, const char *address, uint16_t port)
 {
 	struct host *h = sim_alloc(sizeof *h);
 
-	*h = (struct host){.name = name};
+	*h = (struct host){.name = name, .domain = name};
 	sim_listen(address, port, serve, h);
 }
 

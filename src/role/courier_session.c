@@ -19,25 +19,33 @@ static struct courier_job *job_of(struct link *k, uint64_t tag)
 	return NULL;
 }
 
+/* The next octets of the file. NULL, or why there are none: fewer than were promised would be another message. */
+static const char *read_piece(struct link *k, struct courier_job *job, char piece[BODY_PIECE], size_t *ret)
+{
+	uint64_t left = job->queue.size - job->offset;
+	int error = job->file->ops->read(job->file, job->offset, piece, left < BODY_PIECE ? left : BODY_PIECE, ret);
+
+	if (error || (*ret == 0 && left > 0))
+		return error ? strerror(error) : "it ended while it was read";
+	if (job->offset == 0)
+		job->digest = store_digest_begin(&k->courier->crc, job->queue.id);
+	job->digest = crc32c_add(&k->courier->crc, job->digest, slice_of(piece, *ret));
+	job->offset += *ret;
+	return NULL;
+}
+
 /* Its piece is cleared with each call: no part of a function that runs for every message. */
 __attribute__((noinline)) static void feed_file(struct link *k, struct courier_job *job)
 {
 	char piece[BODY_PIECE];
 	size_t n = 0;
-	uint64_t left = job->queue.size - job->offset;
-	int error = job->file->ops->read(job->file, job->offset, piece, left < sizeof piece ? left : sizeof piece, &n);
+	const char *error = read_piece(k, job, piece, &n);
 
-	/* Fewer octets than were promised would be another message. */
-	if (error || (n == 0 && left > 0)) {
-		struct smtp_outcome lost =
-			courier_body_lost(job, error ? strerror(error) : "it ended while it was read");
+	if (error) {
+		struct smtp_outcome lost = courier_body_lost(job, error);
 		smtp_client_body_failed(k->client, lost.text);
 		return;
 	}
-	if (job->offset == 0)
-		job->digest = store_digest_begin(&k->courier->crc, job->queue.id);
-	job->digest = crc32c_add(&k->courier->crc, job->digest, slice_of(piece, n));
-	job->offset += n;
 	bool last = job->offset >= job->queue.size;
 	/* Without its last piece nobody takes it for a message. */
 	if (last && !store_digest_fits(job->queue.digest, job->digest)) {
@@ -117,12 +125,32 @@ void courier_give_job(struct link *k)
 	smtp_client_send(k->client, &offer, job->started);
 }
 
+/* What was found in the octets of a file says nothing as long as it is not known that they are those of the message:
+ * the rest is read to know. What cannot be read then is not the message either. */
+__attribute__((noinline)) static void read_to_the_end(struct link *k, struct courier_job *job)
+{
+	char piece[BODY_PIECE];
+	size_t n;
+	const char *error = NULL;
+
+	while (!error && job->offset < job->queue.size)
+		error = read_piece(k, job, piece, &n);
+	job->damaged = error || !store_digest_fits(job->queue.digest, job->digest);
+}
+
+static bool is_about_file(const struct courier_job *job, const struct smtp_outcome *o)
+{
+	return o->code == 0 && o->verdict == SMTP_FAILED && job->queue.body_in_file && job->offset > 0;
+}
+
 static void on_outcome(struct link *k, const struct smtp_client_event *ev)
 {
 	struct courier_job *job = job_of(k, ev->tag);
 
 	assert(job && ev->rcpt < job->queue.envelope.rcpt_count);
 	job->open--;
+	if (is_about_file(job, &ev->outcome) && !job->damaged)
+		read_to_the_end(k, job);
 	/* No answer, or an answer that ends the session, says something of the site and not of the recipient. That the
 	 * content is gone says something of us. */
 	const struct smtp_outcome *o = &ev->outcome;

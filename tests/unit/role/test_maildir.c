@@ -265,7 +265,8 @@ static void a_body_that_ends_early_is_not_delivered(void **state)
 	assert_non_null(strstr(d.log, "unlink"));
 }
 
-static const struct slice whole = {"A: b\r\n\r\nText.\r\n", 17};
+static const char whole_text[] = "A: b\r\n\r\nText.\r\n";
+static const struct slice whole = {whole_text, sizeof whole_text - 1};
 
 static int whole_read(struct file *f, uint64_t offset, char *into, size_t n, size_t *ret)
 {

@@ -10,6 +10,7 @@
 #include "net/log.h"
 
 #include <string.h>
+#include <sysexits.h>
 
 #define SLOTS_FIRST     64
 #define SLOTS_MAX       ((uint32_t)1 << 20)
@@ -139,6 +140,13 @@ static bool listen_on(struct accepting *a)
 	return a->listener != NULL;
 }
 
+/* It would never hear that socket again: the next one gets all of them. */
+static void end_without_listener(struct receiver *r)
+{
+	log_event(LOG_NO_MEMORY, LOG_CSTR("what", "a socket to listen on"));
+	r->self->finished(r->self->arg, EX_OSERR);
+}
+
 /*
  * Nobody is greeted before the queue has given ids: until then no message can be taken, and who waits a moment in the
  * socket's line is better off than who is told to come again.
@@ -155,7 +163,10 @@ static void start_listening(struct receiver *r)
 		else
 			heap_free(a);
 	}
+	bool lost = kept < r->listener_count;
 	r->listener_count = kept;
+	if (lost)
+		end_without_listener(r);
 }
 
 static void on_patience(void *arg)
@@ -172,13 +183,17 @@ static void receiver_listener(void *arg, uint32_t number, int fd)
 	if (!a || r->stopping || number >= r->conf->listener_count || r->listener_count == max) {
 		heap_free(a);
 		descriptor_close(fd);
+		if (!a && !r->stopping)
+			end_without_listener(r);
 		return;
 	}
 	*a = (struct accepting){.receiver = r, .number = number, .fd = fd};
-	if (r->listening && !listen_on(a))
+	if (r->listening && !listen_on(a)) {
 		heap_free(a);
-	else
-		r->accepting[r->listener_count++] = a;
+		end_without_listener(r);
+		return;
+	}
+	r->accepting[r->listener_count++] = a;
 }
 
 static void close_listeners(struct receiver *r)

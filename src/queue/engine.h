@@ -117,7 +117,7 @@ struct queue_outcome {
 };
 /* One for each recipient of a job. What a courier says of a recipient that it was not given, or was given by a former
  * life of the queue, is a fact as well: it is settled if the recipient still waits, and noted if another attempt is
- * under way or it is settled already. */
+ * under way or it is settled already. If that attempt does not deliver, and the former one did, it is delivered. */
 void queue_engine_outcome(struct queue_engine *e, uint32_t courier, const struct queue_outcome *outcome);
 /* All outcomes of the job were given: its place in the window is free. Recipients without an outcome are deferred. */
 void queue_engine_job_done(struct queue_engine *e, uint32_t courier, uint64_t job);

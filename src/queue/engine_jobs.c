@@ -284,10 +284,61 @@ static void release_held(struct queue_engine *e, struct job *job)
 		to_settle(e, CONTAINER(job->held.next, struct item, link));
 }
 
+/* It stays so long as no memory for it is missing; then the recipient is simply tried again. */
+static void stray(struct queue_engine *e, const struct queue_outcome *o, const char *note)
+{
+	if (e->stray_count >= ENGINE_STRAYS_MAX)
+		return;
+	struct stray *s = heap_new(struct stray);
+	if (!s)
+		return;
+	s->id = o->id;
+	s->n = o->n;
+	s->note = note;
+	finding_set(&s->found, &o->outcome, o->remote, o->took, e->times.wall);
+	list_init(&s->link);
+	list_append(&e->strays, &s->link);
+	e->stray_count++;
+}
+
+/* This attempt came to nothing, but it is delivered. */
+static void take_late(struct queue_engine *e, struct item *i)
+{
+	const struct queue_outcome own = {.id = i->msg->id,
+					  .n = i->n,
+					  .outcome = i->found.outcome,
+					  .remote = i->found.remote,
+					  .took = i->found.took};
+
+	if (!i->late || i->found.outcome.verdict == SMTP_DELIVERED)
+		return;
+	stray(e, &own, "another attempt ended");
+	finding_free(&i->found);
+	i->found = *i->late;
+	heap_free(i->late);
+	i->late = NULL;
+}
+
+/* Without memory it is only noted, and may be delivered once more. */
+static void remember_late(struct queue_engine *e, struct item *i, const struct queue_outcome *o)
+{
+	stray(e, o, "a former attempt ended late");
+	if (o->outcome.verdict != SMTP_DELIVERED || i->late)
+		return;
+	i->late = heap_new(struct finding);
+	if (!i->late)
+		return;
+	finding_set(i->late, &o->outcome, o->remote, o->took, e->times.wall);
+	if (i->state != ITEM_UNDER_WAY)
+		take_late(e, i);
+}
+
 /* What may cause a report waits for the others of its job, so that one report can speak of all. */
 static void arrived(struct queue_engine *e, struct item *i)
 {
 	struct job *job = i->job;
+
+	take_late(e, i);
 	bool plain = i->found.outcome.verdict == SMTP_DELIVERED && report_wanted(e, i, REPORT_SUCCESS) == REPORT_NONE;
 
 	job->count--;
@@ -316,23 +367,6 @@ static void tell_window(struct queue_engine *e, const struct job *job, const str
 	site_update(e, s);
 }
 
-/* It stays so long as no memory for it is missing; then the recipient is simply tried again. */
-static void stray(struct queue_engine *e, const struct queue_outcome *o, bool note)
-{
-	if (e->stray_count >= ENGINE_STRAYS_MAX)
-		return;
-	struct stray *s = heap_new(struct stray);
-	if (!s)
-		return;
-	s->id = o->id;
-	s->n = o->n;
-	s->note = note;
-	finding_set(&s->found, &o->outcome, o->remote, o->took, e->times.wall);
-	list_init(&s->link);
-	list_append(&e->strays, &s->link);
-	e->stray_count++;
-}
-
 void stray_free(struct queue_engine *e, struct stray *s)
 {
 	list_remove(&s->link);
@@ -359,7 +393,7 @@ void queue_engine_outcome(struct queue_engine *e, uint32_t courier, const struct
 
 	assert(o->outcome.verdict <= SMTP_VERDICT_MAX);
 	if (!i) {
-		stray(e, o, false);
+		stray(e, o, NULL);
 	} else if (i->state == ITEM_UNDER_WAY && job && i->job == job) {
 		finding_take(e, &i->found, o);
 		tell_window(e, job, i, o->site_failed);
@@ -367,7 +401,7 @@ void queue_engine_outcome(struct queue_engine *e, uint32_t courier, const struct
 	} else if (i->state == ITEM_READY || (i->state == ITEM_SETTLING && i->settle != SETTLE_OUTCOME)) {
 		take_fact(e, i, o);
 	} else if (i->state != ITEM_NEW) {
-		stray(e, o, true);
+		remember_late(e, i, o);
 	}
 	/* A message that is not committed was given to nobody: such a word is made up. */
 }
@@ -501,7 +535,7 @@ static void note_duplicate(struct queue_engine *e, const struct stray *s)
 	struct buf text;
 
 	buf_init(&text, STORE_TEXT_MAX);
-	buf_printf(&text, "a former attempt ended late: %s, %u, ",
+	buf_printf(&text, "%s: %s, %u, ", s->note ? s->note : "a former attempt ended late",
 		   s->found.outcome.verdict == SMTP_DELIVERED  ? "delivered"
 		   : s->found.outcome.verdict == SMTP_DEFERRED ? "deferred"
 							       : "failed",

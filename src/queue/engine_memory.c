@@ -178,6 +178,9 @@ void item_drop(struct queue_engine *e, struct item *i)
 	list_remove(&i->link);
 	list_remove(&i->report);
 	finding_free(&i->found);
+	if (i->late)
+		finding_free(i->late);
+	heap_free(i->late);
 	heap_free(i);
 	m->items--;
 	msg_unused(e, m);

@@ -153,6 +153,7 @@ struct item {
 	bool gone;     /* the store has nothing to settle: it was settled before, or never was */
 	queue_ms due;  /* SETTLE_PUT_BACK */
 	struct finding found;
+	struct finding *late; /* a former attempt delivered it, and said so while this one was under way; or NULL */
 	/* Decided when settled: */
 	enum store_state next;
 	bool given_up;
@@ -216,7 +217,7 @@ struct stray {
 	struct link link;
 	msg_id id;
 	uint32_t n;
-	bool note; /* known to be a duplicate */
+	const char *note; /* known to change nothing: how its note begins; NULL: it may */
 	struct finding found;
 };
 

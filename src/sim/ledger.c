@@ -36,7 +36,6 @@ struct fate {
 	bool reported, warned;
 	msg_id report;    /* the report that said so ... */
 	msg_id warning;   /* ... and the one that it is late */
-	uint64_t job;     /* the last one that the living queue gave for it; 0: none */
 	bool known;       /* the queue has heard that it was delivered, and lives */
 	sim_us not_again; /* no job for it before, by what the queue said of its last attempt */
 	unsigned said_boots, said_lives;
@@ -346,7 +345,7 @@ static sim_us clock_slack(unsigned boots, unsigned lives)
 }
 
 /* A job for this recipient goes out. */
-static void give(struct fate *f, uint64_t job)
+static void give(struct fate *f)
 {
 	const char *why = f->known                                                               ? "was delivered"
 			  : f->failed                                                            ? "failed"
@@ -354,7 +353,6 @@ static void give(struct fate *f, uint64_t job)
 												 : NULL;
 
 	f->given++;
-	f->job = job;
 	if (why)
 		sim_fail("a job for %s to %.*s, of which the queue has said that it %s", text_of(f->copy->id),
 			 SLICE_ARGS(f->address), why);
@@ -384,7 +382,7 @@ static void job_sent(struct slice payload)
 				sim_fail("a job for %s to %.*s, which is no recipient of it", text_of(job.id),
 					 SLICE_ARGS(job.envelope.rcpt[i].address));
 			else
-				give(&c->fates[job.n[i]], job.job);
+				give(&c->fates[job.n[i]]);
 	}
 	arena_free(&arena);
 }
@@ -515,8 +513,7 @@ static void outcome_taken(struct slice payload)
 	/* Recipients keep the order in which they were put. */
 	struct fate *f = &c->fates[o.n];
 	f->back++;
-	/* While another attempt is under way, a former one's outcome is only noted. */
-	f->known |= o.outcome.verdict == SMTP_DELIVERED && (f->job == 0 || f->job == o.job);
+	f->known |= o.outcome.verdict == SMTP_DELIVERED;
 	if (o.outcome.verdict == SMTP_FAILED)
 		f->fail_told = true;
 	if (o.outcome.verdict != SMTP_DELIVERED && f->deliveries > 0 && !f->settled && f->maildir && !f->cause)
@@ -604,10 +601,8 @@ static void make_orphans(enum sim_count cause)
 static void forget_known(void)
 {
 	for (struct copy *c = ledger.copies; c; c = c->all)
-		for (size_t i = 0; i < c->count; i++) {
+		for (size_t i = 0; i < c->count; i++)
 			c->fates[i].known = false;
-			c->fates[i].job = 0;
-		}
 }
 
 static bool was_by(const struct fate *f, const struct role_instance *r)

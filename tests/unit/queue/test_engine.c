@@ -467,6 +467,39 @@ static void a_late_word_about_what_is_under_way_anew_is_noted(void **state)
 	world_free(w);
 }
 
+/* Else it would be delivered a third time, with the second known. */
+static void a_late_250_counts_when_the_attempt_under_way_comes_to_nothing(void **state)
+{
+	(void)state;
+
+	for (int held_back = 0; held_back < 2; held_back++) {
+		struct world *w = world_new();
+
+		world_put(w, 7, "a@b.test", "x@one.test y@one.test");
+		world_turn(w);
+		struct world_job old = w->jobs[0];
+		old.job = 0;
+		world_crash(w);
+		world_pass(w, SECOND);
+		struct world_job again = *world_job_of(w, 7);
+		if (held_back) /* its own word is there, and waits for the other recipient's */
+			world_outcome(w, &again, 0, "451 4.3.0 later");
+		world_outcome(w, &old, 0, "250 2.0.0 ok");
+		world_turn(w);
+		if (!held_back)
+			world_outcome(w, &again, 0, "451 4.3.0 later");
+		world_outcome(w, &again, 1, "250 2.0.0 ok");
+		queue_engine_job_done(w->e, 1, again.job);
+		world_pass(w, MINUTE);
+		assert_int_equal(world_rcpt(w, 7, 0)->row.state, STORE_DELIVERED);
+		assert_int_equal(world_count_events(w, QUEUE_EVENT_DELIVERED), 2);
+		assert_int_equal(world_count_events(w, QUEUE_EVENT_DEFERRED), 0);
+		assert_true(has_note(mem_store_message(w->mem, 7), "a former attempt ended late: delivered, 250"));
+		assert_true(has_note(mem_store_message(w->mem, 7), "another attempt ended: deferred, 451"));
+		world_free(w);
+	}
+}
+
 static void a_late_word_about_what_waits_in_memory_is_a_fact(void **state)
 {
 	(void)state;
@@ -724,6 +757,7 @@ int main(void)
 		cmocka_unit_test(after_a_crash_everything_accepted_goes_out),
 		cmocka_unit_test(the_word_of_a_courier_outlives_the_queue),
 		cmocka_unit_test(a_late_word_about_what_is_under_way_anew_is_noted),
+		cmocka_unit_test(a_late_250_counts_when_the_attempt_under_way_comes_to_nothing),
 		cmocka_unit_test(a_late_word_about_what_waits_in_memory_is_a_fact),
 		cmocka_unit_test(an_orderly_end_puts_back_what_nobody_has),
 		cmocka_unit_test(a_new_configuration_finds_new_ways),

@@ -79,7 +79,7 @@ static const struct {
 	{"the power takes the time along", {RATE(power, 100, 1000), RATE(wall_jump, 300000, 900000)}},
 	{"a slow disk, and nobody waits for it",
 	 {RATE(slow_sync, 100000, 400000), RATE(stuck_sync, 1000, 20000), RATE(client_leaves, 100000, 600000),
-	  RATE(die, 50, 500), RATE(no_space, 5000, 50000)}},
+	  RATE(die, 50, 500), RATE(no_space, 5000, 50000), RATE(sync_error, 20000, 100000)}},
 #undef RATE
 };
 

@@ -302,6 +302,9 @@ enum store_result store_spool_create(struct fs *fs, msg_id id, struct file **ret
 enum store_result store_spool_open(struct fs *fs, msg_id id, struct file **ret); /* for reading */
 /* For a file that was never given to put. */
 void store_spool_discard(struct fs *fs, msg_id id);
+/* For one that may have been: it goes unless a message names it. After a commit that failed, one that it would have
+ * named stays until reopen: the transaction may still come back with the log. */
+void store_sqlite_unwanted(struct store *store, msg_id id);
 
 struct crc32c;
 /* The digest of a body without octets: go on with crc32c_add. */

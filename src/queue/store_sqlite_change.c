@@ -185,6 +185,18 @@ static enum store_result exists(struct sqlite_store *s, msg_id id, bool *ret)
 	return result;
 }
 
+void store_sqlite_unwanted(struct store *st, msg_id id)
+{
+	struct sqlite_store *s = sqlite_store_of(st);
+	bool taken = true;
+
+	/* Also by one that the open transaction settles. */
+	if (exists(s, id, &taken) != STORE_OK)
+		(void)sqlite_ids_add(&s->files_new, id);
+	else if (!taken)
+		sqlite_refuse_file(s, id);
+}
+
 /* What is left of the disk is for settling, and for the reports that settling causes. */
 static bool put_refused(const struct sqlite_store *s, const struct store_new *m)
 {

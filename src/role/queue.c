@@ -188,16 +188,12 @@ static bool on_spool_open(struct queue_peer *p, struct slice payload)
 
 static bool on_spool_drop(struct queue_peer *p, struct slice payload)
 {
-	struct queue_role *q = p->queue;
-	struct store_message message;
 	uint64_t id;
 
 	if (!wire_get_number(payload, &id) || id == 0 || id > MSG_ID_MAX)
 		return false;
 	/* A receiver that is confused, or not ours any more, must not be able to take a stored message's body away. */
-	arena_reset(&q->arena);
-	if (q->store->ops->load(q->store, id, &q->arena, &message) == STORE_NOT_FOUND)
-		store_spool_discard(q->fs, id);
+	store_sqlite_unwanted(p->queue->store, id);
 	return true;
 }
 

@@ -318,6 +318,29 @@ static void a_second_power_cut_during_recovery_loses_nothing_either(void **state
 	}
 }
 
+/* Its client was told 451, and its receiver gives it up; a process that dies now may find the transaction in the log. */
+static void a_file_given_up_after_a_failed_commit_waits_for_reopen(void **state)
+{
+	(void)state;
+
+	for (int sync = 0, failed = 1; failed; sync++) {
+		struct ram_disk *d = ram_disk_new();
+		struct store *st = open_well(d);
+		*ram_disk_fault(d) = (struct ram_fault){.ops = RAM_SYNC, .after = sync, .times = 1, .error = EIO};
+		bool put = accept_large(st, ram_disk_fs(d)) == STORE_OK;
+		bool taken = ops_of(st)->commit(st) == STORE_OK && put;
+		failed = ram_disk_fault(d)->times == 0;
+		assert_true(taken == !failed);
+		*ram_disk_fault(d) = (struct ram_fault){0};
+		store_sqlite_unwanted(st, LARGE);
+		assert_int_equal(ram_disk_files_below(d, "spool/"), put ? 1 : 0);
+		assert_ok(ops_of(st)->reopen(st));
+		assert_files(st, d);
+		ops_of(st)->close(st);
+		ram_disk_free(d);
+	}
+}
+
 /* A sync fails, the process dies over it, and the power goes while the next process recovers: what the failed sync had
  * left in memory, and what was copied from there, must not be mixed up. Whether the recovery was cut. */
 static bool cut_recovery_after_failed_sync(int sync, int operation)
@@ -620,6 +643,7 @@ int main(int argc, char *argv[])
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_power_cut_at_any_operation_loses_nothing_that_was_committed),
 		cmocka_unit_test(a_second_power_cut_during_recovery_loses_nothing_either),
+		cmocka_unit_test(a_file_given_up_after_a_failed_commit_waits_for_reopen),
 		cmocka_unit_test(a_power_cut_after_a_failed_sync_and_a_restart_loses_nothing),
 		cmocka_unit_test(a_large_commit_is_few_writes),
 		cmocka_unit_test(a_failed_write_is_as_if_its_transaction_never_was),

@@ -156,6 +156,14 @@ bool conf_is_own_name(const struct conf *c, struct slice name)
 	return entry.result != DIRECTORY_NOT_OURS;
 }
 
+bool conf_has_tls(const struct conf *c)
+{
+	for (size_t i = 0; i < c->listener_count; i++)
+		if (c->listeners[i].server.tls != SMTP_TLS_OFF)
+			return true;
+	return false;
+}
+
 bool conf_asks_dns(const struct conf *c)
 {
 	bool asks = c->check_null_mx != CONF_CHECK_NO || c->check_domains != CONF_CHECK_NO;

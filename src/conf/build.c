@@ -37,6 +37,8 @@ static struct networks build_networks(struct build *b, const struct conf_texts *
 static void finish_server(struct build *b, struct conf_listener *l)
 {
 	l->server.name = b->c->hostname;
+	if (l->socket.n) /* whoever can listen there owns the machine */
+		l->server.tls = SMTP_TLS_OFF;
 	l->server.offer_binarymime = l->server.offer_binarymime && l->server.offer_chunking;
 	l->server.offer_vrfy = b->c->vrfy != CONF_DISCLOSE_NOBODY && b->c->vrfy != CONF_DISCLOSE_OFF;
 	l->server.offer_expn = b->c->expn != CONF_DISCLOSE_NOBODY;
@@ -108,6 +110,47 @@ static void build_listeners(struct build *b)
 	}
 	c->listeners = list;
 	c->listener_count = n;
+}
+
+/* ---- certificates -------------------------------------------------------------------------------------------- */
+
+/* A host name in canonical form, perhaps behind "*."; empty with an error. */
+static struct slice certificate_name(struct build *b, const struct conf_raw_section *s)
+{
+	bool wild = slice_starts(s->title, SLICE("*."));
+	struct slice host = slice_skip(s->title, wild ? 2 : 0);
+
+	if (wild)
+		buf_add_lit(&b->scratch, "*.");
+	if (host.n > 0 && host.p[0] != '[' && mail_domain_canonical(host, &b->scratch) && !b->scratch.failed &&
+	    buf_len(&b->scratch) <= MAIL_DOMAIN_MAX)
+		return build_keep_scratch(b);
+	buf_reset(&b->scratch);
+	conf_wrong(b->err, s->at, "certificate \"%.*s\": it is no host name", SLICE_ARGS(slice_head(s->title, 200)));
+	return SLICE("");
+}
+
+static void build_certificates(struct build *b)
+{
+	size_t count = b->raw->counts[SECTION_CERTIFICATE], n = 0;
+
+	if (count > CONF_CERTIFICATE_MAX) {
+		conf_wrong(b->err, b->raw->first->at, "there are more than %d certificates", CONF_CERTIFICATE_MAX);
+		return;
+	}
+	struct conf_certificate *list = build_take(b, count, sizeof *list);
+	struct named *names = build_take(b, count, sizeof *names);
+	if (!list || !names)
+		return;
+	for (const struct conf_raw_section *s = build_next_section(b->raw->first, SECTION_CERTIFICATE); s;
+	     s = build_next_section(s->next, SECTION_CERTIFICATE)) {
+		list[n].name = certificate_name(b, s);
+		names[n] = (struct named){list[n].name, s->at};
+		build_section(b, SECTION_CERTIFICATE, s, &list[n++]);
+	}
+	build_check_twice(b, names, n, "certificate");
+	b->c->certificates = list;
+	b->c->certificate_count = n;
 }
 
 /* ---- the rest ------------------------------------------------------------------------------------------------ */
@@ -188,7 +231,7 @@ static void sort_routes(struct build *b)
 static void build_all(struct build *b)
 {
 	struct conf *c = b->c;
-	static const enum conf_section_id once[] = {SECTION_CLIENT, SECTION_MAILBOX, SECTION_LOG};
+	static const enum conf_section_id once[] = {SECTION_TLS, SECTION_CLIENT, SECTION_MAILBOX, SECTION_LOG};
 
 	/* data_dir comes before the sockets in the table, and is part of their presets. */
 	const struct conf_key *data_dir = conf_key_find(SECTION_TOP, SLICE("data_dir"));
@@ -206,6 +249,7 @@ static void build_all(struct build *b)
 	c->delimiter = c->delimiter_text.n ? c->delimiter_text.p[0] : 0;
 	c->relay_networks = build_networks(b, &c->relay_texts);
 	build_listeners(b);
+	build_certificates(b);
 	build_rules(b);
 	build_domains(b);
 	build_routes(b);

@@ -27,6 +27,7 @@
 #define CONF_MEMORY_MAX   (64u << 20)
 #define CONF_FILES_MAX    100 /* included files */
 #define CONF_LISTENER_MAX 64
+#define CONF_CERTIFICATE_MAX 64
 #define CONF_HOSTS_MAX    32 /* hosts of one route */
 #define CONF_PROCESS_MAX  64 /* receivers, or senders */
 #define CONF_RULES_MAX    1000 /* about other servers' replies */
@@ -75,6 +76,11 @@ struct conf_listener {
 	bool bounce_single_recipient;
 	bool require_from;
 	struct conf_texts suspend_parameters; /* also in .server */
+};
+
+struct conf_certificate {
+	struct slice name; /* by SNI: a host name, or "*.example.com" */
+	struct slice chain, key; /* paths */
 };
 
 struct conf_moved {
@@ -159,6 +165,9 @@ struct conf {
 
 	const struct conf_listener *listeners;
 	size_t listener_count;
+	const struct conf_certificate *certificates; /* the first is for every other name, too; none: one is made */
+	size_t certificate_count;
+	span_ms ticket_lifetime; /* 0: no session of TLS is resumed */
 	struct conf_texts relay_texts;
 	struct networks relay_networks;
 	struct conf_texts literal_texts;
@@ -270,6 +279,9 @@ void conf_recipient(const struct conf *c, const struct relay_client *client, con
 /* Whether the address may send to a list: by who may relay, by the members or by the list's senders. */
 bool conf_may_post(const struct conf *c, const struct relay_client *client, const struct directory_entry *list,
 		   const struct mail_address *sender);
+
+/* Whether a listener speaks TLS. */
+bool conf_has_tls(const struct conf *c);
 
 /* Whether anything in it asks the DNS. */
 bool conf_asks_dns(const struct conf *c);

@@ -125,6 +125,9 @@ bool conf_dump(const struct conf *c, struct buf *out)
 	write_section(SECTION_SMTP, SLICE_NONE, &c->listener_defaults, out);
 	for (size_t i = 0; i < own_listeners(c); i++)
 		write_section(SECTION_LISTEN, c->listeners[i].name, &c->listeners[i], out);
+	write_section(SECTION_TLS, SLICE_NONE, c, out);
+	for (size_t i = 0; i < c->certificate_count; i++)
+		write_section(SECTION_CERTIFICATE, c->certificates[i].name, &c->certificates[i], out);
 	for (size_t i = 0; i < c->domain_count; i++)
 		write_domain(&c->domains[i], out);
 	for (size_t i = 0; i < c->route_count; i++)
@@ -160,8 +163,8 @@ static const char *first_difference(enum conf_section_id id, const void *a, cons
 
 bool conf_needs_restart(const struct conf *from, const struct conf *to, const char **which)
 {
-	static const enum conf_section_id of_conf[] = {SECTION_TOP, SECTION_QUEUE, SECTION_CLIENT, SECTION_MAILBOX,
-						       SECTION_LOG};
+	static const enum conf_section_id of_conf[] = {SECTION_TOP,    SECTION_TLS,     SECTION_QUEUE,
+						       SECTION_CLIENT, SECTION_MAILBOX, SECTION_LOG};
 
 	*which = NULL;
 	for (size_t i = 0; i < sizeof of_conf / sizeof *of_conf && !*which; i++)

@@ -10,6 +10,8 @@ enum conf_section_id {
 	SECTION_TOP,
 	SECTION_SMTP, /* before LISTEN, which starts from it */
 	SECTION_LISTEN,
+	SECTION_TLS,
+	SECTION_CERTIFICATE,
 	SECTION_DOMAIN,
 	SECTION_MOVED,
 	SECTION_LIMIT,

@@ -114,6 +114,44 @@ static void write_by(struct mail_fold *f, struct buf *word, const struct mail_re
 	}
 }
 
+static void write_for(struct mail_fold *f, struct buf *word, const struct mail_received *r, bool last)
+{
+	add_text(f, "for");
+	mail_field_path(word, r->rcpt, r->utf8);
+	if (last)
+		buf_add_char(word, ';');
+	add_word(f, word);
+}
+
+/* RFC 8314 4.3: names of ciphers and groups. */
+static bool is_registered(struct slice name)
+{
+	if (name.n == 0 || name.n > WORD_MAX / 2 || !ascii_is_alpha(name.p[0]))
+		return false;
+	for (size_t i = 0; i < name.n; i++)
+		if (!ascii_is_alnum(name.p[i]) && name.p[i] != '_' && name.p[i] != '-')
+			return false;
+	return true;
+}
+
+/* The last clause. */
+static void write_tls(struct mail_fold *f, struct buf *word, const struct mail_received *r)
+{
+	bool group = is_registered(r->group);
+
+	add_text(f, "tls");
+	buf_add(word, r->cipher);
+	if (!group)
+		buf_add_char(word, ';');
+	add_word(f, word);
+	if (!group)
+		return;
+	add_text(f, "group");
+	buf_add(word, r->group);
+	buf_add_char(word, ';');
+	add_word(f, word);
+}
+
 bool mail_received_write(const struct mail_received *r, struct buf *out)
 {
 	size_t before = buf_len(out);
@@ -125,16 +163,14 @@ bool mail_received_write(const struct mail_received *r, struct buf *out)
 	write_from(&f, &word, r);
 	mail_fold_break(&f);
 	write_by(&f, &word, r);
-	bool shown = rcpt_shown(r);
-	if (!shown)
+	bool shown = rcpt_shown(r), tells_tls = r->tls && is_registered(r->cipher);
+	if (!shown && !tells_tls)
 		buf_add_char(out, ';');
 	mail_fold_break(&f);
-	if (shown) {
-		add_text(&f, "for");
-		mail_field_path(&word, r->rcpt, r->utf8);
-		buf_add_char(&word, ';');
-		add_word(&f, &word);
-	}
+	if (shown)
+		write_for(&f, &word, r, !tells_tls);
+	if (tells_tls)
+		write_tls(&f, &word, r);
 	add_text(&f, mail_date_rfc5322(r->now).text);
 	buf_free(&word);
 	if (mail_fold_end(&f)) {

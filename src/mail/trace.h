@@ -22,12 +22,14 @@ struct mail_received {
 	bool lmtp;
 	bool utf8; /* the message came with SMTPUTF8 */
 	bool tls;  /* by STARTTLS or TLS from the start */
+	struct slice cipher, group; /* of TLS, by their registered names; empty: not told */
 	bool authenticated;
 	wall_ms now;
 };
 
 /*
- * "Received: from helo ([peer]) by name with ESMTP id ...; date". The FOR clause stands only for a recipient that may
+ * "Received: from helo ([peer]) by name with ESMTP id ...; date". With TLS it says by which cipher and group (RFC 8314
+ * 4.3). The FOR clause stands only for a recipient that may
  * be shown: one outside ASCII only in a message that came with SMTPUTF8 (RFC 6531 3.7.3).
  */
 bool mail_received_write(const struct mail_received *r, struct buf *out);

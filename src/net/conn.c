@@ -1,9 +1,8 @@
 #include "net/conn.h"
 
-#include "base/buf.h"
 #include "base/heap.h"
+#include "net/conn_private.h"
 #include "net/log.h"
-#include "net/loop_private.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -16,33 +15,11 @@
 #include <event2/dns.h>
 #include <event2/event.h>
 
-#define OUTPUT_MAX    ((size_t)16 * 1024 * 1024)
-#define READ_SIZE     ((size_t)64 * 1024)
 #define ADDRESSES_MAX 16
 #define DROPPED_MAX   ((size_t)64 * 1024) /* read from a peer that does not stop, before it is cut off */
 
-static_assert(READ_SIZE <= LOOP_SHARED_BUFFER, "one reading fits");
-static_assert(CONN_INPUT_MAX > READ_SIZE, "what one reading brings can be kept");
-
-struct conn {
-	struct loop_dirty dirty; /* first: flush casts back */
-	struct loop *loop;
-	int fd;
-	struct event *readable;
-	struct event *writable; /* made when first needed */
-	struct conn_handler handler;
-	void *arg;
-	struct buf kept; /* input that was not taken */
-	struct buf out;
-	bool paused;
-	bool broken;    /* nothing can be sent any more */
-	bool reported;  /* closed() was called */
-	bool finishing; /* close when the output is sent */
-	bool closing;   /* conn_close was called: free it at the end of the turn */
-	bool waits;     /* the socket is full: `writable` is on */
-	size_t dropped; /* octets that came while finishing */
-	struct event *linger;
-};
+static_assert(CONN_READ_SIZE <= LOOP_SHARED_BUFFER, "one reading fits");
+static_assert(CONN_INPUT_MAX > CONN_READ_SIZE, "what one reading brings can be kept");
 
 static void conn_destroy(struct conn *c)
 {
@@ -57,24 +34,24 @@ static void conn_destroy(struct conn *c)
 		close(c->fd);
 	buf_free(&c->kept);
 	buf_free(&c->out);
+	conn_tls_free(c);
 	heap_free(c);
 }
 
-static void report_closed(struct conn *c, const char *why)
+void conn_report_closed(struct conn *c, const char *why)
 {
 	if (c->reported || c->closing)
 		return;
 	c->reported = true;
 	c->broken |= why != NULL;
 	event_del(c->readable);
-	if (c->finishing && (c->broken || buf_len(&c->out) == 0))
+	if (c->finishing && (c->broken || conn_pending(c) == 0))
 		conn_close(c);
 	else if (!c->finishing)
 		c->handler.closed(c->arg, why);
 }
 
-/* Offers octets to the handler and keeps the rest. */
-static void offer(struct conn *c, struct slice in)
+void conn_offer(struct conn *c, struct slice in)
 {
 	size_t taken = c->handler.input(c->arg, in);
 
@@ -85,7 +62,7 @@ static void offer(struct conn *c, struct slice in)
 		c->paused = true;
 		event_del(c->readable);
 		if (!buf_add(&c->kept, slice_skip(in, taken)))
-			report_closed(c, "out of memory");
+			conn_report_closed(c, "out of memory");
 	}
 }
 
@@ -97,17 +74,19 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 	(void)what;
 	if (c->paused || c->closing)
 		return;
-	ssize_t n = recv(fd, into, READ_SIZE, 0);
+	ssize_t n = recv(fd, into, CONN_READ_SIZE, 0);
 	if (n > 0 && c->finishing) {
 		c->dropped += (size_t)n;
 		if (c->dropped > DROPPED_MAX)
 			conn_close(c);
+	} else if (n > 0 && c->tls) {
+		conn_tls_input(c, slice_of(into, (size_t)n));
 	} else if (n > 0) {
-		offer(c, slice_of(into, (size_t)n));
+		conn_offer(c, slice_of(into, (size_t)n));
 	} else if (n == 0) {
-		report_closed(c, NULL);
+		conn_report_closed(c, NULL);
 	} else if (errno != EAGAIN && errno != EINTR) {
-		report_closed(c, strerror(errno));
+		conn_report_closed(c, strerror(errno));
 	}
 }
 
@@ -126,7 +105,7 @@ static void wait_writable(struct conn *c)
 	if (!c->writable)
 		c->writable = event_new(loop_base(c->loop), c->fd, EV_WRITE, on_writable, c);
 	if (!c->writable || event_add(c->writable, NULL) < 0) {
-		report_closed(c, "out of memory");
+		conn_report_closed(c, "out of memory");
 		return;
 	}
 	c->waits = true;
@@ -138,11 +117,29 @@ static void output_sent(struct conn *c)
 	if (c->finishing) {
 		/* Our FIN first; what the peer still sends is read and dropped, or a reset would eat our last reply. */
 		shutdown(c->fd, SHUT_WR);
+		c->shut = true;
 		if (c->reported)
 			conn_close(c);
-	} else if (c->handler.drained && !c->broken) {
+	} else if (c->handler.drained && !c->broken && !c->shaking && !c->failed) {
 		c->handler.drained(c->arg);
 	}
+}
+
+/* What does not fit into the socket waits until it does. */
+static void send_some(struct conn *c, struct slice out)
+{
+	ssize_t n = send(c->fd, out.p, out.n, MSG_NOSIGNAL);
+
+	if (n < 0 && errno != EAGAIN && errno != EINTR) {
+		conn_report_closed(c, strerror(errno));
+		return;
+	}
+	if (n > 0)
+		buf_take(&c->out, (size_t)n);
+	if (buf_len(&c->out) > 0)
+		wait_writable(c);
+	else if (conn_pending(c) == 0)
+		output_sent(c);
 }
 
 static void flush(struct loop_dirty *d)
@@ -153,25 +150,15 @@ static void flush(struct loop_dirty *d)
 		conn_destroy(c);
 		return;
 	}
-	if (c->waits || c->broken)
-		return;
-	struct slice out = buf_slice(&c->out);
-	if (out.n == 0) {
-		if (c->finishing)
-			output_sent(c);
-		return;
+	while (!c->waits && !c->broken && !c->closing && conn_tls_seal(c)) {
+		struct slice out = buf_slice(&c->out);
+		if (out.n == 0) {
+			if (c->finishing && !c->shut)
+				output_sent(c);
+			return;
+		}
+		send_some(c, out);
 	}
-	ssize_t n = send(c->fd, out.p, out.n, MSG_NOSIGNAL);
-	if (n < 0 && errno != EAGAIN && errno != EINTR) {
-		report_closed(c, strerror(errno));
-		return;
-	}
-	if (n > 0)
-		buf_take(&c->out, (size_t)n);
-	if (buf_len(&c->out) > 0)
-		wait_writable(c);
-	else
-		output_sent(c);
 }
 
 struct conn *conn_new(struct loop *l, int fd, const struct conn_handler *handler, void *arg)
@@ -185,7 +172,7 @@ struct conn *conn_new(struct loop *l, int fd, const struct conn_handler *handler
 	}
 	*c = (struct conn){.dirty = {.flush = flush}, .loop = l, .fd = fd, .handler = *handler, .arg = arg};
 	buf_init(&c->kept, CONN_INPUT_MAX);
-	buf_init(&c->out, OUTPUT_MAX);
+	buf_init(&c->out, CONN_OUTPUT_MAX);
 	/* Replies are gathered here already; waiting for more would only add delay. Fails on unix sockets: no matter.
 	 */
 	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
@@ -227,18 +214,17 @@ void conn_finish(struct conn *c, span_ms linger)
 		conn_close(c);
 		return;
 	}
-	if (c->paused && !c->reported) {
-		c->paused = false;
+	c->paused = false;
+	if (!c->reported)
 		event_add(c->readable, NULL);
-	}
 	loop_mark_dirty(c->loop, &c->dirty);
 }
 
 bool conn_write(struct conn *c, struct slice octets)
 {
-	if (c->closing || c->broken)
+	if (c->closing || c->broken || c->failed || c->shaking)
 		return false;
-	if (!buf_add(&c->out, octets))
+	if (!buf_add(c->tls ? &c->plain : &c->out, octets))
 		return false;
 	loop_mark_dirty(c->loop, &c->dirty);
 	return true;
@@ -246,7 +232,7 @@ bool conn_write(struct conn *c, struct slice octets)
 
 size_t conn_pending(const struct conn *c)
 {
-	return buf_len(&c->out);
+	return buf_len(&c->out) + buf_len(&c->plain);
 }
 
 void conn_pause(struct conn *c)
@@ -266,10 +252,12 @@ void conn_resume(struct conn *c)
 		/* Taken out first: the handler may write into, resume or close this connection. */
 		struct buf again = c->kept;
 		buf_init(&c->kept, CONN_INPUT_MAX);
-		offer(c, buf_slice(&again));
+		conn_offer(c, buf_slice(&again));
 		buf_free(&again);
 	}
-	if (!c->paused && !c->closing && !c->reported)
+	if (c->tls && !c->paused && !c->closing && !c->reported)
+		conn_tls_step(c);
+	if (!c->paused && !c->closing && !c->reported && !c->asked)
 		event_add(c->readable, NULL);
 }
 

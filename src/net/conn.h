@@ -3,12 +3,16 @@
  *
  * Input is read into a buffer that all connections share, and offered to the handler; what the handler does not take
  * is kept, and nothing more is read until conn_resume. Output is gathered and goes out at the end of the turn.
+ *
+ * A server may put TLS under a connection: from conn_start_tls on, the handler sees and writes what is inside of it.
+ * While the handshake is under way nothing is offered to it and nothing can be written.
  */
 #ifndef NET_CONN_H
 #define NET_CONN_H
 
 #include "net/address.h"
 #include "net/loop.h"
+#include "net/tls.h"
 
 struct conn;
 
@@ -23,6 +27,11 @@ struct conn_handler {
 	/* The peer ended its side (`why` is NULL; what is written still goes out), or the connection broke. The conn is
 	 * still there: the handler calls conn_close or conn_finish. */
 	void (*closed)(void *arg, const char *why);
+	/* The handshake is done. */
+	void (*secured)(void *arg);
+	/* The handshake needs a signature: conn_signed has to be called, now or later. These two may be NULL for a
+	 * connection that never has TLS. */
+	void (*sign)(void *arg, const struct tls_request *request);
 };
 
 /* Takes the descriptor, also on failure (NULL). */
@@ -56,6 +65,14 @@ size_t conn_pending(const struct conn *c);
 void conn_resume(struct conn *c);
 /* Read no more until conn_resume. */
 void conn_pause(struct conn *c);
+
+/* From here on everything is TLS. `binding`: what tickets are good for, see tls.h. False, and nothing has changed:
+ * octets wait that were written or came before, or there is no memory. */
+bool conn_start_tls(struct conn *c, struct tls_server *server, struct slice binding);
+/* What `sign` asked for; empty: there is no signature, and the handshake fails. */
+void conn_signed(struct conn *c, struct slice signature);
+/* False when there is no TLS, or the handshake is not done yet. */
+bool conn_tls_facts(const struct conn *c, struct tls_facts *ret);
 
 struct listener;
 /* Takes a listening socket. `accepted` gets a connected socket and where it comes from. `busy` is sent to who comes

@@ -15,7 +15,7 @@
 #define SLOTS_FIRST     64
 #define SLOTS_MAX       ((uint32_t)1 << 20)
 
-/* At the start, so long clients wait for the queue; then they hear from us that it is not there. */
+/* At the start, so long clients wait for queue and keys; then they hear from us that one is not there. */
 #define LISTEN_PATIENCE (5 * SECOND)
 
 /* A listener's socket with the number of its entry in the configuration. */
@@ -79,7 +79,7 @@ void receiver_remove_session(struct receiver *r, uint64_t tag)
 	finish_if_idle(r);
 }
 
-static struct session *find_session(const struct receiver *r, uint64_t tag)
+struct session *receiver_find_session(const struct receiver *r, uint64_t tag)
 {
 	uint32_t slot = (uint32_t)(tag >> 32);
 
@@ -148,8 +148,8 @@ static void end_without_listener(struct receiver *r)
 }
 
 /*
- * Nobody is greeted before the queue has given ids: until then no message can be taken, and who waits a moment in the
- * socket's line is better off than who is told to come again.
+ * Nobody is greeted before the queue has given ids and the keys role its certificates: until then no message can be
+ * taken, or not under TLS, and who waits a moment in the socket's line is better off than who is told to come again.
  */
 static void start_listening(struct receiver *r)
 {
@@ -167,6 +167,16 @@ static void start_listening(struct receiver *r)
 	r->listener_count = kept;
 	if (lost)
 		end_without_listener(r);
+}
+
+void receiver_listen_if_ready(struct receiver *r)
+{
+	if (r->next_id == r->end_id && !r->spare_block)
+		return;
+	if (conf_has_tls(r->conf) && !r->keys_heard)
+		return;
+	start_listening(r);
+	r->self->ready(r->self->arg);
 }
 
 static void on_patience(void *arg)
@@ -240,8 +250,7 @@ static bool on_ids(struct receiver *r, struct slice payload)
 		return false;
 	r->ids_wanted = false;
 	r->spare_block = block;
-	start_listening(r);
-	r->self->ready(r->self->arg);
+	receiver_listen_if_ready(r);
 	return true;
 }
 
@@ -291,7 +300,7 @@ static bool on_queue_frame(void *arg, uint16_t type, struct slice payload, int f
 	}
 	if (type != WIRE_ANSWER)
 		return false;
-	struct session *s = find_session(r, answer.tag);
+	struct session *s = receiver_find_session(r, answer.tag);
 	if (s)
 		session_answer(s, answer.result);
 	return true;
@@ -341,7 +350,7 @@ static void *receiver_start(struct loop *l, const struct role_self *self)
 
 static void on_resolved(void *arg, uint64_t tag, enum resolver_answer answer)
 {
-	struct session *s = find_session(arg, tag);
+	struct session *s = receiver_find_session(arg, tag);
 
 	if (s)
 		session_resolved(s, answer);
@@ -376,6 +385,10 @@ static void receiver_peer(void *arg, struct wire_peer peer, int fd)
 	static const struct channel_handler handler = {on_queue_frame, on_queue_closed};
 	struct receiver *r = arg;
 
+	if (peer.kind == ROLE_KEYS) {
+		receiver_use_keys(r, fd);
+		return;
+	}
 	if (peer.kind != ROLE_QUEUE) {
 		descriptor_close(fd);
 		return;
@@ -412,6 +425,7 @@ static void receiver_end(void *arg)
 	resolver_free(r->resolver);
 	loop_timer_free(r->patience);
 	channel_free(r->queue);
+	receiver_end_keys(r);
 	conf_unref(r->conf);
 	for (size_t i = 0; i < CLIENT_BUCKETS; i++)
 		while (r->clients[i]) {

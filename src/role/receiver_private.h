@@ -1,5 +1,6 @@
 /*
- * The receiver's parts: receiver.c (the role: listeners, the queue, the table of sessions) and session.c (one session).
+ * The receiver's parts: receiver.c (the role: listeners, the queue, the table of sessions), receiver_keys.c (what TLS
+ * needs), and session.c (one session).
  */
 #ifndef ROLE_RECEIVER_PRIVATE_H
 #define ROLE_RECEIVER_PRIVATE_H
@@ -28,7 +29,7 @@ struct receiver {
 	struct channel *queue; /* NULL while the queue is away */
 	struct accepting *accepting[2 * CONF_LISTENER_MAX];
 	size_t listener_count;
-	bool listening; /* the queue is there, or was; until then sockets are kept and not heard */
+	bool listening; /* the queue and the keys are there, or were; until then sockets are kept and not heard */
 	struct loop_timer *patience;
 	struct buf busy; /* the 421 for who comes when descriptors have run out */
 
@@ -45,6 +46,12 @@ struct receiver {
 	/* Ids: the block in use and the next one. 0: none. */
 	uint64_t next_id, end_id, spare_block;
 	bool ids_wanted;
+
+	/* TLS: `tls` may be NULL, and nobody gets it while `keys` is. */
+	struct channel *keys;
+	bool keys_heard; /* it said which certificates there are */
+	struct tls_server *tls;
+	struct tls_tickets tickets;
 
 	struct resolver *resolver; /* NULL: the DNS is not asked */
 	mono_ms since;             /* when this process began */
@@ -66,6 +73,22 @@ void receiver_uncount_client(struct receiver *r, uint64_t hash);
 /* A place for a session; false when there is none. */
 bool receiver_add_session(struct receiver *r, struct session *s, uint64_t *ret_tag);
 void receiver_remove_session(struct receiver *r, uint64_t tag);
+/* NULL when it is gone. */
+struct session *receiver_find_session(const struct receiver *r, uint64_t tag);
+/* Begins to listen when all is there that sessions need. */
+void receiver_listen_if_ready(struct receiver *r);
+
+/* ---- receiver_keys.c ---- */
+
+/* Takes fd, a connection to the keys role. */
+void receiver_use_keys(struct receiver *r, int fd);
+void receiver_end_keys(struct receiver *r);
+/* For a new session of TLS; NULL: there is none to be had now. */
+struct tls_server *receiver_tls(const struct receiver *r);
+/* False: nobody can sign now. The answer goes to session_signed. */
+bool receiver_ask_signature(struct receiver *r, uint64_t tag, const struct tls_request *request);
+
+/* ---- session.c ---- */
 
 /* Takes fd. */
 void session_open(struct receiver *r, const struct conf_listener *listener, int fd, const struct net_address *from);
@@ -74,6 +97,8 @@ void session_answer(struct session *s, enum store_result result);
 void session_spool(struct session *s, enum store_result result, int fd);
 /* The answer of the DNS that the session waits for. */
 void session_resolved(struct session *s, enum resolver_answer answer);
+/* The signature that its handshake waits for, if it does; empty: there is none. */
+void session_signed(struct session *s, struct slice signature);
 /* The queue is gone: what waits for it gets 451. */
 void session_queue_lost(struct session *s);
 void session_shutdown(struct session *s);

@@ -9,8 +9,15 @@
 #include <sysexits.h>
 #include <unistd.h>
 
-/* A queue that died is back before that, and connected anew. */
+/* A role that died is back before that, and connected anew. */
 #define RELINK_AFTER (2 * SECOND)
+
+/* A connection to a role that is to be there. */
+struct link {
+	struct process *process;
+	enum role_kind kind;
+	struct loop_timer *missing; /* runs while it is not there */
+};
 
 struct process {
 	struct loop *loop;
@@ -18,7 +25,7 @@ struct process {
 	const struct role_ops *ops;
 	struct role_self self;
 	void *role;
-	struct loop_timer *relink; /* runs while the connection to the queue is missing */
+	struct link queue, keys;
 	bool configured;
 	int status;
 };
@@ -36,6 +43,8 @@ const struct role_ops *role_ops_of(enum role_kind kind)
 		return &mailbox_role;
 	case ROLE_ADMIN:
 		return &admin_role;
+	case ROLE_KEYS:
+		return &keys_role;
 	case ROLE_SUPERVISOR:
 		break;
 	}
@@ -57,19 +66,50 @@ static void end_process(void *arg, int status)
 	loop_stop(p->loop);
 }
 
-static void wait_for_queue(void *arg)
+static void wait_for_link(struct link *l)
 {
-	struct process *p = arg;
-
-	loop_timer_set(p->relink, loop_mono(p->loop) + RELINK_AFTER);
+	loop_timer_set(l->missing, loop_mono(l->process->loop) + RELINK_AFTER);
 }
 
-static void ask_for_queue(void *arg)
+static void queue_lost(void *arg)
 {
 	struct process *p = arg;
 
-	channel_send(p->supervisor, WIRE_PEER_WANTED, SLICE_NONE, -1);
-	wait_for_queue(p);
+	wait_for_link(&p->queue);
+}
+
+static void keys_lost(void *arg)
+{
+	struct process *p = arg;
+
+	wait_for_link(&p->keys);
+}
+
+static void ask_for_link(void *arg)
+{
+	struct link *l = arg;
+	struct buf frame;
+
+	buf_init(&frame, 16);
+	wire_put_peer(&frame, &(struct wire_peer){.kind = l->kind});
+	channel_send(l->process->supervisor, WIRE_PEER_WANTED, buf_slice(&frame), -1);
+	buf_free(&frame);
+	wait_for_link(l);
+}
+
+static bool begin_link(struct process *p, struct link *l, enum role_kind kind)
+{
+	*l = (struct link){.process = p, .kind = kind};
+	l->missing = loop_timer_new(p->loop, ask_for_link, l);
+	return l->missing != NULL;
+}
+
+static void link_is_there(struct process *p, enum role_kind kind)
+{
+	if (kind == ROLE_QUEUE)
+		loop_timer_set(p->queue.missing, NEVER);
+	if (kind == ROLE_KEYS)
+		loop_timer_set(p->keys.missing, NEVER);
 }
 
 static enum log_level log_level_of(const struct conf *c)
@@ -125,7 +165,7 @@ static bool on_frame(void *arg, uint16_t type, struct slice payload, int fd)
 	case WIRE_PEER:
 		if (fd < 0 || !p->configured || !wire_get_peer(payload, &peer))
 			break;
-		loop_timer_set(p->relink, NEVER);
+		link_is_there(p, peer.kind);
 		p->ops->peer(p->role, peer, fd);
 		return true;
 	case WIRE_DRAIN:
@@ -182,13 +222,14 @@ int role_main(enum role_kind kind, uint32_t index, int fd)
 		.index = index,
 		.ready = tell_ready,
 		.finished = end_process,
-		.queue_lost = wait_for_queue,
+		.queue_lost = queue_lost,
+		.keys_lost = keys_lost,
 		.arg = &p,
 	};
 	p.loop = loop_new();
 	p.supervisor = p.loop ? channel_new(p.loop, fd, &handler, &p) : NULL;
-	p.relink = p.supervisor ? loop_timer_new(p.loop, ask_for_queue, &p) : NULL;
-	p.role = p.relink ? p.ops->start(p.loop, &p.self) : NULL;
+	bool linked = p.supervisor && begin_link(&p, &p.queue, ROLE_QUEUE) && begin_link(&p, &p.keys, ROLE_KEYS);
+	p.role = linked ? p.ops->start(p.loop, &p.self) : NULL;
 	if (!p.role) {
 		log_event(LOG_START_FAILED, LOG_CSTR("reason", "out of memory"));
 		log_flush();
@@ -197,7 +238,8 @@ int role_main(enum role_kind kind, uint32_t index, int fd)
 	loop_on_turn(p.loop, on_turn, &p);
 	loop_run(p.loop);
 	p.ops->end(p.role);
-	loop_timer_free(p.relink);
+	loop_timer_free(p.queue.missing);
+	loop_timer_free(p.keys.missing);
 	channel_free(p.supervisor);
 	loop_free(p.loop);
 	log_flush();

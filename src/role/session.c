@@ -20,6 +20,7 @@
 
 #define LINGER      (2 * SECOND)
 #define FILE_PIECE  ((size_t)64 * 1024) /* gathered before it is written to the file */
+#define PROTOCOL_MAX 600
 #define OUTPUT_HIGH ((size_t)64 * 1024) /* replies that wait before no more commands are read */
 
 static void session_run(struct session *s);
@@ -44,22 +45,36 @@ static void drop_message(struct session *s)
 	s->waits_spool = false;
 }
 
+/* What a message came by, but for what is in its envelope. */
+static struct mail_received way_of(const struct session *s)
+{
+	struct mail_received way = {
+		.extended = smtp_server_is_extended(s->engine),
+		.lmtp = s->listener->server.lmtp,
+		.utf8 = smtp_server_envelope(s->engine)->utf8,
+	};
+	struct tls_facts tls;
+
+	way.tls = conn_tls_facts(s->conn, &tls);
+	if (way.tls) {
+		way.cipher = slice_from_cstr(tls.cipher);
+		way.group = slice_from_cstr(tls.group);
+	}
+	return way;
+}
+
 static bool write_trace_fields(struct session *s)
 {
 	const struct mail_envelope *e = smtp_server_envelope(s->engine);
 	struct msg_id_text id = msg_id_format(s->in.id);
-	struct mail_received received = {
-		.helo = smtp_server_peer_name(s->engine),
-		.peer = s->client.local_user ? SLICE_NONE : session_client(s),
-		.by = s->conf->hostname,
-		.id = slice_from_cstr(id.text),
-		.rcpt = e->rcpt_count == 1 ? e->rcpt[0].address : SLICE_NONE,
-		.extended = smtp_server_is_extended(s->engine),
-		.lmtp = s->listener->server.lmtp,
-		.utf8 = e->utf8,
-		.now = loop_wall(s->receiver->loop),
-	};
+	struct mail_received received = way_of(s);
 
+	received.helo = smtp_server_peer_name(s->engine);
+	received.peer = s->client.local_user ? SLICE_NONE : session_client(s);
+	received.by = s->conf->hostname;
+	received.id = slice_from_cstr(id.text);
+	received.rcpt = e->rcpt_count == 1 ? e->rcpt[0].address : SLICE_NONE;
+	received.now = loop_wall(s->receiver->loop);
 	return mail_received_write(&received, &s->in.body);
 }
 
@@ -150,13 +165,23 @@ static unsigned content_of(const struct mail_scan *scan)
 	return content;
 }
 
-static const char *protocol_of(const struct session *s)
+/* "ESMTP", or "ESMTPS (TLSv1.3, TLS_AES_256_GCM_SHA384, x25519, resumed, for mx.example.com)". */
+static void write_protocol(const struct session *s, struct buf *out)
 {
-	return mail_received_protocol(&(struct mail_received){
-		.extended = smtp_server_is_extended(s->engine),
-		.lmtp = s->listener->server.lmtp,
-		.utf8 = smtp_server_envelope(s->engine)->utf8,
-	});
+	struct mail_received way = way_of(s);
+	struct tls_facts tls;
+
+	buf_add(out, slice_from_cstr(mail_received_protocol(&way)));
+	if (!conn_tls_facts(s->conn, &tls))
+		return;
+	buf_printf(out, " (%s, %s", tls.version, tls.cipher);
+	if (tls.group[0])
+		buf_printf(out, ", %s", tls.group);
+	if (tls.resumed)
+		buf_add_lit(out, ", resumed");
+	if (tls.name.n)
+		buf_printf(out, ", for %.*s", SLICE_ARGS(tls.name));
+	buf_add_char(out, ')');
 }
 
 /* Whether the message is too large for this recipient. */
@@ -189,6 +214,8 @@ static bool put_message(struct session *s)
 {
 	struct buf *frame = &s->receiver->frame;
 	struct mail_envelope envelope = *smtp_server_envelope(s->engine);
+	char protocol_octets[PROTOCOL_MAX];
+	struct buf protocol = {.p = protocol_octets, .cap = PROTOCOL_MAX, .max = PROTOCOL_MAX};
 	struct arena arena;
 
 	arena_init(&arena, EXPANSION_MAX);
@@ -198,12 +225,13 @@ static bool put_message(struct session *s)
 		arena_free(&arena);
 		return false;
 	}
+	write_protocol(s, &protocol);
 	struct queue_put put = {
 		.id = s->in.id,
 		.envelope = &envelope,
 		.origin = {.client = session_client(s),
 			   .helo = smtp_server_peer_name(s->engine),
-			   .protocol = slice_from_cstr(protocol_of(s))},
+			   .protocol = buf_slice(&protocol)},
 		.size = s->in.size,
 		.content = content_of(smtp_server_scan(s->engine)),
 		.body = s->in.file ? SLICE_NONE : buf_slice(&s->in.body),
@@ -391,7 +419,8 @@ void session_answer(struct session *s, enum store_result result)
 		s->receiver->accepted++;
 		log_event(LOG_ACCEPTED, LOG_ID("id", s->in.id), LOG_CSTR("session", s->name),
 			  LOG_TEXT("client", session_client(s)), LOG_TEXT("from", e->sender),
-			  LOG_NUMBER("rcpts", s->in.takers), LOG_NUMBER("size", s->in.size));
+			  LOG_NUMBER("rcpts", s->in.takers), LOG_NUMBER("size", s->in.size),
+			  LOG_CSTR("tls", smtp_server_is_secure(s->engine) ? "yes" : ""));
 	} else {
 		log_event(LOG_NOT_STORED, LOG_ID("id", s->in.id), LOG_CSTR("session", s->name),
 			  LOG_CSTR("reason", store_result_text(result)));
@@ -445,6 +474,10 @@ static void on_event(struct session *s, const struct smtp_event *ev)
 	switch (ev->type) {
 	case SMTP_EV_CONNECT:
 		session_on_connect(s);
+		break;
+	case SMTP_EV_STARTTLS:
+		session_reply(s, receiver_tls(s->receiver) ? REPLY_STARTTLS : REPLY_STARTTLS_UNAVAILABLE, SLICE_NONE,
+			      SLICE_NONE);
 		break;
 	case SMTP_EV_HELO:
 		session_on_helo(s, ev);
@@ -581,12 +614,65 @@ static void session_run(struct session *s)
 		conn_resume(c);
 }
 
+/* ---- TLS ------------------------------------------------------------------------------------------------------ */
+
+/* False: there is none to be had, and in the clear nothing may be said any more. */
+static bool start_tls(struct session *s)
+{
+	struct tls_server *tls = receiver_tls(s->receiver);
+
+	s->shaking = tls && conn_start_tls(s->conn, tls, s->listener->name);
+	return s->shaking;
+}
+
+static void log_tls_failed(const struct session *s, const char *why)
+{
+	log_event(LOG_TLS_FAILED, LOG_CSTR("session", s->name), LOG_TEXT("client", session_client(s)),
+		  LOG_CSTR("reason", why));
+}
+
+static void on_secured(void *arg)
+{
+	struct session *s = arg;
+	struct tls_facts tls = {.version = ""};
+
+	s->shaking = false;
+	conn_tls_facts(s->conn, &tls);
+	log_event(LOG_TLS, LOG_CSTR("session", s->name), LOG_TEXT("client", session_client(s)),
+		  LOG_CSTR("version", tls.version), LOG_CSTR("cipher", tls.cipher), LOG_CSTR("group", tls.group),
+		  LOG_CSTR("resumed", tls.resumed ? "yes" : "no"), LOG_TEXT("name", tls.name));
+	smtp_server_secured(s->engine, loop_mono(s->receiver->loop));
+	pull_events(s);
+}
+
+static void on_sign(void *arg, const struct tls_request *request)
+{
+	struct session *s = arg;
+
+	if (!receiver_ask_signature(s->receiver, s->tag, request))
+		conn_signed(s->conn, SLICE_NONE);
+}
+
+void session_signed(struct session *s, struct slice signature)
+{
+	if (s->shaking)
+		conn_signed(s->conn, signature);
+}
+
+/* ---- the end of output, and of input -------------------------------------------------------------------------- */
+
 static void on_drained(void *arg)
 {
 	struct session *s = arg;
 
 	smtp_server_sent(s->engine, s->handed);
 	s->handed = 0;
+	if (smtp_server_awaits_tls(s->engine) && !start_tls(s)) {
+		log_tls_failed(s, "it is not available any more");
+		s->ended = true;
+		session_run(s);
+		return;
+	}
 	conn_resume(s->conn);
 }
 
@@ -596,11 +682,13 @@ static void on_closed(void *arg, const char *why)
 	struct session *s = arg;
 
 	s->ended = true;
+	if (s->shaking || (why && smtp_server_is_secure(s->engine)))
+		log_tls_failed(s, why ? why : "the client went away");
 	if (!why) {
 		session_run(s);
 		return;
 	}
-	conn_close(s->conn);
+	conn_finish(s->conn, LINGER);
 	session_free(s);
 }
 
@@ -610,6 +698,8 @@ static void on_timer(void *arg)
 
 	if (s->greets_at)
 		session_greet(s);
+	if (s->shaking)
+		log_tls_failed(s, "it took too long");
 	smtp_server_tick(s->engine, loop_mono(s->receiver->loop));
 	session_run(s);
 }
@@ -656,7 +746,7 @@ static void set_client(struct session *s, const struct net_address *from)
 
 static bool session_begin(struct session *s, int fd)
 {
-	static const struct conn_handler handler = {on_input, on_drained, on_closed};
+	static const struct conn_handler handler = {on_input, on_drained, on_closed, on_secured, on_sign};
 	struct receiver *r = s->receiver;
 
 	s->conn = conn_new(r->loop, fd, &handler, s);
@@ -687,6 +777,12 @@ void session_open(struct receiver *r, const struct conf_listener *listener, int 
 	}
 	log_event(LOG_CONNECTED, LOG_CSTR("session", s->name), LOG_TEXT("client", session_client(s)),
 		  LOG_TEXT("listener", listener->name));
+	s->greeting = session_greeting(s);
 	smtp_server_start(s->engine, loop_mono(r->loop));
+	/* Who is too much gets no handshake, which costs us more than him. */
+	if (smtp_server_awaits_tls(s->engine) && (reply_row(s->greeting)->code == 421 || !start_tls(s))) {
+		log_tls_failed(s, reply_row(s->greeting)->code == 421 ? "too many connections" : "it is not available");
+		s->ended = true;
+	}
 	session_run(s);
 }

@@ -30,7 +30,7 @@ static bool within_rate(struct session *s, enum rate_kind kind, uint32_t max)
 
 /* ---- the greeting --------------------------------------------------------------------------------------------- */
 
-static enum reply_id greeting_of(struct session *s)
+enum reply_id session_greeting(struct session *s)
 {
 	const struct conf_listener *l = s->listener;
 
@@ -56,7 +56,7 @@ void session_greet(struct session *s)
 
 void session_on_connect(struct session *s)
 {
-	enum reply_id id = greeting_of(s);
+	enum reply_id id = s->greeting;
 
 	if (reply_row(id)->code == 220 && s->listener->greeting_delay > 0 && !may_relay(s))
 		s->greets_at = loop_mono(s->receiver->loop) + s->listener->greeting_delay;

@@ -47,6 +47,8 @@ struct session {
 	size_t refused_n;
 	mono_ms greets_at;            /* the greeting is held back until then; 0: it is not */
 	struct smtp_event asking;     /* MAIL or RCPT while the DNS is asked about it */
+	enum reply_id greeting;       /* as it was judged at the start */
+	bool shaking;                 /* TLS: the handshake is under way */
 	bool waits_spool;             /* no event is pulled until the file is here */
 	bool waits_answer;            /* for the queue's word on the message */
 	bool waits_dns;               /* for an answer of the DNS */
@@ -71,6 +73,8 @@ static inline void session_reply(struct session *s, enum reply_id id, struct sli
 
 /* ---- session_command.c ---------------------------------------------------------------------------------------- */
 
+/* Whether the client may come; counts it. Once, before the event. */
+enum reply_id session_greeting(struct session *s);
 void session_on_connect(struct session *s);
 /* The greeting that was held back. */
 void session_greet(struct session *s);

@@ -2,8 +2,8 @@
  * The supervisor: reads the configuration, binds the sockets, starts the roles, connects them with each other, and
  * starts again what dies. It reads nothing that comes from the network.
  *
- * Every role is this program again, with a channel on descriptor 3. The queue is the centre: each other role has a
- * connection to it, made here anew whenever either end is a new process.
+ * Every role is this program again, with a channel on descriptor 3. The queue is the centre: each other role but the
+ * keys has a connection to it, and each receiver one to the keys, made here anew whenever either end is a new process.
  *
  * Stopping goes against the way of a message, so that each role can still finish what it has: receivers (421, no new
  * mail), then senders and mailbox (what is under way), then the queue. SIGHUP reads the configuration again; if it is
@@ -29,7 +29,7 @@
 #include <sysexits.h>
 #include <unistd.h>
 
-#define CHILDREN_MAX   (3 + 2 * CONF_PROCESS_MAX)
+#define CHILDREN_MAX   (4 + 2 * CONF_PROCESS_MAX)
 #define SOCKETS_MAX    CONF_LISTENER_MAX
 #define RESTART_AFTER  (1 * SECOND) /* for a role that died soon after it had been started */
 #define SOON           (2 * SECOND)
@@ -308,17 +308,20 @@ static void connect_children(struct child *a, struct child *b)
 	close(ends[1]);
 }
 
-/* Children are laid out with the queue first. */
+static bool talk_to_each_other(const struct child *a, const struct child *b)
+{
+	if (a->kind == ROLE_KEYS)
+		return b->kind == ROLE_RECEIVER;
+	if (b->kind == ROLE_KEYS)
+		return a->kind == ROLE_RECEIVER;
+	return a != b && (a->kind == ROLE_QUEUE || b->kind == ROLE_QUEUE);
+}
+
 static void connect_to_peers(struct supervisor *s, struct child *c)
 {
-	struct child *queue = &s->children[0];
-
-	if (c != queue) {
-		connect_children(queue, c);
-		return;
-	}
-	for (size_t i = 1; i < s->child_count; i++)
-		connect_children(queue, &s->children[i]);
+	for (size_t i = 0; i < s->child_count; i++)
+		if (talk_to_each_other(c, &s->children[i]))
+			connect_children(&s->children[i], c);
 }
 
 /* ---- processes ------------------------------------------------------------------------------------------------ */
@@ -331,6 +334,7 @@ static enum stage stage_of(enum role_kind kind)
 	switch (kind) {
 	case ROLE_SENDER:
 	case ROLE_MAILBOX:
+	case ROLE_KEYS:
 		return STAGE_COURIERS;
 	case ROLE_QUEUE:
 		return STAGE_QUEUE;
@@ -350,23 +354,26 @@ static void announce(struct supervisor *s)
 }
 
 /* A role lost its connection, though both live: the other side found it broken, or could not write to it. */
-static void connect_to_queue(struct child *c)
+static void connect_anew(struct child *c, enum role_kind kind)
 {
-	struct child *queue = &c->supervisor->children[0];
+	struct supervisor *s = c->supervisor;
 
-	if (c != queue)
-		connect_children(queue, c);
+	for (size_t i = 0; i < s->child_count; i++)
+		if (s->children[i].kind == kind && talk_to_each_other(c, &s->children[i]))
+			connect_children(&s->children[i], c);
 }
 
 static bool on_frame(void *arg, uint16_t type, struct slice payload, int fd)
 {
 	struct child *c = arg;
+	struct wire_peer wanted;
 
-	(void)payload;
 	if (fd >= 0)
 		close(fd);
 	if (type == WIRE_PEER_WANTED) {
-		connect_to_queue(c);
+		if (!wire_get_peer(payload, &wanted) || (wanted.kind != ROLE_QUEUE && wanted.kind != ROLE_KEYS))
+			return false;
+		connect_anew(c, wanted.kind);
 		return true;
 	}
 	if (type != WIRE_READY)
@@ -502,6 +509,7 @@ static void add_child(struct supervisor *s, enum role_kind kind, uint32_t index)
 static void add_children(struct supervisor *s)
 {
 	add_child(s, ROLE_QUEUE, 0);
+	add_child(s, ROLE_KEYS, 0);
 	add_child(s, ROLE_MAILBOX, 0);
 	for (uint32_t i = 0; i < s->conf->senders; i++)
 		add_child(s, ROLE_SENDER, i);

@@ -3,9 +3,11 @@
 #include "base/pack.h"
 #include "smtp/limits.h"
 
+#include <string.h>
+
 const char *role_name(enum role_kind kind)
 {
-	static const char *const names[] = {"supervisor", "receiver", "queue", "sender", "mailbox", "admin"};
+	static const char *const names[] = {"supervisor", "receiver", "queue", "sender", "mailbox", "admin", "keys"};
 
 	return names[kind];
 }
@@ -250,6 +252,123 @@ bool wire_get_answer(struct slice in, struct wire_answer *ret)
 
 	ret->tag = unpack_u64(&u);
 	ret->result = unpack_u8_max(&u, STORE_RESULT_MAX);
+	return unpack_done(&u);
+}
+
+/* ---- receiver and keys ---------------------------------------------------------------------------------------- */
+
+static void put_octets(struct buf *out, const uint8_t *p, size_t n)
+{
+	buf_add(out, slice_of((const char *)p, n));
+}
+
+/* Exactly so many; zeroes when they are not there. */
+static void get_octets(struct unpack *u, uint8_t *into, size_t n)
+{
+	if (u->bad || u->in.n < n) {
+		u->bad = true;
+		memset(into, 0, n);
+		return;
+	}
+	memcpy(into, u->in.p, n);
+	u->in = slice_skip(u->in, n);
+}
+
+static void get_chain(struct unpack *u, struct tls_chain *ret)
+{
+	ret->name = unpack_slice(u, TLS_NAME_MAX);
+	get_octets(u, ret->key, sizeof ret->key);
+	ret->count = unpack_u8_max(u, TLS_CHAIN_MAX);
+	for (size_t i = 0; i < ret->count; i++) {
+		ret->certificates[i] = unpack_slice(u, TLS_CERTIFICATE_MAX);
+		u->bad |= ret->certificates[i].n == 0;
+	}
+	u->bad |= ret->count == 0 || ret->name.n == 0;
+}
+
+void wire_put_certificates(struct buf *out, const struct wire_certificates *certificates)
+{
+	pack_u8(out, (uint8_t)certificates->count);
+	for (size_t i = 0; i < certificates->count; i++) {
+		const struct tls_chain *c = &certificates->list[i];
+		pack_slice(out, c->name);
+		put_octets(out, c->key, sizeof c->key);
+		pack_u8(out, (uint8_t)c->count);
+		for (size_t j = 0; j < c->count; j++)
+			pack_slice(out, c->certificates[j]);
+	}
+}
+
+bool wire_get_certificates(struct slice in, struct wire_certificates *ret)
+{
+	struct unpack u = {.in = in};
+
+	ret->count = unpack_u8_max(&u, TLS_CHAINS_MAX);
+	for (size_t i = 0; i < ret->count && !u.bad; i++)
+		get_chain(&u, &ret->list[i]);
+	return unpack_done(&u);
+}
+
+void wire_put_tickets(struct buf *out, const struct tls_tickets *tickets)
+{
+	pack_u8(out, (uint8_t)tickets->count);
+	for (size_t i = 0; i < tickets->count; i++) {
+		put_octets(out, tickets->key[i].name, TLS_TICKET_NAME);
+		put_octets(out, tickets->key[i].secret, TLS_TICKET_SECRET);
+	}
+	pack_i64(out, tickets->lifetime);
+}
+
+bool wire_get_tickets(struct slice in, struct tls_tickets *ret)
+{
+	struct unpack u = {.in = in};
+
+	*ret = (struct tls_tickets){.count = unpack_u8_max(&u, sizeof ret->key / sizeof *ret->key)};
+	for (size_t i = 0; i < ret->count; i++) {
+		get_octets(&u, ret->key[i].name, TLS_TICKET_NAME);
+		get_octets(&u, ret->key[i].secret, TLS_TICKET_SECRET);
+	}
+	ret->lifetime = unpack_i64(&u);
+	return unpack_done(&u) && ret->lifetime >= 0 && ret->lifetime <= WIRE_TICKET_LIFETIME_MAX;
+}
+
+void wire_put_sign(struct buf *out, const struct wire_sign *sign)
+{
+	const struct tls_request *r = &sign->request;
+
+	pack_u64(out, sign->tag);
+	put_octets(out, r->key, sizeof r->key);
+	pack_u8(out, (uint8_t)r->digest);
+	pack_u8(out, (uint8_t)r->padding);
+	pack_slice(out, slice_of((const char *)r->text, r->n));
+}
+
+bool wire_get_sign(struct slice in, struct wire_sign *ret)
+{
+	struct unpack u = {.in = in};
+
+	*ret = (struct wire_sign){.tag = unpack_u64(&u)};
+	get_octets(&u, ret->request.key, sizeof ret->request.key);
+	ret->request.digest = unpack_u8_max(&u, TLS_DIGEST_LAST);
+	ret->request.padding = unpack_u8_max(&u, TLS_PADDING_LAST);
+	struct slice text = unpack_slice(&u, TLS_SIGNED_MAX);
+	ret->request.n = text.n;
+	get_octets(&(struct unpack){.in = text}, ret->request.text, text.n);
+	return unpack_done(&u);
+}
+
+void wire_put_signed(struct buf *out, const struct wire_signed *answer)
+{
+	pack_u64(out, answer->tag);
+	pack_slice(out, answer->signature);
+}
+
+bool wire_get_signed(struct slice in, struct wire_signed *ret)
+{
+	struct unpack u = {.in = in};
+
+	ret->tag = unpack_u64(&u);
+	ret->signature = unpack_slice(&u, TLS_SIGNATURE_MAX);
 	return unpack_done(&u);
 }
 

@@ -10,6 +10,7 @@
 
 #include "base/arena.h"
 #include "base/buf.h"
+#include "net/tls.h"
 #include "queue/engine.h"
 
 enum wire_type {
@@ -21,7 +22,7 @@ enum wire_type {
 	WIRE_STOP,       /* finish what is under way, then end */
 	/* role to supervisor */
 	WIRE_READY,       /* the role serves */
-	WIRE_PEER_WANTED, /* the connection to the queue broke, and no other came */
+	WIRE_PEER_WANTED, /* the connection to a role broke, and no other came; struct wire_peer */
 
 	/* receiver to queue */
 	WIRE_PUT = 16,   /* struct queue_put, and the giver's tag */
@@ -54,12 +55,20 @@ enum wire_type {
 	WIRE_HISTORY, /* TRACE: one line of its history */
 	WIRE_SITE,    /* STATUS: one site */
 	WIRE_END,     /* the answer is complete: result, counts, totals */
+
+	/* keys to receiver */
+	WIRE_CERTIFICATES = 64, /* struct wire_certificates: all that are in force, perhaps none */
+	WIRE_TICKETS,           /* struct tls_tickets */
+	WIRE_SIGNED,            /* struct wire_signed */
+	/* receiver to keys */
+	WIRE_SIGN, /* struct wire_sign */
 };
 
 #define WIRE_TEXT_MAX   4096 /* an address, a name, a reply: nothing is longer */
 #define WIRE_RCPTS_MAX  100000
 #define WIRE_BODY_MAX   ((size_t)4 * 1024 * 1024) /* inline; larger ones travel as files */
 #define WIRE_CONFIG_MAX ((size_t)4 * 1024 * 1024)
+#define WIRE_TICKET_LIFETIME_MAX (7 * DAY)
 
 /* Which role, for WIRE_PEER and command lines. */
 enum role_kind {
@@ -69,8 +78,9 @@ enum role_kind {
 	ROLE_SENDER,
 	ROLE_MAILBOX,
 	ROLE_ADMIN,
+	ROLE_KEYS,
 };
-#define ROLE_KIND_MAX ROLE_ADMIN
+#define ROLE_KIND_MAX ROLE_KEYS
 const char *role_name(enum role_kind kind);
 
 struct wire_peer {
@@ -99,6 +109,32 @@ bool wire_get_job(struct slice in, struct arena *arena, struct queue_job *ret);
 
 void wire_put_outcome(struct buf *out, const struct queue_outcome *outcome);
 bool wire_get_outcome(struct slice in, struct queue_outcome *ret);
+
+/* ---- signatures ----------------------------------------------------------------------------------------------- */
+
+struct wire_certificates {
+	struct tls_chain list[TLS_CHAINS_MAX];
+	size_t count;
+};
+void wire_put_certificates(struct buf *out, const struct wire_certificates *certificates);
+bool wire_get_certificates(struct slice in, struct wire_certificates *ret);
+
+void wire_put_tickets(struct buf *out, const struct tls_tickets *tickets);
+bool wire_get_tickets(struct slice in, struct tls_tickets *ret);
+
+struct wire_sign {
+	uint64_t tag;
+	struct tls_request request;
+};
+void wire_put_sign(struct buf *out, const struct wire_sign *sign);
+bool wire_get_sign(struct slice in, struct wire_sign *ret);
+
+struct wire_signed {
+	uint64_t tag; /* of the request */
+	struct slice signature; /* empty: refused */
+};
+void wire_put_signed(struct buf *out, const struct wire_signed *answer);
+bool wire_get_signed(struct slice in, struct wire_signed *ret);
 
 /* ---- tools ---------------------------------------------------------------------------------------------------- */
 

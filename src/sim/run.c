@@ -15,6 +15,7 @@ static const char configuration[] =
 	"submit_socket = \"none\"\n"
 	"receivers = %u\n"
 	"senders = %u\n"
+	"smtp { tls = off }\n"
 	"relay_networks = {\"198.51.100.0/24\"}\n"
 	"postmaster = \"dave@local.example\"\n"
 	"listen smtp { port = 25 }\n"

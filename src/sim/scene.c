@@ -30,6 +30,7 @@ static const char head[] = "hostname = \"sim.example\"\n"
 			   "senders = 2\n"
 			   "relay_networks = {\"198.51.100.0/24\"}\n"
 			   "postmaster = \"dave@local.example\"\n"
+			   "smtp { tls = off }\n"
 			   "listen smtp { port = 25 }\n"
 			   "queue { disk_reserve = 16M }\n"
 			   "domain \"local.example\" { mailboxes = {\"alice\", \"bob\", \"carol\", \"dave\"} }\n";

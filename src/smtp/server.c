@@ -15,6 +15,8 @@
 /*
  * The states and their moves.
  *
+ *	 TLS, when it comes first
+ *	   |
  *	CONNECT --554, 521--> REFUSED
  *	   |220
  *	 START --EHLO--> READY --MAIL--> MAIL --RCPT--> RCPT --DATA--> TEXT --dot--> END --answered--> READY
@@ -25,20 +27,22 @@
  *
  * RSET, EHLO and a refused DATA lead back to READY from MAIL, RCPT, CHUNKED and FAILED; so does a faulty message from
  * TEXT and CHUNK. A refused BDAT passes CHUNK too, since its octets are to be read: it leads to FAILED out of a
- * transaction, unless it was the last chunk, and back to where it came from otherwise. Every state leads to CLOSED.
+ * transaction, unless it was the last chunk, and back to where it came from otherwise. STARTTLS leads to TLS from every
+ * state between commands, and the handshake from there to START. Every state leads to CLOSED.
  */
 /* clang-format off */
 static const uint16_t moves[ST_COUNT] = {
-	[ST_CONNECT] = ST(ST_START) | ST(ST_REFUSED),
+	[ST_CONNECT] = ST(ST_START) | ST(ST_REFUSED) | ST(ST_TLS),
 	[ST_REFUSED] = ST(ST_CHUNK),
-	[ST_START]   = ST(ST_READY) | ST(ST_CHUNK),
-	[ST_READY]   = ST(ST_READY) | ST(ST_MAIL) | ST(ST_CHUNK),
-	[ST_MAIL]    = ST(ST_READY) | ST(ST_RCPT) | ST(ST_CHUNK) | ST(ST_FAILED),
-	[ST_RCPT]    = ST(ST_READY) | ST(ST_RCPT) | ST(ST_TEXT) | ST(ST_CHUNK) | ST(ST_FAILED),
+	[ST_TLS]     = ST(ST_CONNECT) | ST(ST_START),
+	[ST_START]   = ST(ST_READY) | ST(ST_CHUNK) | ST(ST_TLS),
+	[ST_READY]   = ST(ST_READY) | ST(ST_MAIL) | ST(ST_CHUNK) | ST(ST_TLS),
+	[ST_MAIL]    = ST(ST_READY) | ST(ST_RCPT) | ST(ST_CHUNK) | ST(ST_FAILED) | ST(ST_TLS),
+	[ST_RCPT]    = ST(ST_READY) | ST(ST_RCPT) | ST(ST_TEXT) | ST(ST_CHUNK) | ST(ST_FAILED) | ST(ST_TLS),
 	[ST_TEXT]    = ST(ST_READY) | ST(ST_END),
 	[ST_CHUNK]   = ST(ST_READY) | ST(ST_START) | ST(ST_REFUSED) | ST(ST_CHUNKED) | ST(ST_FAILED) | ST(ST_END),
-	[ST_CHUNKED] = ST(ST_READY) | ST(ST_CHUNK) | ST(ST_FAILED),
-	[ST_FAILED]  = ST(ST_READY) | ST(ST_CHUNK),
+	[ST_CHUNKED] = ST(ST_READY) | ST(ST_CHUNK) | ST(ST_FAILED) | ST(ST_TLS),
+	[ST_FAILED]  = ST(ST_READY) | ST(ST_CHUNK) | ST(ST_TLS),
 	[ST_END]     = ST(ST_READY),
 };
 /* clang-format on */
@@ -87,6 +91,7 @@ static const uint8_t success[] = {
 	[SMTP_EV_CONNECT] = 2, [SMTP_EV_HELO] = 2, [SMTP_EV_MAIL] = 2,   [SMTP_EV_RCPT] = 2,
 	[SMTP_EV_DATA] = 3,    [SMTP_EV_BODY] = 0, [SMTP_EV_END] = 2,    [SMTP_EV_RESET] = 0,
 	[SMTP_EV_VRFY] = 2,    [SMTP_EV_EXPN] = 2, [SMTP_EV_STATUS] = 2, [SMTP_EV_CLOSE] = 0,
+	[SMTP_EV_STARTTLS] = 2,
 };
 
 void server_raise(struct smtp_server *s, enum smtp_event_type type)
@@ -232,6 +237,11 @@ void server_close(struct smtp_server *s)
 static void leave(struct smtp_server *s, const struct reply *reply)
 {
 	assert(reply_row(reply->id)->code / 100 >= 4);
+	/* Nothing may be said in the clear any more, but to a client that broke that rule itself. */
+	if (s->state == ST_TLS && !s->early) {
+		server_close(s);
+		return;
+	}
 	buf_cut(&s->out, buf_len(&s->out) - s->hidden);
 	s->hidden = 0;
 	server_answer(s, reply);
@@ -261,7 +271,7 @@ static void settle(struct smtp_server *s)
 	} else if (s->quit) {
 		server_close(s); /* whatever stands behind QUIT */
 	} else if (s->early) {
-		server_leave(s, REPLY_EARLY_TALKER);
+		server_leave(s, s->state == ST_TLS ? REPLY_STARTTLS_EARLY : REPLY_EARLY_TALKER);
 	} else if (s->stopping) {
 		server_leave(s, REPLY_SHUTDOWN);
 	} else if (s->line.n == 0 && s->line.held.cap > SMTP_IDLE_LINE) {
@@ -279,6 +289,7 @@ struct smtp_server *smtp_server_new(const struct smtp_server_config *config)
 	assert(config->line_max >= SMTP_TEXT_LINE_MIN);
 	assert(config->errors_max > 0 && config->idle_commands_max > 0 && config->messages_max > 0);
 	assert(config->command_timeout > 0 && config->data_timeout > 0 && config->message_timeout > 0);
+	assert(config->tls == SMTP_TLS_OFF || config->tls_timeout > 0);
 
 	struct smtp_server *s = heap_new(struct smtp_server);
 	if (!s)
@@ -307,17 +318,6 @@ void smtp_server_free(struct smtp_server *s)
 	heap_free(s);
 }
 
-void smtp_server_start(struct smtp_server *s, mono_ms now)
-{
-	assert(s->state == ST_CONNECT);
-	assert(s->owed == 0);
-	s->now = s->since = now;
-	s->guard = true;
-	server_ask(s, SMTP_EV_CONNECT, 1);
-}
-
-/* ---- time -------------------------------------------------------------------------------------------------------- */
-
 static void tell_time(struct smtp_server *s, mono_ms now)
 {
 	if (now > s->now)
@@ -330,6 +330,51 @@ static void tell_time(struct smtp_server *s, mono_ms now)
 		s->message_since = s->now;
 }
 
+static void greet(struct smtp_server *s)
+{
+	s->greeted = s->guard = true;
+	server_ask(s, SMTP_EV_CONNECT, 1);
+}
+
+void smtp_server_start(struct smtp_server *s, mono_ms now)
+{
+	assert(s->state == ST_CONNECT);
+	assert(s->owed == 0);
+	s->now = s->since = now;
+	if (s->config->tls == SMTP_TLS_IMPLICIT)
+		server_move(s, ST_TLS);
+	else
+		greet(s);
+}
+
+void smtp_server_secured(struct smtp_server *s, mono_ms now)
+{
+	assert(s->state == ST_TLS);
+	assert(buf_len(&s->out) == 0);
+	tell_time(s, now);
+	s->since = s->now;
+	s->secure = true;
+	s->guard = false;
+	if (s->greeted) {
+		server_move(s, ST_START);
+		return;
+	}
+	server_move(s, ST_CONNECT);
+	greet(s);
+}
+
+bool smtp_server_awaits_tls(const struct smtp_server *s)
+{
+	return s->state == ST_TLS;
+}
+
+bool smtp_server_is_secure(const struct smtp_server *s)
+{
+	return s->secure;
+}
+
+/* ---- time -------------------------------------------------------------------------------------------------------- */
+
 mono_ms smtp_server_deadline(const struct smtp_server *s)
 {
 	const struct smtp_server_config *config = s->config;
@@ -337,7 +382,9 @@ mono_ms smtp_server_deadline(const struct smtp_server *s)
 
 	if (s->state == ST_CLOSED || s->owed > 0)
 		return NEVER;
-	mono_ms step = s->since + (data ? config->data_timeout : config->command_timeout);
+	mono_ms step = s->since + (data               ? config->data_timeout
+				   : s->state == ST_TLS ? config->tls_timeout
+							: config->command_timeout);
 	if (!data && s->state != ST_CHUNKED)
 		return step;
 	mono_ms whole = s->message_since + config->message_timeout;
@@ -425,15 +472,22 @@ static size_t take_line(struct smtp_server *s, struct slice in)
 	return part.n;
 }
 
+/* Octets in the clear between STARTTLS and the handshake are not the client's own: they are never taken for something
+ * that was said under TLS (CVE-2011-0411), and never passed over in silence. */
+static bool is_behind_starttls(const struct smtp_server *s)
+{
+	return s->state == ST_TLS || (s->owed > 0 && s->asked == SMTP_EV_STARTTLS);
+}
+
 /* The client sends although it has to wait for a reply that it cannot have yet. */
 static void note_early(struct smtp_server *s)
 {
-	s->early |= s->guard && s->config->refuse_early;
+	s->early |= (s->guard && s->config->refuse_early) || is_behind_starttls(s);
 }
 
 static bool can_take(const struct smtp_server *s)
 {
-	if (s->state == ST_CLOSED || s->owed > 0 || s->events > 0)
+	if (s->state == ST_CLOSED || s->state == ST_TLS || s->owed > 0 || s->events > 0)
 		return false;
 	return s->state == ST_TEXT || s->state == ST_CHUNK || buf_len(&s->out) < SMTP_OUTPUT_BOUND;
 }
@@ -526,6 +580,9 @@ static void dispatch(struct smtp_server *s, const struct reply *reply, const str
 	switch ((enum smtp_event_type)s->asked) {
 	case SMTP_EV_CONNECT:
 		connect_answered(s, reply, good);
+		break;
+	case SMTP_EV_STARTTLS:
+		server_starttls_answered(s, reply, good);
 		break;
 	case SMTP_EV_HELO:
 		server_helo_answered(s, reply, good);

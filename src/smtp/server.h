@@ -12,8 +12,11 @@
  *	smtp_server_output / smtp_server_sent
  *	smtp_server_deadline -> smtp_server_tick(s, now) when it has passed
  *
+ * TLS is the owner's: behind REPLY_STARTTLS, when all output has gone out, he does the handshake and says
+ * smtp_server_secured. Whatever the client sends before that in the clear ends the session (attacks C1).
+ *
  * RFC 5321; PIPELINING RFC 2920, SIZE RFC 1870, 8BITMIME RFC 6152, ENHANCEDSTATUSCODES RFC 2034, SMTPUTF8 RFC 6531,
- * CHUNKING and BINARYMIME RFC 3030, DSN RFC 3461, LMTP RFC 2033.
+ * CHUNKING and BINARYMIME RFC 3030, DSN RFC 3461, LMTP RFC 2033, STARTTLS RFC 3207.
  */
 #ifndef SMTP_SERVER_H
 #define SMTP_SERVER_H
@@ -25,11 +28,19 @@
 #include "mail/envelope.h"
 #include "mail/scan.h"
 
+enum smtp_server_tls {
+	SMTP_TLS_OFF,
+	SMTP_TLS_OFFER,
+	SMTP_TLS_REQUIRE,  /* no mail before STARTTLS: 530 */
+	SMTP_TLS_IMPLICIT, /* TLS from the first octet on (RFC 8314 3) */
+};
+
 /* What one listener's sessions keep to. Lent to the session for its whole life; shared by many. */
 struct smtp_server_config {
 	struct slice name; /* our host name: greeting, EHLO, 221, 421 */
 	bool lmtp;
 	bool refuse_early; /* early talkers get 554 and are closed */
+	enum smtp_server_tls tls;
 
 	uint64_t size_max; /* octets of a message, > 0; SIZE= is offered with it */
 	size_t rcpt_max;   /* recipients of a transaction, >= SMTP_RCPT_MIN */
@@ -45,6 +56,7 @@ struct smtp_server_config {
 	span_ms command_timeout; /* for a command line, RFC 5321 4.5.3.2.7: 5 minutes */
 	span_ms data_timeout;    /* between two pieces of data */
 	span_ms message_timeout; /* for the whole of a message's data, so that one octet a minute ends */
+	span_ms tls_timeout;     /* for a handshake; where there is TLS */
 
 	bool offer_chunking, offer_binarymime, offer_smtputf8, offer_dsn, offer_pipelining, offer_8bitmime;
 	bool asks_status; /* HELP STATUS is a question to the owner */
@@ -69,6 +81,7 @@ enum smtp_event_type {
 			  left of its octets is skipped. No answer */
 	SMTP_EV_VRFY,  /* `text`: the argument, `smtputf8` parameter cut off. Answer */
 	SMTP_EV_EXPN,  /* the same */
+	SMTP_EV_STARTTLS, /* answer REPLY_STARTTLS, then do the handshake when the output has gone out; or 454 */
 	SMTP_EV_STATUS, /* HELP STATUS, where the configuration asks for it. Answer 211 with lines, or a refusal */
 	SMTP_EV_CLOSE,  /* send what is left of the output, then close. Nothing follows */
 };
@@ -88,7 +101,14 @@ struct smtp_server;
 struct smtp_server *smtp_server_new(const struct smtp_server_config *config);
 void smtp_server_free(struct smtp_server *s);
 
+/* With SMTP_TLS_IMPLICIT, nothing comes before smtp_server_secured. */
 void smtp_server_start(struct smtp_server *s, mono_ms now);
+/* The handshake is done: all that the client said before is forgotten (RFC 3207 4.2). */
+void smtp_server_secured(struct smtp_server *s, mono_ms now);
+/* Whether the engine waits for the handshake: no octets are for it. */
+bool smtp_server_awaits_tls(const struct smtp_server *s);
+/* Whether TLS is in force. */
+bool smtp_server_is_secure(const struct smtp_server *s);
 /* Returns the octets taken; 0 while an event waits for an answer or is not pulled yet, or after the end. */
 size_t smtp_server_feed(struct smtp_server *s, struct slice in, mono_ms now);
 /* One event. False when there is none: more octets are wanted, or an answer. */

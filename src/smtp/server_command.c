@@ -15,6 +15,7 @@ enum command_flag {
 	CMD_LMTP = 16,       /* LMTP alone */
 	CMD_SMTP = 32,       /* SMTP alone */
 	CMD_QUIT = 64,       /* served whatever the state and the counters say */
+	CMD_CLEAR = 128,     /* served before TLS where TLS is required (RFC 3207 4) */
 };
 
 /* The states between commands, the refused session apart. */
@@ -40,26 +41,28 @@ static void noop(struct smtp_server *s, const struct command *c, struct slice ar
 static void vrfy(struct smtp_server *s, const struct command *c, struct slice arg);
 static void help(struct smtp_server *s, const struct command *c, struct slice arg);
 static void quit(struct smtp_server *s, const struct command *c, struct slice arg);
+static void starttls(struct smtp_server *s, const struct command *c, struct slice arg);
 
 /* clang-format off */
 #define VERB(text) {(text), sizeof(text) - 1}
 
-/* The most frequent first. STARTTLS, AUTH and the like are known, so that their 502 tells them from a typing error. */
+/* The most frequent first. AUTH and the like are known, so that their 502 tells them from a typing error. */
 static const struct command commands[] = {
 	{VERB("RCPT"), ST(ST_MAIL) | ST(ST_RCPT), CMD_ARGUMENT | CMD_PROGRESS, 0, "RCPT TO:<address> [parameters]", rcpt},
 	{VERB("MAIL"), ST(ST_READY), CMD_ARGUMENT, 0, "MAIL FROM:<address> [parameters]", mail},
 	{VERB("DATA"), ST(ST_RCPT), CMD_NO_ARGUMENT | CMD_PROGRESS | CMD_LAST, 0, "DATA", data},
 	{VERB("BDAT"), ST(ST_RCPT) | ST(ST_CHUNKED), CMD_PROGRESS, FEATURE_CHUNKING, "BDAT size [LAST]", bdat},
 	{VERB("RSET"), ANY_STATE, CMD_NO_ARGUMENT, 0, "RSET", rset},
-	{VERB("QUIT"), ANY_STATE | ST(ST_REFUSED), CMD_NO_ARGUMENT | CMD_LAST | CMD_QUIT, 0, "QUIT", quit},
-	{VERB("EHLO"), ANY_STATE, CMD_LAST | CMD_SMTP, 0, "EHLO your-host-name", helo},
+	{VERB("QUIT"), ANY_STATE | ST(ST_REFUSED), CMD_NO_ARGUMENT | CMD_LAST | CMD_QUIT | CMD_CLEAR, 0, "QUIT", quit},
+	{VERB("EHLO"), ANY_STATE, CMD_LAST | CMD_SMTP | CMD_CLEAR, 0, "EHLO your-host-name", helo},
 	{VERB("HELO"), ANY_STATE, CMD_LAST | CMD_SMTP, 0, "HELO your-host-name", helo},
-	{VERB("LHLO"), ANY_STATE, CMD_LAST | CMD_LMTP, 0, "LHLO your-host-name", helo},
-	{VERB("NOOP"), ANY_STATE, 0, 0, "NOOP", noop},
+	{VERB("LHLO"), ANY_STATE, CMD_LAST | CMD_LMTP | CMD_CLEAR, 0, "LHLO your-host-name", helo},
+	{VERB("NOOP"), ANY_STATE, CMD_CLEAR, 0, "NOOP", noop},
 	{VERB("VRFY"), ANY_STATE, CMD_ARGUMENT, 0, "VRFY address", vrfy},
 	{VERB("EXPN"), ANY_STATE, CMD_ARGUMENT, 0, "EXPN list", vrfy},
 	{VERB("HELP"), ANY_STATE, 0, 0, "HELP [command]", help},
-	{.verb = VERB("STARTTLS"), .states = ANY_STATE}, {.verb = VERB("AUTH"), .states = ANY_STATE},
+	{VERB("STARTTLS"), ANY_STATE, CMD_NO_ARGUMENT | CMD_LAST | CMD_CLEAR, FEATURE_STARTTLS, "STARTTLS", starttls},
+	{.verb = VERB("AUTH"), .states = ANY_STATE},
 	{.verb = VERB("ETRN"), .states = ANY_STATE}, {.verb = VERB("ATRN"), .states = ANY_STATE},
 	{.verb = VERB("TURN"), .states = ANY_STATE}, {.verb = VERB("BURL"), .states = ANY_STATE},
 	{.verb = VERB("SEND"), .states = ANY_STATE}, {.verb = VERB("SOML"), .states = ANY_STATE},
@@ -101,6 +104,7 @@ static const struct extension {
 	{FEATURE_VRFY, VERB("VRFY")},
 	{FEATURE_EXPN, VERB("EXPN")},
 	{FEATURE_HELP, VERB("HELP")},
+	{FEATURE_STARTTLS, VERB("STARTTLS")},
 };
 #define EXTENSIONS (sizeof extensions / sizeof *extensions)
 /* clang-format on */
@@ -120,6 +124,7 @@ unsigned server_features(const struct smtp_server_config *config)
 	f |= config->offer_vrfy ? FEATURE_VRFY : 0;
 	f |= config->offer_expn ? FEATURE_EXPN : 0;
 	f |= config->offer_help ? FEATURE_HELP : 0;
+	f |= config->tls != SMTP_TLS_OFF ? FEATURE_STARTTLS : 0;
 	return f;
 }
 
@@ -194,6 +199,8 @@ static bool is_admitted(const struct smtp_server *s, const struct command *c, st
 
 	if (s->state == ST_REFUSED && !(c && c->states & ST(ST_REFUSED)))
 		*ret = (struct reply){.id = s->no_mail ? REPLY_NO_MAIL : REPLY_ONLY_QUIT};
+	else if (s->config->tls == SMTP_TLS_REQUIRE && !s->secure && !(c && c->flags & CMD_CLEAR))
+		*ret = (struct reply){.id = REPLY_STARTTLS_FIRST};
 	else if (!c)
 		*ret = (struct reply){.id = REPLY_COMMAND_UNKNOWN};
 	else if (c->flags & (lmtp ? CMD_SMTP : CMD_LMTP))
@@ -256,7 +263,7 @@ void server_command(struct smtp_server *s, struct slice line)
 		server_leave_other(s, SLICE("HTTP"));
 		return;
 	}
-	if (c && c->flags & CMD_LAST)
+	if (c && c->flags & CMD_LAST && is_offered(s, c))
 		s->guard = true;
 	if (!within_limits(s, c))
 		return;
@@ -268,6 +275,45 @@ void server_command(struct smtp_server *s, struct slice line)
 		server_bdat(s, arg, &refusal);
 	else
 		server_answer(s, &refusal);
+}
+
+/* ---- STARTTLS (RFC 3207) ----------------------------------------------------------------------------------------- */
+
+static void starttls(struct smtp_server *s, const struct command *c, struct slice arg)
+{
+	(void)c;
+	(void)arg;
+	if (s->secure)
+		say(s, REPLY_STARTTLS_AGAIN, SLICE_NONE, SLICE_NONE);
+	else
+		server_ask(s, SMTP_EV_STARTTLS, 1);
+}
+
+/* What the client said so far is forgotten at once: nothing of it counts behind the handshake. */
+static void forget_client(struct smtp_server *s)
+{
+	server_drop(s);
+	heap_free(s->peer);
+	s->peer = NULL;
+	s->peer_n = 0;
+	s->extended = s->mail_tried = s->taken = false;
+}
+
+void server_starttls_answered(struct smtp_server *s, const struct reply *reply, bool good)
+{
+	if (!good) {
+		/* No handshake follows that could be deceived: it is a command like others. */
+		s->early &= s->config->refuse_early;
+		server_answer(s, reply);
+		return;
+	}
+	forget_client(s);
+	if (s->early) {
+		server_leave(s, REPLY_STARTTLS_EARLY);
+		return;
+	}
+	server_answer(s, reply);
+	server_move(s, ST_TLS);
 }
 
 /* ---- EHLO, HELO, LHLO -------------------------------------------------------------------------------------------- */
@@ -288,7 +334,7 @@ static void helo(struct smtp_server *s, const struct command *c, struct slice ar
 static void answer_ehlo(struct smtp_server *s, const struct reply *reply)
 {
 	struct slice lines[EXTENSIONS + 1];
-	unsigned offered = server_features(s->config);
+	unsigned offered = server_features(s->config) & ~(s->secure ? FEATURE_STARTTLS : 0u);
 	size_t n = 0;
 	char size[5 + 20] = "SIZE ";
 	struct slice digits = server_number(s, s->config->size_max);

@@ -19,6 +19,7 @@
 enum server_state {
 	ST_CONNECT, /* the greeting waits for the owner's answer */
 	ST_REFUSED, /* greeted with a refusal: only QUIT */
+	ST_TLS,     /* behind 220 to STARTTLS, or before the greeting: the handshake is the owner's */
 	ST_START,   /* greeted; no EHLO yet */
 	ST_READY,   /* no transaction */
 	ST_MAIL,    /* a transaction without an accepted recipient */
@@ -97,6 +98,8 @@ struct smtp_server {
 	struct buf out;
 	size_t hidden; /* octets at the end of `out`: the reply to a chunk that is still coming */
 
+	bool greeted;     /* the greeting was asked for */
+	bool secure;      /* TLS is in force */
 	bool extended;    /* EHLO or LHLO was accepted */
 	bool offers_ehlo; /* the greeting that is being answered is EHLO or LHLO */
 	bool no_mail;     /* the greeting was 521 */
@@ -140,6 +143,7 @@ enum feature {
 	FEATURE_VRFY = 64,
 	FEATURE_EXPN = 128,
 	FEATURE_HELP = 256,
+	FEATURE_STARTTLS = 512,
 };
 unsigned server_features(const struct smtp_server_config *config);
 
@@ -175,7 +179,8 @@ void server_command(struct smtp_server *s, struct slice line);
 void server_bad_line(struct smtp_server *s, const struct reply *reply);
 /* One more command that brings no message on; false when the session has had enough of them and is over. */
 bool server_count_idle(struct smtp_server *s);
-/* The owner's answers to HELO, MAIL and RCPT. */
+/* The owner's answers to STARTTLS, HELO, MAIL and RCPT. */
+void server_starttls_answered(struct smtp_server *s, const struct reply *reply, bool good);
 void server_helo_answered(struct smtp_server *s, const struct reply *reply, bool good);
 void server_mail_answered(struct smtp_server *s, const struct reply *reply, bool good);
 void server_rcpt_answered(struct smtp_server *s, const struct reply *reply, bool good);

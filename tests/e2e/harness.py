@@ -12,6 +12,7 @@ import re
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import tempfile
 import threading
@@ -409,14 +410,28 @@ class Closed(Exception):
     """The server closed the connection where a reply was due."""
 
 
-class Dialog:
-    """An SMTP client that does just what it is told, octet by octet."""
+def tls_context(verify=None, **keys):
+    """A client's settings of TLS: any certificate, or one that `verify` (a file) vouches for."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = verify is not None
+    context.verify_mode = ssl.CERT_REQUIRED if verify else ssl.CERT_NONE
+    if verify:
+        context.load_verify_locations(verify)
+    for key, value in keys.items():
+        setattr(context, key, value)
+    return context
 
-    def __init__(self, port, host="127.0.0.1", source=None, greet=True, timeout=None):
+
+class Dialog:
+    """An SMTP client that does just what it is told, octet by octet; `tls` is a context for TLS from the start."""
+
+    def __init__(self, port, host="127.0.0.1", source=None, greet=True, timeout=None, tls=None, name=None):
         self.socket = socket.create_connection((host, port), timeout=timeout or PATIENCE,
                                                source_address=(source, 0) if source else None)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.buffer = b""
+        if tls:
+            self.secure(tls, name)
         self.greeting = self.reply() if greet else None
 
     def __enter__(self):
@@ -427,6 +442,16 @@ class Dialog:
 
     def send(self, octets):
         self.socket.sendall(octets if isinstance(octets, bytes) else octets.encode())
+
+    def secure(self, context=None, name=None, session=None):
+        """The handshake, for a host name (SNI), perhaps with a session to be resumed."""
+        assert not self.buffer, self.buffer
+        self.socket = (context or tls_context()).wrap_socket(self.socket, server_hostname=name, session=session)
+        return self
+
+    def starttls(self, context=None, name=None, session=None):
+        self.expect(220, "STARTTLS")
+        return self.secure(context, name, session)
 
     def line(self):
         while b"\r\n" not in self.buffer:
@@ -495,7 +520,7 @@ class Dialog:
             while self.socket.recv(65536):
                 pass
             return True
-        except ConnectionResetError:
+        except (ConnectionResetError, ssl.SSLEOFError):
             return True
         except TimeoutError:
             return False

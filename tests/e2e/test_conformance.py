@@ -45,8 +45,8 @@ SPF, DKIM = "SPF (RFC 7208)", "DKIM (RFC 6376)"
 # Reply codes and enhanced codes that no row has yet -> the feature that will have one.
 CODES_LATER = {
     235: AUTH, 253: "ETRN (RFC 1985)", 334: AUTH, 355: "CHECKPOINT (RFC 1845)", 432: AUTH, 453: "ATRN (RFC 2645)",
-    454: "STARTTLS (RFC 3207)", 458: "ETRN (RFC 1985)", 459: "ETRN (RFC 1985)", 523: AUTH, 525: AUTH, 530: AUTH,
-    534: AUTH, 535: AUTH, 538: AUTH,
+    458: "ETRN (RFC 1985)", 459: "ETRN (RFC 1985)", 523: AUTH, 525: AUTH, 534: AUTH,
+    535: AUTH, 538: AUTH,
 }
 STATUSES_LATER = {
     "X.3.6": "priorities (RFC 6710)",
@@ -66,7 +66,7 @@ REPORTS = {}
 
 # ---- the table of draws --------------------------------------------------------------------------------------------
 
-OPEN, CLOSED, REFUSED, DATA = "open", "closed", "refused", "data"
+OPEN, CLOSED, REFUSED, DATA, TLS = "open", "closed", "refused", "data", "tls"
 DRAWS = {}
 
 
@@ -161,6 +161,7 @@ LISTENERS = {
     "ours": 'sender_domains = {"example.com"}',
     "paused": 'suspend_parameters = {"SMTPUTF8"}',
     "parts": 'refuse_media = {"video/*"}\n  refuse_attachments = {"exe"}',
+    "tls": "tls = require",
     "small": 'size_max = "64k"\n  header_max = "8k"\n  line_max = 1000\n  recipients_max = 100\n  hops_max = 25\n'
              "  own_hops_max = 2",
 }
@@ -482,6 +483,35 @@ def line_endless(world):
     d = world.house.greeted()
     d.send(b"x" * (2048 + 65536 + 2))
     return d, d.reply()
+
+
+# ---- STARTTLS ------------------------------------------------------------------------------------------------------
+
+simple("STARTTLS", "STARTTLS", after=TLS)
+simple("STARTTLS_FIRST", "MAIL FROM:<sender@example.org>", "tls")
+
+
+@draws("STARTTLS_AGAIN")
+def starttls_again(world):
+    d = world.house.greeted().starttls()
+    d.hello()
+    return d, d.command("STARTTLS")
+
+
+@draws("STARTTLS_UNAVAILABLE")
+def starttls_unavailable(world):
+    missing = 'certificate "mx.example.com" {\n  chain = "/nonexistent"\n  key = "/nonexistent"\n}'
+    server = world.own(rest=missing).start()
+    server.wait_log("certificate-failed .*/nonexistent: No such file")
+    d = server.greeted()
+    assert "STARTTLS" in d.extensions()
+    return d, d.command("STARTTLS")
+
+
+@draws("STARTTLS_EARLY", CLOSED)
+def starttls_early(world):
+    d = world.house.greeted()
+    return d, d.command("STARTTLS\r\nRSET")
 
 
 # ---- EHLO, HELO, LHLO ----------------------------------------------------------------------------------------------
@@ -1022,7 +1052,7 @@ def check_text(row, reply, lines):
                       for part in re.split("(%[1-3])", row.text))
     assert re.fullmatch(pattern, text), f"{text!r} is not {row.text!r}"
     # The name of our host is what machines read (RFC 5321 4.2.3).
-    if row.code in (220, 221, 421):
+    if row.code in (220, 221, 421) and row.name != "STARTTLS":
         assert text.split()[0] == "mx.example.com"
 
 
@@ -1035,6 +1065,10 @@ def check_state(d, after):
         assert d.command("NOOP").code in (503, 521)
         assert d.command("QUIT").code == 221
         assert d.is_closed()
+    elif after == TLS:
+        d.secure()
+        assert d.command("MAIL FROM:<sender@example.org>").code == 503, "EHLO counts behind the handshake"
+        assert "STARTTLS" not in d.extensions()
     elif after == DATA:
         d.send(b"Subject: x\r\n\r\n.\r\n")
         assert d.reply().code == 250

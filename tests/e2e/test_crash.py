@@ -116,7 +116,7 @@ def under_load(load, least):
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("role", ["receiver", "queue", "sender", "mailbox", "admin"])
+@pytest.mark.parametrize("role", ["receiver", "queue", "sender", "mailbox", "admin", "keys"])
 def test_a_killed_role_is_started_again_and_nothing_is_lost(loaded, role):
     server, peer, load = loaded
     chance = random.Random(role)

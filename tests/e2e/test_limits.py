@@ -277,7 +277,7 @@ def test_j1_an_octet_now_and_then_does_not_hold_a_command_open(make_server):
 
 @pytest.mark.parametrize("command, code", [
     ("DEBUG", 500), ("WIZ", 500), ("KILL", 500), ("", 500), (" ", 500), ("XCLIENT ADDR=10.0.0.1", 500), ("TURN", 502),
-    ("ETRN x", 502), ("SEND FROM:<a@b.example>", 502), ("STARTTLS", 502), ("AUTH PLAIN", 502), ("QUIT now", 501),
+    ("ETRN x", 502), ("SEND FROM:<a@b.example>", 502), ("STARTTLS x", 501), ("AUTH PLAIN", 502), ("QUIT now", 501),
     ("RSET x", 501), ("NOOP ignored", 250), ("HELP", 214), ("VRFY alice", 252), ("VRFY nobody", 252),
     ("EXPN list", 502),
     ("MAIL", 501), ("MAIL FROM", 501), ("MAIL FROM:a@b.example", 501), ("MAIL FROM:<a@b.example", 501),

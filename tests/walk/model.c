@@ -50,7 +50,7 @@ static void more_reply(struct model *m, uint32_t set)
 static void reply(struct model *m, uint32_t set)
 {
 	more_reply(m, set);
-	m->errors += is_5yz(set & ~(MODEL_EHLO | MODEL_BARE));
+	m->errors += is_5yz(set & ~MODEL_FLAGS);
 }
 
 static struct model_event *event(struct model *m, enum smtp_event_type type)
@@ -120,8 +120,8 @@ static void answered(struct model *m)
 	bool over = m->late && model_deadline(m) <= m->now;
 
 	m->late = false;
-	if ((m->stopping || over) && m->place != PLACE_OVER)
-		leave(m, C(421));
+	if (m->stopping || over)
+		model_shutdown(m);
 }
 
 void model_start(struct model *m, const struct smtp_server_config *config, mono_ms now, enum reply_id greeting,
@@ -134,6 +134,7 @@ void model_start(struct model *m, const struct smtp_server_config *config, mono_
 	m->place = reply_row(greeting)->code == 220 ? PLACE_NEW : PLACE_REFUSED;
 	m->must_wait = true;
 	m->no_mail = reply_row(greeting)->code == 521;
+	m->secure = config->tls == SMTP_TLS_IMPLICIT;
 	model_step(m, fate, 0);
 
 	struct model_event *ev = event(m, SMTP_EV_CONNECT);
@@ -170,7 +171,9 @@ bool model_octets(struct model *m)
 {
 	if (m->place == PLACE_OVER)
 		return false;
-	if (m->must_wait && m->config->refuse_early) {
+	/* Behind STARTTLS nothing may be said in the clear (CVE-2011-0411). */
+	if (m->awaits_tls || (m->must_wait && m->config->refuse_early)) {
+		m->awaits_tls = false;
 		leave(m, C(554));
 		return false;
 	}
@@ -214,6 +217,20 @@ static bool only_quit(struct model *m)
 	return true;
 }
 
+static bool needs_tls(const struct model *m)
+{
+	return m->config->tls == SMTP_TLS_REQUIRE && !m->secure && m->place != PLACE_REFUSED;
+}
+
+/* RFC 3207 4: 530 to every command but those that lead to TLS or away. */
+static bool not_served(struct model *m)
+{
+	if (!needs_tls(m))
+		return only_quit(m);
+	reply(m, C(530));
+	return true;
+}
+
 void model_other_protocol(struct model *m)
 {
 	if (model_octets(m))
@@ -222,13 +239,14 @@ void model_other_protocol(struct model *m)
 
 void model_refused_line(struct model *m, uint32_t set, unsigned flags)
 {
-	if (line(m, flags) && (flags & LINE_NO_COMMAND || !only_quit(m)))
+	if (line(m, flags & (LAST | PROGRESS)) &&
+	    (flags & LINE_NO_COMMAND || !(flags & LINE_CLEAR ? only_quit(m) : not_served(m))))
 		reply(m, set);
 }
 
 void model_ask_plain(struct model *m, enum smtp_event_type type, struct slice text, enum reply_id answer)
 {
-	if (!line(m, 0) || only_quit(m))
+	if (!line(m, 0) || not_served(m))
 		return;
 	struct model_event *ev = event(m, type);
 	ev->text = text;
@@ -239,10 +257,43 @@ void model_ask_plain(struct model *m, enum smtp_event_type type, struct slice te
 	answered(m);
 }
 
+/* RFC 3207 4.2: what the client said before counts no more. */
+bool model_starttls(struct model *m, bool argument, enum reply_id answer)
+{
+	bool off = m->config->tls == SMTP_TLS_OFF;
+
+	if (!line(m, off ? 0 : LAST) || only_quit(m))
+		return false;
+	if (off || argument || m->secure) {
+		reply(m, off ? C(502) : argument ? C(501) : C(503));
+		return false;
+	}
+	struct model_event *ev = event(m, SMTP_EV_STARTTLS);
+	ev->answer = answer;
+	if (!asked(m, ev))
+		return false;
+	m->awaits_tls = answer_code(answer) == C(220);
+	reply(m, answer_code(answer) | (m->awaits_tls ? MODEL_MAYBE : 0));
+	if (m->awaits_tls) {
+		m->extended = m->mail_tried = false;
+		m->peer = SLICE_NONE;
+		drop(m, PLACE_NEW);
+	}
+	answered(m);
+	return m->awaits_tls && m->place != PLACE_OVER;
+}
+
+void model_secured(struct model *m)
+{
+	m->awaits_tls = m->must_wait = false;
+	m->secure = true;
+	m->since = m->now;
+}
+
 /* RFC 5321 4.1.4: EHLO is RSET as well; a refused one changes nothing. RFC 2033 4.1: LHLO in LMTP, and there alone. */
 void model_helo(struct model *m, char verb, bool good, struct slice name, enum reply_id answer)
 {
-	if (!line(m, LAST) || only_quit(m))
+	if (!line(m, LAST) || (verb == 'H' ? not_served(m) : only_quit(m)))
 		return;
 	if ((verb == 'L') != m->config->lmtp) {
 		reply(m, C(500));
@@ -271,7 +322,7 @@ void model_helo(struct model *m, char verb, bool good, struct slice name, enum r
 
 void model_rset(struct model *m)
 {
-	if (!line(m, 0) || only_quit(m))
+	if (!line(m, 0) || not_served(m))
 		return;
 	drop(m, m->place == PLACE_NEW ? PLACE_NEW : PLACE_READY);
 	m->mail_tried = false;
@@ -299,9 +350,12 @@ void model_lost(struct model *m)
 		close_session(m);
 }
 
+/* A client that is about to begin the handshake would take no reply for one. */
 void model_shutdown(struct model *m)
 {
-	if (m->place != PLACE_OVER)
+	if (m->place != PLACE_OVER && m->awaits_tls)
+		close_session(m);
+	else if (m->place != PLACE_OVER)
 		leave(m, C(421));
 }
 
@@ -317,6 +371,8 @@ mono_ms model_deadline(const struct model *m)
 
 	if (m->place == PLACE_OVER)
 		return NEVER;
+	if (m->awaits_tls)
+		return m->since + m->config->tls_timeout;
 	return (m->in_data || m->place == PLACE_CHUNKS) && whole < step ? whole : step;
 }
 
@@ -435,7 +491,7 @@ void model_mail(struct model *m, const struct model_path *path, const struct mod
 {
 	struct model_envelope e = {.sender = path->address};
 
-	if (!line(m, 0) || only_quit(m))
+	if (!line(m, 0) || not_served(m))
 		return;
 	if (m->place != PLACE_READY) {
 		reply(m, C(503));
@@ -484,7 +540,7 @@ void model_rcpt(struct model *m, const struct model_path *path, const struct mod
 {
 	struct model_rcpt r = {.address = path->address, .end = path->end};
 
-	if (!line(m, PROGRESS) || only_quit(m))
+	if (!line(m, PROGRESS) || not_served(m))
 		return;
 	if (m->place != PLACE_OPEN) {
 		reply(m, C(503));
@@ -767,7 +823,7 @@ static uint32_t no_message(const struct model *m, bool chunks_too)
 
 bool model_data(struct model *m, enum reply_id answer)
 {
-	if (!line(m, PROGRESS | LAST) || only_quit(m))
+	if (!line(m, PROGRESS | LAST) || not_served(m))
 		return false;
 	uint32_t fault = no_message(m, false);
 	if (fault == 0 && m->envelope.body == MAIL_BODY_BINARYMIME)
@@ -918,6 +974,8 @@ void model_bdat(struct model *m, struct model_chunk chunk, enum reply_id answer)
 	uint32_t fault = m->place == PLACE_REFUSED ? (m->no_mail ? C(521) : C(503)) : no_message(m, true);
 	if (m->place != PLACE_REFUSED && !m->config->offer_chunking)
 		fault = C(502);
+	if (needs_tls(m))
+		fault = C(530);
 	if (fault == 0 && chunk.form != CHUNK_FINE)
 		fault = C(501);
 	if (chunk.size == 0 && !chunk.last && !another_idle(m))

@@ -7,7 +7,8 @@
  * with its envelope and message; and what the session is like afterwards. It runs ahead of the engine by a group of
  * commands, so that pipelining and cut points make no difference to it.
  *
- * RFC 5321 (4.1.1, 4.1.4, 4.3.2, 4.5.2), RFC 1870, RFC 2033, RFC 2920, RFC 3030, RFC 3461, RFC 6152, RFC 6531.
+ * RFC 5321 (4.1.1, 4.1.4, 4.3.2, 4.5.2), RFC 1870, RFC 2033, RFC 2920, RFC 3030, RFC 3207, RFC 3461, RFC 6152,
+ * RFC 6531.
  */
 #ifndef MODEL_H
 #define MODEL_H
@@ -17,11 +18,11 @@
 #include "smtp/server.h"
 
 /* Reply codes as bits of a set. */
-#define MODEL_CODES(X)                                                                                           \
-	X(211)                                                                                                   \
-	X(214)                                                                                                   \
-	X(220) X(221) X(250) X(251) X(252) X(354) X(421) X(450) X(451) X(452) X(455) X(500) X(501) X(502) X(503) \
-		X(504) X(521) X(550) X(551) X(552) X(553) X(554) X(555)
+#define MODEL_CODES(X)                                                                           \
+	X(211)                                                                                   \
+	X(214)                                                                                   \
+	X(220) X(221) X(250) X(251) X(252) X(354) X(421) X(450) X(451) X(452) X(454) X(455)      \
+		X(500) X(501) X(502) X(503) X(504) X(521) X(530) X(550) X(551) X(552) X(553) X(554) X(555)
 enum {
 #define X(code) MODEL_BIT_##code,
 	MODEL_CODES(X)
@@ -29,8 +30,9 @@ enum {
 		MODEL_BITS
 };
 #define C(code) ((uint32_t)1 << MODEL_BIT_##code)
-#define CODES_5YZ \
-	(C(500) | C(501) | C(502) | C(503) | C(504) | C(521) | C(550) | C(551) | C(552) | C(553) | C(554) | C(555))
+#define CODES_5YZ                                                                                        \
+	(C(500) | C(501) | C(502) | C(503) | C(504) | C(521) | C(530) | C(550) | C(551) | C(552) | C(553) | \
+	 C(554) | C(555))
 /* The set that a code makes; 0 for one that no row has. */
 uint32_t model_code(unsigned code);
 void model_code_text(uint32_t codes, char text[MODEL_BITS * 4 + 1]);
@@ -38,10 +40,13 @@ void model_code_text(uint32_t codes, char text[MODEL_BITS * 4 + 1]);
 /* Bits of a foretold reply beside its codes: the extensions are listed; no enhanced code stands in it (RFC 2034 4). */
 #define MODEL_EHLO ((uint32_t)1 << 31)
 #define MODEL_BARE ((uint32_t)1 << 30)
+/* It may be missing if the next one comes: 220 to STARTTLS, when octets in the clear stood behind it. */
+#define MODEL_MAYBE ((uint32_t)1 << 29)
+#define MODEL_FLAGS (MODEL_EHLO | MODEL_BARE | MODEL_MAYBE)
 
 /* Of a line: the client has to wait for its reply (RFC 2920 3.1); it brings a message on; it is no command
- * at all, whatever the state. */
-enum { LINE_LAST = 1, LINE_PROGRESS = 2, LINE_NO_COMMAND = 8 };
+ * at all, whatever the state; it is served before TLS, where TLS is required (RFC 3207 4). */
+enum { LINE_LAST = 1, LINE_PROGRESS = 2, LINE_NO_COMMAND = 8, LINE_CLEAR = 16 };
 
 /* ---- what the client says --------------------------------------------------------------------------------------- */
 
@@ -123,6 +128,7 @@ struct model {
 	const struct smtp_server_config *config;
 	enum model_place place;
 	bool extended, must_wait, taken_any, mail_tried, stopping, late, known, binary, no_mail;
+	bool awaits_tls, secure; /* the client has to begin the handshake; it is done */
 	struct slice peer;
 	struct model_envelope envelope;
 	struct model_rcpt rcpt[SMTP_RCPT_MIN];
@@ -158,6 +164,10 @@ void model_refused_line(struct model *m, uint32_t codes, unsigned flags);
 void model_ask_plain(struct model *m, enum smtp_event_type type, struct slice text, enum reply_id answer);
 /* The client speaks HTTP or TLS: it hears 421, and nothing that follows is read (attacks C5). */
 void model_other_protocol(struct model *m);
+/* True when the client may begin the handshake. */
+bool model_starttls(struct model *m, bool argument, enum reply_id answer);
+/* The handshake is done. */
+void model_secured(struct model *m);
 void model_helo(struct model *m, char verb, bool good, struct slice name, enum reply_id answer);
 void model_mail(struct model *m, const struct model_path *path, const struct model_param *const *params, size_t n);
 void model_rcpt(struct model *m, const struct model_path *path, const struct model_param *const *params, size_t n);

@@ -33,6 +33,7 @@ enum {
 	BIT_GREETING = 23, /* three bits */
 	BIT_FATE = 26,     /* two bits */
 	BIT_HOPS = 28,
+	BIT_TLS = 29, /* two bits */
 };
 
 static unsigned bits_at(uint32_t bits, unsigned at, unsigned n)
@@ -68,6 +69,8 @@ void script_configure(uint32_t b, struct setting *ret)
 			   .command_timeout = 5 * MINUTE,
 			   .data_timeout = 3 * MINUTE,
 			   .message_timeout = 7 * MINUTE,
+			   .tls_timeout = 30 * SECOND,
+			   .tls = (enum smtp_server_tls)bits_at(b, BIT_TLS, 2),
 			   .offer_chunking = !(b >> BIT_NO_CHUNKING & 1),
 			   .offer_binarymime = !(b >> BIT_NO_BINARYMIME & 1),
 			   .offer_smtputf8 = !(b >> BIT_NO_SMTPUTF8 & 1),
@@ -102,6 +105,7 @@ uint32_t script_random_config(uint64_t *random)
 	for (unsigned bit = BIT_SIZE; bit <= BIT_MESSAGES; bit += 2)
 		b |= random_below(random, 3) == 0 ? random_below(random, 4) << bit : 0;
 	b |= random_below(random, 15) == 0 ? random_below(random, 8) << BIT_GREETING : 0;
+	b |= random_below(random, 4) == 0 ? random_below(random, 4) << BIT_TLS : 1u << BIT_TLS;
 	return b | (random_below(random, 60) == 0 ? random_below(random, 4) << BIT_FATE : 0);
 }
 
@@ -208,11 +212,11 @@ static const struct {
 	uint32_t codes;
 	unsigned flags;
 } plains[] = {
-	{S("NOOP\r\n"), C(250), 0}, {S("noop with words\r\n"), C(250), 0}, {S("NOOP\r\n"), C(250), 0}, {S("HELP\r\n"), C(214) | C(211), 0},
+	{S("NOOP\r\n"), C(250), LINE_CLEAR}, {S("noop with words\r\n"), C(250), LINE_CLEAR}, {S("NOOP\r\n"), C(250), LINE_CLEAR}, {S("HELP\r\n"), C(214) | C(211), 0},
 	{S("HELP MAIL\r\n"), C(214), 0}, {S("HELP nothing\r\n"), C(504), 0}, {S("\r\n"), C(500), 0}, {S("XYZ\r\n"), C(500), 0},
 	{S("DEBUG\r\n"), C(500), 0}, {S(" NOOP\r\n"), C(500), 0}, {S("NOOP\tx\r\n"), C(500), 0}, {S("RSET x\r\n"), C(501), 0},
 	{S("DATA x\r\n"), C(501), LINE_LAST | LINE_PROGRESS}, {S("VRFY\r\n"), C(501), 0}, {S("EXPN \r\n"), C(501), 0},
-	{S("STARTTLS\r\n"), C(502), 0}, {S("AUTH PLAIN AGEAYg==\r\n"), C(502), 0}, {S("TURN\r\n"), C(502), 0}, {S("ETRN x\r\n"), C(502), 0},
+	{S("AUTH PLAIN AGEAYg==\r\n"), C(502), 0}, {S("TURN\r\n"), C(502), 0}, {S("ETRN x\r\n"), C(502), 0},
 	{S("SEND FROM:<a@b.example>\r\n"), C(502), 0}, {S("\xff\xfe\r\n"), C(500), 0}, {S("NO\0OP\r\n"), C(500), LINE_NO_COMMAND}, {S("\0\r\n"), C(500), LINE_NO_COMMAND},
 	{S("QUIT\0\r\n"), C(500), LINE_NO_COMMAND}, {S("MAIL FROM:<a\0@b.example>\r\n"), C(500), LINE_NO_COMMAND},
 	/* S26: one command or one error. */
@@ -483,6 +487,20 @@ static void play_other_protocol(struct player *p, struct step s)
 	model_other_protocol(p->m);
 }
 
+static void play_starttls(struct player *p, struct step s)
+{
+	static const struct slice lines[] = {S("STARTTLS\r\n"), S("starttls \t\r\n"), S("StartTLS\r\n"),
+					     S("STARTTLS now\r\n")};
+	uint32_t i = s.what % COUNT(lines);
+	enum reply_id answer = s.what % 32 < 4 ? REPLY_STARTTLS_UNAVAILABLE : REPLY_STARTTLS;
+
+	put(p, lines[i]);
+	bool go = model_starttls(p->m, i == 3, answer);
+	wait_if_patient(p, s);
+	if (go && !(s.flags & STEP_IMPATIENT))
+		p->secure(p);
+}
+
 static void play_bare_verb(struct player *p, struct step s)
 {
 	enum model_place right = s.what & 1 ? PLACE_READY : PLACE_OPEN;
@@ -507,7 +525,7 @@ static void play_long_line(struct player *p, struct step s)
 	if (i == 4)
 		model_endless_line(p->m);
 	else
-		model_refused_line(p->m, i == 0 ? C(250) : C(500), i == 0 ? 0 : LINE_NO_COMMAND);
+		model_refused_line(p->m, i == 0 ? C(250) : C(500), i == 0 ? LINE_CLEAR : LINE_NO_COMMAND);
 }
 
 static void play_partial(struct player *p, struct step s)
@@ -546,6 +564,7 @@ static const struct {
 	[STEP_PLAIN] = {"a plain line", play_plain},
 	[STEP_BARE_VERB] = {"a bare verb", play_bare_verb},
 	[STEP_OTHER_PROTOCOL] = {"another protocol", play_other_protocol},
+	[STEP_STARTTLS] = {"STARTTLS", play_starttls},
 	[STEP_BURST] = {"a burst of RCPT", play_burst},
 	[STEP_LONG_LINE] = {"a long line", play_long_line},
 	[STEP_PARTIAL] = {"a part of a line", play_partial},
@@ -569,13 +588,13 @@ void script_play(struct player *p, struct step s)
 
 /* What is likely in which place, in the order of enum step_kind. The first row is for a session without greeting. */
 static const uint8_t weights[PLACE_OVER][STEP_KINDS] = {
-	/*                 HELO MAIL RCPT DATA BDAT RSET QUIT ASK PLAIN BARE BURST LONG PART SIL END OTHER */
-	[PLACE_REFUSED] = {8, 8, 8, 8, 8, 8, 10, 4, 10, 2, 0, 1, 1, 2, 1, 1},
-	[PLACE_NEW] = {60, 6, 4, 3, 6, 3, 2, 3, 8, 1, 0, 1, 1, 2, 1, 1},
-	[PLACE_READY] = {5, 60, 5, 4, 8, 3, 2, 4, 8, 1, 0, 1, 1, 2, 1, 1},
-	[PLACE_OPEN] = {3, 5, 55, 22, 22, 5, 1, 3, 6, 1, 1, 1, 1, 2, 1, 1},
-	[PLACE_CHUNKS] = {3, 4, 5, 4, 70, 5, 1, 3, 5, 1, 0, 1, 1, 3, 1, 1},
-	[PLACE_FAILED] = {8, 5, 5, 5, 15, 35, 1, 3, 5, 1, 0, 1, 1, 2, 1, 1},
+	/*                 HELO MAIL RCPT DATA BDAT RSET QUIT ASK PLAIN BARE BURST LONG PART SIL END OTHER TLS */
+	[PLACE_REFUSED] = {8, 8, 8, 8, 8, 8, 10, 4, 10, 2, 0, 1, 1, 2, 1, 1, 2},
+	[PLACE_NEW] = {60, 6, 4, 3, 6, 3, 2, 3, 8, 1, 0, 1, 1, 2, 1, 1, 12},
+	[PLACE_READY] = {5, 60, 5, 4, 8, 3, 2, 4, 8, 1, 0, 1, 1, 2, 1, 1, 5},
+	[PLACE_OPEN] = {3, 5, 55, 22, 22, 5, 1, 3, 6, 1, 1, 1, 1, 2, 1, 1, 2},
+	[PLACE_CHUNKS] = {3, 4, 5, 4, 70, 5, 1, 3, 5, 1, 0, 1, 1, 3, 1, 1, 2},
+	[PLACE_FAILED] = {8, 5, 5, 5, 15, 35, 1, 3, 5, 1, 0, 1, 1, 2, 1, 1, 2},
 };
 
 static uint8_t draw_kind(uint64_t *random, enum model_place place)

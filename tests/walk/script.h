@@ -24,6 +24,7 @@ enum step_kind {
 	STEP_SILENCE, /* long, but not too long */
 	STEP_END,     /* the connection breaks, the server stops, or silence for too long */
 	STEP_OTHER_PROTOCOL,
+	STEP_STARTTLS,
 	STEP_KINDS
 };
 
@@ -88,6 +89,8 @@ struct player {
 	/* The session ends: 0 lost, 1 shutdown, 2 silence. */
 	void (*end)(struct player *p, unsigned how);
 	void (*silence)(struct player *p);
+	/* The handshake. */
+	void (*secure)(struct player *p);
 };
 
 /* A step that fits to where the session is, or that does not, now and then. */

@@ -11,9 +11,12 @@ static const char everything[] =
 	"refuse_media = {'Video/*', \"message/partial\"} refuse_attachments = {\".EXE\", tar.gz} "
 	"check_reverse_dns = strict "
 	"offer_dsn = no command_timeout = 1m30s }\n"
-	"listen one { address = 127.0.0.1 port = 2525 size_max = 3M }\n"
+	"listen one { address = 127.0.0.1 port = 2525 size_max = 3M tls = implicit }\n"
 	"listen two { address = \"::1\" protocol = lmtp port = 24 }\n"
 	"listen three { socket = '/run/it' }\n"
+	"tls { ticket_lifetime = never }\n"
+	"certificate \"*.Example.COM\" { chain = /srv/chain.pem key = '/srv/key \"1\".pem' }\n"
+	"certificate mx.example.com { chain = /srv/mx.pem key = /srv/mx.pem }\n"
 	"domain \"B\xc3\xbc"
 	"cher.example\" { mailboxes = {'b\xc3\xbc"
 	"cher', \"o'hara\", \"a$b\"} disabled = {d, e} catch_all = \"o'hara\" message_max = 3M "
@@ -124,6 +127,13 @@ static void values_survive_the_dump(void **state)
 	assert_int_equal(c->domains[0].limits[0].quota.octets, 1 << 30);
 	assert_int_equal(c->domains[0].limits[0].quota.messages, 7);
 	assert_int_equal(c->full_wait, 3 * HOUR);
+	assert_int_equal(c->ticket_lifetime, 0);
+	assert_int_equal(c->certificate_count, 2);
+	assert_slice(c->certificates[0].name, "*.example.com");
+	assert_slice(c->certificates[0].key, "/srv/key \"1\".pem");
+	assert_int_equal(c->listeners[0].server.tls, SMTP_TLS_IMPLICIT);
+	assert_int_equal(c->listeners[1].server.tls, SMTP_TLS_OFFER);
+	assert_int_equal(c->listeners[2].server.tls, SMTP_TLS_OFF); /* a unix socket */
 	assert_int_equal(c->status, CONF_DISCLOSE_RELAY);
 	assert_int_equal(c->listeners[0].connections_per_minute, 5);
 	assert_int_equal(c->listeners[0].messages_per_minute, 0);

@@ -13,6 +13,8 @@ static void write_file(const struct conf_key *key, const char *name, const char 
 		[SECTION_TOP] = {"", ""},
 		[SECTION_SMTP] = {"smtp {\n", "}\n"},
 		[SECTION_LISTEN] = {"listen one {\n", "}\n"},
+		[SECTION_TLS] = {"tls {\n", "}\n"},
+		[SECTION_CERTIFICATE] = {"certificate mx.example.com {\n", "}\n"},
 		[SECTION_DOMAIN] = {"domain example.com {\n", "}\n"},
 		[SECTION_MOVED] = {"domain example.com { moved carol {\n", "} }\n"},
 		[SECTION_LIMIT] = {"domain example.com { mailboxes = {alice} limit alice {\n", "} }\n"},
@@ -29,6 +31,8 @@ static void write_file(const struct conf_key *key, const char *name, const char 
 	buf_printf(out, "%s%s = %s\n", frames[key->section][0], name, value);
 	if (key->section == SECTION_MOVED && strcmp(key->name, "to") != 0)
 		buf_add_lit(out, "to = \"c@example.net\"\n");
+	if (key->section == SECTION_CERTIFICATE)
+		buf_add(out, strcmp(key->name, "key") == 0 ? SLICE("chain = /c\n") : SLICE("key = /k\n"));
 	if (key->section == SECTION_LIST && strcmp(key->name, "members") != 0)
 		buf_add_lit(out, "members = {\"alice@example.com\"}\n");
 	if (key->section == SECTION_ROUTE && strcmp(key->name, "hosts") != 0)

@@ -36,6 +36,12 @@ static const struct store_message stored = {
 	.open = 1,
 };
 
+static const struct wire_certificates certificates = {
+	.list = {{.name = {"mx.example.com", 14}, .certificates = {{"leaf", 4}, {"root", 4}}, .count = 2},
+		 {.name = {"*.example.org", 13}, .certificates = {{"leaf", 4}}, .count = 1}},
+	.count = 2,
+};
+
 static void sample(enum wire_kind kind, struct buf *out)
 {
 	static const uint32_t numbers[] = {0, 7};
@@ -109,6 +115,19 @@ static void sample(enum wire_kind kind, struct buf *out)
 		break;
 	case KIND_BACKUP:
 		wire_put_backup(out, &(struct wire_backup){WIRE_BACKUP_RENEW, 77});
+		break;
+	case KIND_CERTIFICATES:
+		wire_put_certificates(out, &certificates);
+		break;
+	case KIND_TICKETS:
+		wire_put_tickets(out, &(struct tls_tickets){.count = 2, .lifetime = HOUR});
+		break;
+	case KIND_SIGN:
+		wire_put_sign(out, &(struct wire_sign){
+					   5, {.digest = TLS_SHA384, .padding = TLS_PADDING_PSS, .n = 100}});
+		break;
+	case KIND_SIGNED:
+		wire_put_signed(out, &(struct wire_signed){5, SLICE("signature")});
 		break;
 	case KIND_COUNT:
 		break;

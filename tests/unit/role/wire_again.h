@@ -23,6 +23,10 @@ enum wire_kind {
 	KIND_SITE,
 	KIND_END,
 	KIND_BACKUP,
+	KIND_CERTIFICATES,
+	KIND_TICKETS,
+	KIND_SIGN,
+	KIND_SIGNED,
 	KIND_COUNT,
 };
 
@@ -79,6 +83,14 @@ static inline bool wire_again(enum wire_kind kind, struct slice in, struct arena
 		AGAIN(struct wire_end, wire_get_end, wire_put_end);
 	case KIND_BACKUP:
 		AGAIN(struct wire_backup, wire_get_backup, wire_put_backup);
+	case KIND_CERTIFICATES:
+		AGAIN(struct wire_certificates, wire_get_certificates, wire_put_certificates);
+	case KIND_TICKETS:
+		AGAIN(struct tls_tickets, wire_get_tickets, wire_put_tickets);
+	case KIND_SIGN:
+		AGAIN(struct wire_sign, wire_get_sign, wire_put_sign);
+	case KIND_SIGNED:
+		AGAIN(struct wire_signed, wire_get_signed, wire_put_signed);
 	case KIND_COUNT:
 		break;
 	}

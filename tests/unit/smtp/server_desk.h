@@ -32,10 +32,11 @@ struct desk {
 	enum reply_id greeting, data_reply;
 	bool silent; /* do not answer: the events wait for desk_answer_now */
 	bool quiet;  /* do not keep octets of messages: long runs */
+	bool no_tls; /* there is no TLS for the time being */
 
 	bool waiting;
 	struct smtp_event asked;
-	bool closed, open, in_data, at_end;
+	bool closed, open, in_data, at_end, asked_tls;
 	size_t mails, ends, resets, bodies, rcpts_answered;
 	uint64_t octets;
 };
@@ -58,6 +59,7 @@ static inline void desk_init(struct desk *d)
 			   .command_timeout = 5 * MINUTE,
 			   .data_timeout = 3 * MINUTE,
 			   .message_timeout = HOUR,
+			   .tls_timeout = 30 * SECOND,
 			   .offer_chunking = true,
 			   .offer_binarymime = true,
 			   .offer_smtputf8 = true,
@@ -170,6 +172,8 @@ static inline struct reply desk_answer(struct desk *d, const struct smtp_event *
 		return (struct reply){.id = d->data_reply};
 	case SMTP_EV_END:
 		return desk_answer_end(d);
+	case SMTP_EV_STARTTLS:
+		return (struct reply){.id = d->no_tls ? REPLY_STARTTLS_UNAVAILABLE : REPLY_STARTTLS};
 	case SMTP_EV_VRFY:
 		return (struct reply){.id = REPLY_VRFY_MAYBE};
 	default:
@@ -191,6 +195,8 @@ static inline void desk_answer_one(struct desk *d)
 		d->open = code / 100 == 2;
 	if (ev.type == SMTP_EV_DATA)
 		d->in_data = code == 354;
+	if (ev.type == SMTP_EV_STARTTLS)
+		d->asked_tls = code == 220;
 	if (ev.type == SMTP_EV_EXPN && slice_ieq(ev.text, SLICE("list"))) {
 		const struct slice members[] = {SLICE("<a@example.com>"), SLICE("<b@example.com>")};
 		smtp_server_reply_lines(d->s, (struct reply){REPLY_EXPN_OK, {ev.text}}, members, 2);
@@ -297,6 +303,9 @@ static inline void desk_event(struct desk *d, const struct smtp_event *ev)
 	case SMTP_EV_STATUS:
 		desk_note(d, "STATUS", SLICE_NONE);
 		break;
+	case SMTP_EV_STARTTLS:
+		desk_note(d, "STARTTLS", SLICE_NONE);
+		break;
 	case SMTP_EV_CLOSE:
 		assert(!d->open);
 		d->closed = true;
@@ -326,6 +335,21 @@ static inline void desk_flush(struct desk *d)
 		smtp_server_sent(d->s, text.n);
 	}
 	assert(!d->out.failed);
+}
+
+/* The handshake, if the server waits for it and all it said has gone out. */
+static inline void desk_secure(struct desk *d)
+{
+	if (!smtp_server_awaits_tls(d->s))
+		return;
+	assert(d->asked_tls || d->config.tls == SMTP_TLS_IMPLICIT);
+	assert(!d->open);
+	buf_add_lit(&d->log, "TLS\n");
+	smtp_server_secured(d->s, d->now);
+	assert(smtp_server_is_secure(d->s));
+	assert(smtp_server_peer_name(d->s).n == 0);
+	assert(!smtp_server_is_extended(d->s));
+	desk_pull(d);
 }
 
 /* Feeds until all is taken, the session is over, or an answer is awaited; returns the octets taken. Output is fetched

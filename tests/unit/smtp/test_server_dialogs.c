@@ -16,6 +16,10 @@ enum knob {
 	SMALL = 16,     /* size_max 30 */
 	STATUS = 32,    /* HELP STATUS is asked of the owner */
 	SUSPENDED = 64, /* SMTPUTF8 and NOTIFY are not to be had now */
+	TLS_OFFER = 128,
+	TLS_REQUIRE = 256,
+	TLS_IMPLICIT = 512,
+	NO_TLS = 1024, /* there is no certificate now */
 };
 
 /* `hears` are reply codes with their enhanced codes, in order: "250 2.1.0, 354". */
@@ -431,6 +435,41 @@ static const struct dialog dialogs[] = {
 	 "END s@a.example -> r@example.com: Received: from a by mx.example.com; x\\r\\nReceived: from b\\r\\n\\09by "
 	 "MX.example.com with ESMTP; x\\r\\nReceived: by other.example; x\\r\\n\\r\\n\n"
 	 "MAIL s@a.example\nRCPT r@example.com\nDATA\nRESET\n"},
+	{"STARTTLS: all that was said before is forgotten", TLS_OFFER,
+	 {{S(""), "220"}, EHLO, {S("MAIL FROM:<s@a.example>\r\nRCPT TO:<r@example.com>\r\n"), "250 2.1.0, 250 2.1.5"},
+	  {S("starttls \r\n"), "220 2.0.0"}, {S("MAIL FROM:<s@a.example>\r\nDATA\r\n"), "503 5.5.1, 503 5.5.1"},
+	  {S("EHLO b.example\r\n"), "250"}, {S("MAIL FROM:<s@a.example>\r\nRCPT TO:<r@example.com>\r\nDATA\r\n"),
+	   "250 2.1.0, 250 2.1.5, 354"}, {S("x\r\n.\r\nQUIT\r\n"), "250 2.6.0, 221 2.0.0"}},
+	 HELLO "MAIL s@a.example\nRCPT r@example.com\nSTARTTLS\nRESET\nTLS\nEHLO b.example\nMAIL s@a.example\n"
+	 "RCPT r@example.com\nDATA\nEND s@a.example -> r@example.com: x\\r\\n\nCLOSE\n"},
+	{"STARTTLS: before EHLO, with an argument, again, and behind a message", TLS_OFFER,
+	 {{S(""), "220"}, {S("STARTTLS now\r\n"), "501 5.5.4"}, {S("STARTTLS\r\n"), "220 2.0.0"},
+	  {S("STARTTLS\r\n"), "503 5.5.1"}, EHLO, {S("STARTTLS x\r\n"), "501 5.5.4"}, {S("STARTTLS\r\n"), "503 5.5.1"},
+	  {S("HELP\r\n"), "214 2.0.0"}},
+	 "CONNECT\nSTARTTLS\nTLS\nEHLO a.example\n"},
+	{"STARTTLS: not to be had now; the session goes on, and its transaction", TLS_OFFER | NO_TLS,
+	 {{S(""), "220"}, EHLO, {S("MAIL FROM:<s@a.example>\r\n"), "250 2.1.0"}, {S("STARTTLS\r\n"), "454 4.7.0"},
+	  {S("RCPT TO:<r@example.com>\r\n"), "250 2.1.5"}},
+	 HELLO "MAIL s@a.example\nSTARTTLS\nRCPT r@example.com\n"},
+	{"STARTTLS in the middle of chunks, and behind a refused one", TLS_OFFER,
+	 {{S(""), "220"}, EHLO, {S("MAIL FROM:<s@a.example>\r\nRCPT TO:<r@example.com>\r\nBDAT 1\r\nx"),
+	   "250 2.1.0, 250 2.1.5, 250 2.5.0"}, {S("STARTTLS\r\n"), "220 2.0.0"}, {S("BDAT 1 LAST\r\nx"), "503 5.5.1"}},
+	 HELLO "MAIL s@a.example\nRCPT r@example.com\nDATA\nSTARTTLS\nRESET\nTLS\n"},
+	{"TLS is required: 530 to all but what leads to it", TLS_REQUIRE,
+	 {{S(""), "220"}, EHLO, {S("MAIL FROM:<s@a.example>\r\nRSET\r\n"), "530 5.7.0, 530 5.7.0"},
+	  {S("VRFY u\r\nHELP\r\nXYZ\r\nBDAT 5 LAST\r\nRSET\nNOOP\r\n"),
+	   "530 5.7.0, 530 5.7.0, 530 5.7.0, 530 5.7.0, 250 2.0.0"},
+	  {S("HELO a.example\r\n"), "530 5.7.0"}, {S("STARTTLS\r\n"), "220 2.0.0"},
+	  {S("MAIL FROM:<s@a.example>\r\n"), "503 5.5.1"}, EHLO, {S("MAIL FROM:<s@a.example>\r\n"), "250 2.1.0"},
+	  {S("QUIT\r\n"), "221 2.0.0"}},
+	 HELLO "STARTTLS\nTLS\nEHLO a.example\nMAIL s@a.example\nRESET\nCLOSE\n"},
+	{"TLS from the first octet", TLS_IMPLICIT,
+	 {{S(""), "220"}, EHLO, {S("STARTTLS\r\n"), "503 5.5.1"}, {S("MAIL FROM:<s@a.example>\r\n"), "250 2.1.0"}},
+	 "TLS\n" HELLO "MAIL s@a.example\n"},
+	{"STARTTLS on LMTP", TLS_OFFER | LMTP,
+	 {{S(""), "220"}, {S("LHLO a.example\r\n"), "250"}, {S("STARTTLS\r\n"), "220 2.0.0"},
+	  {S("MAIL FROM:<s@a.example>\r\n"), "503 5.5.1"}, {S("LHLO a.example\r\n"), "250"}},
+	 HELLO "STARTTLS\nTLS\nEHLO a.example\n"},
 	{"SMTP knows no LHLO", 0, {{S(""), "220"}, {S("LHLO a.example\r\n"), "500"}}, "CONNECT\n"},
 };
 /* clang-format on */
@@ -454,6 +493,11 @@ static void configure(struct desk *d, unsigned knobs)
 		d->config.suspended_count = 2;
 	}
 	d->config.asks_status = knobs & STATUS;
+	d->config.tls = knobs & TLS_OFFER      ? SMTP_TLS_OFFER
+			: knobs & TLS_REQUIRE  ? SMTP_TLS_REQUIRE
+			: knobs & TLS_IMPLICIT ? SMTP_TLS_IMPLICIT
+					       : SMTP_TLS_OFF;
+	d->no_tls = knobs & NO_TLS;
 	d->config.refuse_early = !(knobs & TALKATIVE);
 }
 
@@ -492,6 +536,8 @@ static void check_step(struct desk *d, const struct step *step)
 	assert_slice(buf_slice(&codes), step->hears);
 	buf_reset(&d->out);
 	buf_free(&codes);
+	if (!d->closed)
+		desk_secure(d);
 }
 
 enum { WHOLE, BYTEWISE, CUT };
@@ -518,6 +564,7 @@ static void run(const struct dialog *dialog, int how, size_t cut_step, size_t cu
 	desk_init(&d);
 	configure(&d, dialog->knobs);
 	desk_start(&d);
+	desk_secure(&d);
 	for (size_t i = 0; i < STEPS && dialog->steps[i].hears; i++) {
 		feed_step(&d, dialog->steps[i].says, how == CUT && i != cut_step ? WHOLE : how, cut);
 		check_step(&d, &dialog->steps[i]);
@@ -582,6 +629,94 @@ static void ehlo_lists_nothing_that_depends_on_what_is_not_offered(void **state)
 	desk_free(&d);
 }
 
+static void starttls_is_offered_until_there_is_tls(void **state)
+{
+	(void)state;
+	struct desk d;
+
+	desk_init(&d);
+	d.config.tls = SMTP_TLS_OFFER;
+	desk_start(&d);
+	desk_flush(&d);
+	desk_feed(&d, SLICE("EHLO a.example\r\n"));
+	desk_flush(&d);
+	assert_true(slice_search(buf_slice(&d.out), SLICE("250-STARTTLS\r\n")) < buf_len(&d.out));
+	buf_reset(&d.out);
+	desk_feed(&d, SLICE("STARTTLS\r\n"));
+	desk_flush(&d);
+	desk_secure(&d);
+	desk_feed(&d, SLICE("EHLO a.example\r\n"));
+	desk_flush(&d);
+	assert_int_equal(slice_search(buf_slice(&d.out), SLICE("STARTTLS")), buf_len(&d.out));
+	desk_free(&d);
+}
+
+/* CVE-2011-0411 (C1): whatever is sent behind STARTTLS in the clear is refused, said so, and never run. */
+static void clear_text_behind_starttls_is_refused(void **state)
+{
+	static const char text[] = "STARTTLS\r\nRSET\r\nMAIL FROM:<evil@a.example>\r\n\x16\3\1";
+
+	(void)state;
+	for (unsigned knobs = 0; knobs < 8; knobs++)
+		for (size_t cut = 1; cut < sizeof text; cut++) {
+			struct desk d;
+			desk_init(&d);
+			d.config.tls = SMTP_TLS_OFFER;
+			d.config.refuse_early = knobs & 1;
+			d.no_tls = knobs & 2;
+			d.silent = knobs & 4;
+			desk_start(&d);
+			desk_answer_now(&d);
+			desk_flush(&d);
+			desk_feed(&d, SLICE("EHLO a.example\r\n"));
+			desk_answer_now(&d);
+			desk_flush(&d);
+			buf_reset(&d.out);
+			size_t taken = desk_feed(&d, slice_of(text, cut));
+			taken += desk_feed(&d, slice_of(text + taken, sizeof text - 1 - taken));
+			desk_answer_now(&d);
+			desk_pull(&d);
+			desk_feed(&d, slice_of(text + taken, sizeof text - 1 - taken));
+			desk_flush(&d);
+			bool refused = slice_search(buf_slice(&d.out), SLICE("554 5.5.1 Nothing may follow STARTTLS")) <
+				       buf_len(&d.out);
+			/* Where TLS is not to be had there is no handshake that could be deceived. */
+			assert_true(refused || (knobs & 2 && slice_starts(buf_slice(&d.out), SLICE("454 4.7.0 "))));
+			assert_true(d.closed || !refused);
+			if (refused)
+				assert_slice(buf_slice(&d.log), "CONNECT\nEHLO a.example\nSTARTTLS\nCLOSE\n");
+			desk_free(&d);
+		}
+}
+
+/* Nothing is said in the clear while a handshake is under way. */
+static void handshake_ends_in_silence(void **state)
+{
+	(void)state;
+	for (int how = 0; how < 3; how++) {
+		struct desk d;
+		desk_init(&d);
+		d.config.tls = SMTP_TLS_OFFER;
+		desk_start(&d);
+		desk_flush(&d);
+		desk_feed(&d, SLICE("STARTTLS\r\n"));
+		desk_flush(&d);
+		buf_reset(&d.out);
+		assert_true(smtp_server_awaits_tls(d.s));
+		assert_int_equal(smtp_server_deadline(d.s), d.now + 30 * SECOND);
+		if (how == 0)
+			smtp_server_tick(d.s, d.now + 30 * SECOND);
+		else if (how == 1)
+			smtp_server_shutdown(d.s);
+		else
+			smtp_server_lost(d.s);
+		desk_pull(&d);
+		assert_true(d.closed);
+		assert_int_equal(smtp_server_output(d.s).n, 0);
+		desk_free(&d);
+	}
+}
+
 static void texts_name_what_is_wrong(void **state)
 {
 	(void)state;
@@ -622,6 +757,9 @@ int main(void)
 	const struct CMUnitTest others[] = {
 		cmocka_unit_test(ehlo_lists_what_is_offered),
 		cmocka_unit_test(ehlo_lists_nothing_that_depends_on_what_is_not_offered),
+		cmocka_unit_test(starttls_is_offered_until_there_is_tls),
+		cmocka_unit_test(clear_text_behind_starttls_is_refused),
+		cmocka_unit_test(handshake_ends_in_silence),
 		cmocka_unit_test(texts_name_what_is_wrong),
 	};
 

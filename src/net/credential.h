@@ -1,0 +1,40 @@
+/*
+ * credential: a certificate with its private key, for the process that signs.
+ *
+ * Keys are RSA or EC. Nothing of a private key leaves this module but signatures, and only of what a server signs in a
+ * handshake of TLS 1.2 or 1.3: whoever asks for something else is refused.
+ */
+#ifndef NET_CREDENTIAL_H
+#define NET_CREDENTIAL_H
+
+#include "net/tls.h"
+
+struct credential;
+
+#define CREDENTIAL_WHY_MAX 256
+
+/*
+ * From files in PEM: the certificate and those that lead to its root, in this order; and the key, which may be the same
+ * file. NULL, and `why` says which file, and what is wrong with it: it cannot be read, it is none, the key is another
+ * certificate's, needs a pass phrase, or may be read by everybody.
+ */
+struct credential *credential_load(const char *chain_path, const char *key_path, char why[CREDENTIAL_WHY_MAX]);
+/*
+ * Makes a certificate for `name` that is signed by its own key, and stores both below `directory`, which exists:
+ * self-signed.pem and self-signed.key, the key readable by us alone. What is there already is loaded as it is.
+ */
+struct credential *credential_self_signed(const char *directory, struct slice name, wall_ms now,
+					  char why[CREDENTIAL_WHY_MAX]);
+struct credential *credential_ref(struct credential *c);
+void credential_unref(struct credential *c); /* NULL is fine; with the last one the key is wiped */
+
+/* Without a name. Lent. */
+const struct tls_chain *credential_chain(const struct credential *c);
+/* When the certificate ends. */
+wall_ms credential_expires(const struct credential *c);
+/* Signs what `request` says, if the key is this one and a server would sign it. False: it is refused, or there is no
+ * memory. */
+bool credential_sign(const struct credential *c, const struct tls_request *request, uint8_t into[TLS_SIGNATURE_MAX],
+		     size_t *ret_n);
+
+#endif

@@ -1,0 +1,119 @@
+/*
+ * tls: the server side of TLS without I/O, and without a private key.
+ *
+ * A tls_server is a set of certificates with the keys of tickets; a tls is one session of it. Octets from the network
+ * go in, octets for the network come out, each in memory. The signature that a handshake needs is made elsewhere: the
+ * handshake stops with TLS_SIGN, tls_request says what is to be signed by which key, and tls_signed lets it go on. So
+ * the process that talks to the world never holds a private key, and never waits for one.
+ *
+ * TLS 1.2 and 1.3 with forward secrecy and authenticated ciphers; no renegotiation, no compression, no early data.
+ * Sessions are resumed by tickets. They are bound to the listener (`binding`) and to the name that was asked for by
+ * SNI: elsewhere, a whole handshake is done. ALPN has to have "smtp", if there is any.
+ */
+#ifndef NET_TLS_H
+#define NET_TLS_H
+
+#include "base/buf.h"
+#include "base/clock.h"
+
+#include <stdint.h>
+
+#define TLS_KEY_ID        32  /* SHA-256 of a public key (SubjectPublicKeyInfo) */
+#define TLS_CHAINS_MAX    64  /* certificates with a key of their own */
+#define TLS_CHAIN_MAX     10  /* certificates of a chain */
+#define TLS_CERTIFICATE_MAX ((size_t)64 * 1024)
+#define TLS_SIGNED_MAX    256 /* octets that a handshake has signed */
+#define TLS_SIGNATURE_MAX 1024
+#define TLS_NAME_MAX      255
+#define TLS_TICKET_NAME   16
+#define TLS_TICKET_SECRET 32
+
+/* A certificate in DER, with those that lead to its root. */
+struct tls_chain {
+	struct slice name; /* by SNI: "mx.example.com", "*.example.com"; the first is for all others too */
+	uint8_t key[TLS_KEY_ID];
+	struct slice certificates[TLS_CHAIN_MAX];
+	size_t count; /* at least 1 */
+};
+
+/* What tickets are made with, the newest first: it makes them, both open them. */
+struct tls_tickets {
+	struct tls_ticket_key {
+		uint8_t name[TLS_TICKET_NAME];
+		uint8_t secret[TLS_TICKET_SECRET];
+	} key[2];
+	size_t count;     /* 0: no session can be resumed */
+	span_ms lifetime; /* of a ticket */
+};
+
+/* What is to be signed, and how. */
+enum tls_digest { TLS_SHA256, TLS_SHA384, TLS_SHA512 };
+#define TLS_DIGEST_LAST TLS_SHA512
+enum tls_padding { TLS_PADDING_NONE, TLS_PADDING_PKCS1, TLS_PADDING_PSS }; /* NONE: ECDSA */
+#define TLS_PADDING_LAST TLS_PADDING_PSS
+struct tls_request {
+	uint8_t key[TLS_KEY_ID];
+	enum tls_digest digest;
+	enum tls_padding padding;
+	uint8_t text[TLS_SIGNED_MAX];
+	size_t n;
+};
+
+/* A new secret that makes the tickets from now on; the last one still opens those that it made. False: there is no
+ * randomness to be had. */
+bool tls_tickets_renew(struct tls_tickets *t);
+
+struct tls_server;
+
+/* NULL, and why: a certificate is none, or there is no memory. There is one chain at least. */
+struct tls_server *tls_server_new(const struct tls_chain *chains, size_t count, const char **why);
+struct tls_server *tls_server_ref(struct tls_server *s);
+void tls_server_unref(struct tls_server *s); /* NULL is fine */
+/* From now on; sessions that stand are not changed. */
+void tls_server_set_tickets(struct tls_server *s, const struct tls_tickets *tickets);
+
+struct tls;
+
+enum tls_result {
+	TLS_DONE,   /* the handshake is done; or octets were read */
+	TLS_WAITS,  /* octets of the peer are wanted */
+	TLS_SIGN,   /* a signature is wanted: tls_request */
+	TLS_ENDED,  /* the peer sends no more */
+	TLS_FAILED, /* tls_why; an alert may be in the output */
+};
+
+/* NULL without memory. */
+struct tls *tls_new(struct tls_server *server, struct slice binding);
+void tls_free(struct tls *t); /* NULL is fine */
+
+/* Octets from the network. False without memory. */
+bool tls_feed(struct tls *t, struct slice octets);
+/* Octets that were fed and not used yet. */
+size_t tls_pending(const struct tls *t);
+enum tls_result tls_handshake(struct tls *t);
+/* After the handshake: what the peer says, as far as there is room. */
+enum tls_result tls_read(struct tls *t, char *into, size_t room, size_t *ret_n);
+/* After the handshake. False without memory. */
+bool tls_write(struct tls *t, struct slice octets);
+/* Says to the peer that nothing follows. */
+void tls_close(struct tls *t);
+/* Moves what is to be sent to the end of `out`. False when it has no room. */
+bool tls_output(struct tls *t, struct buf *out);
+
+/* What TLS_SIGN asks for. */
+const struct tls_request *tls_request(const struct tls *t);
+/* The signature; empty: there is none, and the handshake fails. tls_handshake goes on. */
+void tls_signed(struct tls *t, struct slice signature);
+
+/* What was agreed on. Names are those of the registries: "TLSv1.3", "TLS_AES_256_GCM_SHA384", "x25519". */
+struct tls_facts {
+	const char *version, *cipher, *group; /* the group may be "" */
+	bool resumed;
+	struct slice name; /* SNI: a host name in lower case; empty: none, or none that is one */
+};
+/* Good after the handshake, for the life of the session. */
+void tls_facts(const struct tls *t, struct tls_facts *ret);
+/* Why it failed; a static text or one of the session's. */
+const char *tls_why(const struct tls *t);
+
+#endif

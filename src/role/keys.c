@@ -1,0 +1,332 @@
+/*
+ * The keys role: it alone reads private keys, and signs the handshakes of the receivers. It sees no network: what it
+ * gets are requests of receivers, and it signs nothing but what a server signs in a handshake of TLS.
+ *
+ * It tells the receivers which certificates are in force, and the secrets of tickets, which it makes anew in half of
+ * their lifetime. At a new configuration the files are read again: a certificate that cannot be used leaves the one of
+ * its name in force that was there before. The certificates before the last ones are kept for handshakes that are under
+ * way with them.
+ */
+#include "role/role.h"
+
+#include "base/heap.h"
+#include "net/channel.h"
+#include "net/credential.h"
+#include "net/descriptor.h"
+#include "net/fs_posix.h"
+#include "net/log.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define EXPIRES_SOON (7 * DAY)
+#define LOOK_AGAIN   DAY /* at what expires */
+
+struct named_credential {
+	char name[TLS_NAME_MAX + 1];
+	struct credential *credential;
+};
+
+struct credentials {
+	struct named_credential list[CONF_CERTIFICATE_MAX];
+	size_t count;
+};
+
+struct keys_peer {
+	struct keys *keys;
+	uint32_t index;
+	struct channel *channel; /* NULL: none */
+};
+
+struct keys {
+	struct loop *loop;
+	const struct role_self *self;
+	struct conf *conf;
+	struct credentials *now, *before;
+	struct tls_tickets tickets;
+	struct loop_timer *renew, *look;
+	struct keys_peer receivers[CONF_PROCESS_MAX];
+	struct buf frame;
+};
+
+/* ---- telling receivers ---------------------------------------------------------------------------------------- */
+
+static void send_certificates(struct keys *k, struct keys_peer *to)
+{
+	struct wire_certificates *certificates = heap_new(struct wire_certificates);
+
+	buf_reset(&k->frame);
+	for (size_t i = 0; certificates && i < k->now->count; i++) {
+		struct tls_chain *c = &certificates->list[certificates->count++];
+		*c = *credential_chain(k->now->list[i].credential);
+		c->name = slice_from_cstr(k->now->list[i].name);
+	}
+	if (certificates)
+		wire_put_certificates(&k->frame, certificates);
+	if (!certificates || k->frame.failed ||
+	    !channel_send(to->channel, WIRE_CERTIFICATES, buf_slice(&k->frame), -1))
+		log_event(LOG_NO_MEMORY, LOG_CSTR("what", "certificates"));
+	heap_free(certificates);
+}
+
+static void send_tickets(struct keys *k, struct keys_peer *to)
+{
+	buf_reset(&k->frame);
+	wire_put_tickets(&k->frame, &k->tickets);
+	if (!channel_send(to->channel, WIRE_TICKETS, buf_slice(&k->frame), -1))
+		log_event(LOG_NO_MEMORY, LOG_CSTR("what", "tickets"));
+}
+
+static void tell_all(struct keys *k, void (*tell)(struct keys *k, struct keys_peer *to))
+{
+	for (size_t i = 0; i < CONF_PROCESS_MAX; i++)
+		if (k->receivers[i].channel)
+			tell(k, &k->receivers[i]);
+}
+
+/* ---- tickets -------------------------------------------------------------------------------------------------- */
+
+/* Without a secret no session is resumed, and all else goes on. */
+static void renew_tickets(struct keys *k)
+{
+	k->tickets.lifetime = k->conf->ticket_lifetime;
+	if (k->tickets.lifetime == 0 || !tls_tickets_renew(&k->tickets))
+		k->tickets.count = 0;
+	loop_timer_set(k->renew, k->tickets.lifetime ? loop_mono(k->loop) + k->tickets.lifetime / 2 : NEVER);
+	tell_all(k, send_tickets);
+}
+
+static void on_renew(void *arg)
+{
+	renew_tickets(arg);
+}
+
+/* ---- certificates --------------------------------------------------------------------------------------------- */
+
+static void free_credentials(struct credentials *c)
+{
+	for (size_t i = 0; c && i < c->count; i++)
+		credential_unref(c->list[i].credential);
+	heap_free(c);
+}
+
+static struct credential *find_by_name(const struct credentials *c, struct slice name)
+{
+	for (size_t i = 0; i < c->count; i++)
+		if (slice_eq(slice_from_cstr(c->list[i].name), name))
+			return c->list[i].credential;
+	return NULL;
+}
+
+static void add_credential(struct credentials *c, struct slice name, struct credential *credential)
+{
+	struct named_credential *to = &c->list[c->count++];
+
+	snprintf(to->name, sizeof to->name, "%.*s", SLICE_ARGS(name));
+	to->credential = credential;
+}
+
+/* The one of the file; when it cannot be used the one that was in force, if there was one. */
+static void take_or_keep(struct keys *k, struct credentials *to, struct slice name, struct credential *loaded,
+			 const char *why)
+{
+	if (!loaded) {
+		struct credential *old = find_by_name(k->now, name);
+		log_event(LOG_CERTIFICATE_FAILED, LOG_TEXT("name", name), LOG_CSTR("reason", why));
+		loaded = old ? credential_ref(old) : NULL;
+	}
+	if (loaded)
+		add_credential(to, name, loaded);
+}
+
+static void load_self_signed(struct keys *k, struct credentials *to)
+{
+	char directory[1100], why[CREDENTIAL_WHY_MAX] = "it cannot be made";
+	struct credential *c = NULL;
+
+	snprintf(directory, sizeof directory, "%.*s/tls", SLICE_ARGS(k->conf->data_dir));
+	if (fs_posix_make_root(directory) == 0)
+		c = credential_self_signed(directory, k->conf->hostname, loop_wall(k->loop), why);
+	take_or_keep(k, to, k->conf->hostname, c, why);
+}
+
+static void load_configured(struct keys *k, struct credentials *to)
+{
+	char why[CREDENTIAL_WHY_MAX];
+
+	for (size_t i = 0; i < k->conf->certificate_count; i++) {
+		const struct conf_certificate *c = &k->conf->certificates[i];
+		take_or_keep(k, to, c->name, credential_load(c->chain.p, c->key.p, why), why);
+	}
+}
+
+static int64_t days_left(struct keys *k, const struct credential *c)
+{
+	return (credential_expires(c) - loop_wall(k->loop)) / DAY;
+}
+
+static void log_expiry(struct keys *k)
+{
+	for (size_t i = 0; i < k->now->count; i++) {
+		const struct named_credential *c = &k->now->list[i];
+		if (credential_expires(c->credential) - loop_wall(k->loop) < EXPIRES_SOON)
+			log_event(LOG_CERTIFICATE_EXPIRES, LOG_CSTR("name", c->name),
+				  LOG_NUMBER("expires", days_left(k, c->credential)));
+	}
+	loop_timer_set(k->look, loop_mono(k->loop) + LOOK_AGAIN);
+}
+
+static void on_look(void *arg)
+{
+	log_expiry(arg);
+}
+
+static void log_certificates(struct keys *k)
+{
+	bool own = k->conf->certificate_count == 0;
+
+	for (size_t i = 0; i < k->now->count; i++)
+		log_event(LOG_CERTIFICATE, LOG_CSTR("name", k->now->list[i].name),
+			  LOG_NUMBER("expires", days_left(k, k->now->list[i].credential)),
+			  LOG_CSTR("self-signed", own ? "yes" : "no"));
+	log_expiry(k);
+}
+
+/* ---- signing -------------------------------------------------------------------------------------------------- */
+
+static bool sign_by(const struct credentials *c, const struct tls_request *r, uint8_t into[TLS_SIGNATURE_MAX],
+		    size_t *ret_n)
+{
+	for (size_t i = 0; c && i < c->count; i++)
+		if (memcmp(credential_chain(c->list[i].credential)->key, r->key, TLS_KEY_ID) == 0)
+			return credential_sign(c->list[i].credential, r, into, ret_n);
+	return false;
+}
+
+static bool on_frame(void *arg, uint16_t type, struct slice payload, int fd)
+{
+	struct keys_peer *p = arg;
+	struct keys *k = p->keys;
+	uint8_t signature[TLS_SIGNATURE_MAX];
+	struct wire_sign sign;
+	size_t n = 0;
+
+	if (fd >= 0)
+		descriptor_close(fd);
+	if (fd >= 0 || type != WIRE_SIGN || !wire_get_sign(payload, &sign))
+		return false;
+	bool good = sign_by(k->now, &sign.request, signature, &n) || sign_by(k->before, &sign.request, signature, &n);
+	if (!good)
+		log_event(LOG_SIGNATURE_REFUSED, LOG_NUMBER("receiver", p->index));
+	struct wire_signed answer = {.tag = sign.tag,
+				     .signature = slice_of((const char *)signature, good ? n : 0)};
+	buf_reset(&k->frame);
+	wire_put_signed(&k->frame, &answer);
+	return channel_send(p->channel, WIRE_SIGNED, buf_slice(&k->frame), -1);
+}
+
+static void on_closed(void *arg, const char *why)
+{
+	struct keys_peer *p = arg;
+
+	log_event(LOG_PEER_LOST, LOG_CSTR("peer", "receiver"), LOG_NUMBER("index", p->index),
+		  LOG_CSTR("reason", why ? why : "closed"));
+	channel_free(p->channel);
+	p->channel = NULL;
+}
+
+/* ---- the role ------------------------------------------------------------------------------------------------- */
+
+static void keys_end(void *arg)
+{
+	struct keys *k = arg;
+
+	for (size_t i = 0; i < CONF_PROCESS_MAX; i++)
+		channel_free(k->receivers[i].channel);
+	loop_timer_free(k->renew);
+	loop_timer_free(k->look);
+	free_credentials(k->now);
+	free_credentials(k->before);
+	conf_unref(k->conf);
+	buf_free(&k->frame);
+	heap_free(k);
+}
+
+static void *keys_start(struct loop *l, const struct role_self *self)
+{
+	struct keys *k = heap_new(struct keys);
+
+	if (!k)
+		return NULL;
+	*k = (struct keys){.loop = l, .self = self, .now = heap_new(struct credentials)};
+	for (uint32_t i = 0; i < CONF_PROCESS_MAX; i++)
+		k->receivers[i] = (struct keys_peer){.keys = k, .index = i};
+	buf_init(&k->frame, CHANNEL_FRAME_MAX);
+	k->renew = loop_timer_new(l, on_renew, k);
+	k->look = loop_timer_new(l, on_look, k);
+	if (k->now && k->renew && k->look)
+		return k;
+	keys_end(k);
+	return NULL;
+}
+
+/* Mail is taken without TLS rather than not at all: what is wrong with certificates is in the log, and 454 tells it. */
+static bool keys_configure(void *arg, struct conf *conf)
+{
+	struct keys *k = arg;
+	struct credentials *fresh = heap_new(struct credentials);
+
+	if (!fresh) {
+		log_event(LOG_NO_MEMORY, LOG_CSTR("what", "certificates"));
+		return false;
+	}
+	conf_unref(k->conf);
+	k->conf = conf_ref(conf);
+	if (!conf_has_tls(conf))
+		fresh->count = 0;
+	else if (conf->certificate_count > 0)
+		load_configured(k, fresh);
+	else
+		load_self_signed(k, fresh);
+	free_credentials(k->before);
+	k->before = k->now;
+	k->now = fresh;
+	log_certificates(k);
+	tell_all(k, send_certificates);
+	renew_tickets(k);
+	k->self->ready(k->self->arg);
+	return true;
+}
+
+static void keys_peer(void *arg, struct wire_peer peer, int fd)
+{
+	static const struct channel_handler handler = {on_frame, on_closed};
+	struct keys *k = arg;
+
+	if (peer.kind != ROLE_RECEIVER || peer.index >= CONF_PROCESS_MAX) {
+		descriptor_close(fd);
+		return;
+	}
+	struct keys_peer *p = &k->receivers[peer.index];
+	channel_free(p->channel);
+	p->channel = channel_new(k->loop, fd, &handler, p);
+	if (!p->channel)
+		return;
+	send_certificates(k, p);
+	send_tickets(k, p);
+}
+
+static void keys_stop(void *arg)
+{
+	struct keys *k = arg;
+
+	k->self->finished(k->self->arg, 0);
+}
+
+const struct role_ops keys_role = {
+	.start = keys_start,
+	.configure = keys_configure,
+	.peer = keys_peer,
+	.stop = keys_stop,
+	.end = keys_end,
+};

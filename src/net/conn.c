@@ -131,7 +131,11 @@ static void send_some(struct conn *c, struct slice out)
 	ssize_t n = send(c->fd, out.p, out.n, MSG_NOSIGNAL);
 
 	if (n < 0 && errno != EAGAIN && errno != EINTR) {
+		/* The peer's end may have been reported before: then nobody waits for this one. */
+		c->broken = true;
 		conn_report_closed(c, strerror(errno));
+		if (c->finishing)
+			conn_close(c);
 		return;
 	}
 	if (n > 0)

@@ -213,8 +213,8 @@ static SSL_TICKET_RETURN on_ticket_opened(SSL *ssl, SSL_SESSION *session, const 
 	(void)arg;
 	if (status != SSL_TICKET_SUCCESS && status != SSL_TICKET_SUCCESS_RENEW)
 		return SSL_TICKET_RETURN_IGNORE_RENEW;
-	if (!SSL_SESSION_get0_ticket_appdata(session, &bound, &n) || n != strlen(t->name) ||
-	    memcmp(bound, t->name, n) != 0)
+	if (!SSL_SESSION_get0_ticket_appdata(session, &bound, &n) ||
+	    !slice_eq(slice_of(bound, n), slice_from_cstr(t->name)))
 		return SSL_TICKET_RETURN_IGNORE_RENEW;
 	return SSL_TICKET_RETURN_USE_RENEW;
 }

@@ -3,6 +3,9 @@
  */
 #include "cli/check_data.h"
 
+#include "conf/problem.h"
+#include "net/credential.h"
+
 #include <string.h>
 #include <sysexits.h>
 
@@ -118,6 +121,21 @@ static void print_text(const char *file, const struct conf_error *error, const s
 	fputc('\n', to);
 }
 
+/* Files that cannot be used keep nobody from starting the server, but they do keep it from TLS. */
+static void check_certificates(const struct conf *conf, struct conf_error *error)
+{
+	char why[CREDENTIAL_WHY_MAX];
+
+	for (size_t i = 0; i < conf->certificate_count; i++) {
+		const struct conf_certificate *c = &conf->certificates[i];
+		struct credential *loaded = credential_load(c->chain.p, c->key.p, why);
+		if (!loaded)
+			conf_warn(error, (struct conf_place){c->chain.p, 0}, "certificate \"%.*s\": %s",
+				  SLICE_ARGS(c->name), why);
+		credential_unref(loaded);
+	}
+}
+
 static int check_conf(const struct cli_command *self, const char *path, bool dump, bool json)
 {
 	static struct conf_error error;
@@ -125,6 +143,8 @@ static int check_conf(const struct cli_command *self, const char *path, bool dum
 	struct buf text;
 	int status = conf ? EX_OK : EX_CONFIG;
 
+	if (conf)
+		check_certificates(conf, &error);
 	buf_init(&text, CONF_TEXT_MAX);
 	dump = dump && conf;
 	if (dump && !conf_dump(conf, &text))

@@ -356,6 +356,14 @@ def test_a_broken_certificate_leaves_the_old_one_in_force(make_tls_server, autho
         assert d.is_closed()
 
 
+def test_check_warns_of_a_certificate_that_cannot_be_used(make_tls_server, authority):
+    server = make_tls_server(start=False)
+    assert "good" in server.cli("check")
+    os.replace(authority.make("mx.example.com")[1], server.key)
+    text = server.cli_run("check").stderr
+    assert re.search(r'warning: certificate "mx.example.com": .*: the private key is not that of the certificate', text)
+
+
 def test_an_expired_certificate_is_said(make_server, authority):
     server = make_server(extra=section("mx.example.com", *authority.make("mx.example.com", days=2))).start()
     server.wait_log("event=certificate-expires name=mx.example.com expires=[12]")

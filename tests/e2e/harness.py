@@ -507,6 +507,9 @@ class Dialog:
         sender = threading.Thread(target=lambda: [self.send(
             f"BDAT {len(c)}{' LAST' if i == len(chunks) - 1 else ''}\r\n".encode() + c) for i, c in enumerate(chunks)])
         sender.start()
+        # Python's TLS does not read while it writes; the replies to some thousand chunks fit into the socket.
+        if isinstance(self.socket, ssl.SSLSocket):
+            sender.join()
         for _ in chunks:
             reply = self.reply()
             assert reply.code == 250, reply

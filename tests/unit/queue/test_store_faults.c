@@ -318,7 +318,7 @@ static void a_second_power_cut_during_recovery_loses_nothing_either(void **state
 	}
 }
 
-/* Its client was told 451, and its receiver gives it up; a process that dies now may find the transaction in the log. */
+/* Its client was told 451, and its receiver gives it up; who dies now may find the transaction in the log. */
 static void a_file_given_up_after_a_failed_commit_waits_for_reopen(void **state)
 {
 	(void)state;

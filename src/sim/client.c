@@ -83,7 +83,8 @@ static struct slice draw_rcpt(uint64_t serial, size_t i)
 
 	if (sim_chance(400000))
 		return text("%s@local.example", mailboxes[(serial + i) % 4]);
-	return text("%s-%llu-%zu@%s", kinds[sim_below(7)], (unsigned long long)serial, i, domains[sim_below(3)]);
+	const char *kind = kinds[sim_below(7)], *domain = domains[sim_below(3)];
+	return text("%s-%llu-%zu@%s", kind, (unsigned long long)serial, i, domain);
 }
 
 static struct slice draw_sender(uint64_t serial)
@@ -560,8 +561,10 @@ static void try_task(void *arg, uint64_t number)
 
 void clients_start(size_t count, sim_us until)
 {
-	for (size_t i = 0; i < count; i++)
-		sim_at(sim_between(0, until), try_task, draw_task(), 0);
+	for (size_t i = 0; i < count; i++) {
+		struct task *t = draw_task();
+		sim_at(sim_between(0, until), try_task, t, 0);
+	}
 	clients.open = count;
 }
 

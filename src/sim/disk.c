@@ -701,7 +701,8 @@ static void flip(char *octets, size_t n)
 {
 	if (n == 0 || !sim_chance(sim_plan.flip))
 		return;
-	octets[sim_below(n)] ^= (char)(1u << sim_below(8));
+	char bit = (char)(1u << sim_below(8));
+	octets[sim_below(n)] ^= bit;
 	sim_count(COUNT_FAULT_FLIP);
 	sim_trace(machine_running(), "a bit flips in reading %zu octets", n);
 }

@@ -123,7 +123,9 @@ struct loop *kernel_loop_new(struct role_instance *role)
 {
 	struct loop *l = sim_alloc(sizeof *l);
 
-	*l = (struct loop){.role = role, .key = {sim_random(), sim_random()}};
+	*l = (struct loop){.role = role};
+	l->key.k0 = sim_random();
+	l->key.k1 = sim_random();
 	TAILQ_INIT(&l->ready);
 	TAILQ_INIT(&l->dirty);
 	LIST_INIT(&l->objects);

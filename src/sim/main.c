@@ -30,7 +30,7 @@ static const char usage[] = "Usage: postrider-sim [--seed N [--trace] | --runs N
 			    "  --seed N      one run; its hash tells whether two runs were the same\n"
 			    "  --trace       with everything that happens in it, like a log\n"
 			    "  --runs N      N runs, of the seeds from --first on (1)\n"
-			    "  --minutes N   as many as fit\n"
+			    "  --minutes N   as many as fit; or --seconds N\n"
 			    "  --disk KIND   posix, ext4, btrfs or liar (which syncs nothing, and has to be caught); "
 			    "drawn by the seed without\n"
 			    "  --jobs N      runs at one time (1)\n"
@@ -56,7 +56,7 @@ static struct options {
 	struct run_options run;
 	bool one, until_failure;
 	const char *scene;
-	uint64_t runs, minutes, first, jobs, count;
+	uint64_t runs, seconds, first, jobs, count;
 } options = {.run = {.seed = 1, .disk = -1}, .first = 1, .jobs = 1};
 
 static volatile sig_atomic_t time_is_up;
@@ -141,7 +141,7 @@ static bool goes_on(const struct totals *t, uint64_t begun)
 {
 	if (options.until_failure && t->failed > 0)
 		return false;
-	return options.minutes ? !time_is_up : begun < options.runs;
+	return options.seconds ? !time_is_up : begun < options.runs;
 }
 
 static void run_many(struct totals *t)
@@ -154,9 +154,9 @@ static void run_many(struct totals *t)
 
 	if (outcomes == MAP_FAILED)
 		exit(EX_OSERR);
-	if (options.minutes) {
+	if (options.seconds) {
 		signal(SIGALRM, on_alarm);
-		alarm((unsigned)(options.minutes * 60));
+		alarm((unsigned)options.seconds);
 	}
 	for (;;) {
 		for (size_t i = 0; i < options.jobs && goes_on(t, begun); i++)
@@ -257,7 +257,9 @@ static void read_options(char **argv)
 		} else if (is(*a, "--runs")) {
 			options.runs = number(*++a, 1, UINT32_MAX);
 		} else if (is(*a, "--minutes")) {
-			options.minutes = number(*++a, 1, 100000);
+			options.seconds = 60 * number(*++a, 1, 100000);
+		} else if (is(*a, "--seconds")) {
+			options.seconds = number(*++a, 1, 6000000);
 		} else if (is(*a, "--first")) {
 			options.first = number(*++a, 0, UINT64_MAX);
 		} else if (is(*a, "--jobs")) {
@@ -274,7 +276,7 @@ static void read_options(char **argv)
 			wrong();
 		}
 	}
-	if ((options.one || options.scene) + (options.runs > 0) + (options.minutes > 0) != 1)
+	if ((options.one || options.scene) + (options.runs > 0) + (options.seconds > 0) != 1)
 		wrong();
 }
 

@@ -14,13 +14,39 @@
 /* No role of these small worlds needs as much; what grows beyond it grows without bound. */
 #define HEAP_MAX ((size_t)192 << 20)
 
+/* With AddressSanitizer each block is one of its own, behind what it must not touch; octets after it are guarded by the
+ * sanitizer. */
+#if defined(__SANITIZE_ADDRESS__)
+#define GUARDED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define GUARDED 1
+#endif
+#endif
+#ifdef GUARDED
+#include <sanitizer/asan_interface.h>
+#define GUARD 32
+#endif
+
 struct block {
 	struct block *next, *previous;
 	struct sim_heap *heap; /* NULL: the world's */
 	size_t size;
+#ifdef GUARDED
+	char guard[GUARD];
+#endif
 };
 
 _Static_assert(sizeof(struct block) % 16 == 0, "what follows is aligned for any object");
+
+static void guard(struct block *b)
+{
+#ifdef GUARDED
+	ASAN_POISON_MEMORY_REGION(b->guard, GUARD);
+#else
+	(void)b;
+#endif
+}
 
 struct sim_heap {
 	struct block *blocks;
@@ -167,6 +193,7 @@ void *heap_alloc(size_t size)
 	struct block *b = calloc(1, sizeof *b + size);
 	if (!b)
 		abort();
+	guard(b);
 	b->heap = current;
 	b->size = size;
 	link_block(b);
@@ -191,6 +218,7 @@ void *heap_resize(void *block, size_t size)
 	b = realloc(b, sizeof *b + size);
 	if (!b)
 		abort();
+	guard(b);
 	b->size = size;
 	link_block(b);
 	return b + 1;

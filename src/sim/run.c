@@ -43,10 +43,14 @@ static void configure(void)
 	unsigned first = (unsigned)sim_between(1, 300);
 
 	longest = first * (unsigned)sim_between(1, 20);
-	int n = snprintf(text, sizeof text, configuration, (unsigned)sim_between(1, 2), (unsigned)sim_between(1, 2),
-			 first, longest, sim_chance(500000) ? "never" : "10m", (unsigned)sim_between(1, 5),
-			 (unsigned)sim_between(4, 16), sim_chance(200000) ? 100 : 20000, (unsigned)sim_between(1, 10),
-			 sim_chance(500000) ? "lf" : "crlf");
+	/* One draw after the other: compilers differ in the order of arguments. */
+	unsigned receivers = (unsigned)sim_between(1, 2), senders = (unsigned)sim_between(1, 2);
+	const char *warn = sim_chance(500000) ? "never" : "10m";
+	unsigned lifetime = (unsigned)sim_between(1, 5), inline_max = (unsigned)sim_between(4, 16);
+	unsigned window = sim_chance(200000) ? 100 : 20000, job = (unsigned)sim_between(1, 10);
+	const char *newlines = sim_chance(500000) ? "lf" : "crlf";
+	int n = snprintf(text, sizeof text, configuration, receivers, senders, first, longest, warn, lifetime,
+			 inline_max, window, job, newlines);
 	assert(n > 0 && n < (int)sizeof text);
 	machine_configure(slice_of(text, (size_t)n));
 }

@@ -12,7 +12,7 @@
 
 struct host {
 	const char *name, *domain; /* the one that it takes mail for */
-	bool lmtp;
+	bool lmtp, has_spare;
 };
 
 struct visit {
@@ -295,10 +295,11 @@ static void on_ehlo(struct visit *v)
 	forget_mail(v);
 	v->eight_bit = sim_chance(800000);
 	v->chunking = sim_chance(300000);
+	bool pipelining = sim_chance(700000), dsn = sim_chance(300000), enhanced = sim_chance(800000);
 	snprintf(text, sizeof text, "250-%s\r\n%s%s%s%s%s250 SIZE 50000000\r\n", v->host->name,
-		 sim_chance(700000) ? "250-PIPELINING\r\n" : "", v->eight_bit ? "250-8BITMIME\r\n" : "",
-		 v->chunking ? "250-CHUNKING\r\n" : "", sim_chance(300000) ? "250-DSN\r\n" : "",
-		 sim_chance(800000) ? "250-ENHANCEDSTATUSCODES\r\n" : "");
+		 pipelining ? "250-PIPELINING\r\n" : "", v->eight_bit ? "250-8BITMIME\r\n" : "",
+		 v->chunking ? "250-CHUNKING\r\n" : "", dsn ? "250-DSN\r\n" : "",
+		 enhanced ? "250-ENHANCEDSTATUSCODES\r\n" : "");
 	say(v, text);
 }
 
@@ -450,6 +451,24 @@ static void on_wake(void *arg)
 		go_on(v);
 }
 
+/* No session comes to be. What all hosts refuse for good would fail: only one that has a spare does so. */
+static bool is_closed(struct visit *v)
+{
+	if (!sim_chance(sim_plan.peer_door))
+		return false;
+	sim_count(COUNT_FAULT_PEER);
+	uint64_t how = sim_below(4);
+	sim_trace(v->host->name, "#%u lets nobody in", v->number);
+	v->over = true;
+	if (how == 0)
+		end_visit(v, sim_chance(500000));
+	else if (how == 1 && v->host->has_spare)
+		say(v, "554 5.3.2 no mail here\r\n");
+	else
+		say(v, "421 4.3.2 not now\r\n");
+	return true;
+}
+
 static void serve(void *arg, struct sim_end *end)
 {
 	struct visit *v = sim_alloc(sizeof *v);
@@ -459,7 +478,7 @@ static void serve(void *arg, struct sim_end *end)
 	*v = (struct visit){.host = arg, .end = end, .number = ++number};
 	end->wake = on_wake;
 	end->arg = v;
-	if (vanishes(v))
+	if (vanishes(v) || is_closed(v))
 		return;
 	if (puts_off()) {
 		say(v, "421 4.3.2 not now\r\n");
@@ -479,8 +498,10 @@ void servers_open(const char *name, const char *address, uint16_t port)
 
 void servers_start(void)
 {
-	static struct host one = {"one.example", "one.example", false}, spare = {"spare.example", "one.example", false},
-			   two = {"two.example", "two.example", false}, lmtp = {"lmtp.example", "lmtp.example", true};
+	static struct host one = {"one.example", "one.example", false, true},
+			   spare = {"spare.example", "one.example", false, false},
+			   two = {"two.example", "two.example", false, false},
+			   lmtp = {"lmtp.example", "lmtp.example", true, false};
 
 	sim_name("mx.one.example", "192.0.2.1");
 	sim_listen("192.0.2.1", 25, serve, &one);

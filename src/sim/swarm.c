@@ -39,6 +39,7 @@ static const struct {
 	FAULT(dns_fails, 10000, 900000, 200000),
 	FAULT(dns_slow, 10000, 500000, 150000),
 	FAULT(dns_empty, 10000, 300000, 100000),
+	FAULT(peer_door, 50000, 800000, 150000),
 	FAULT(peer_defers, 5000, 300000, 400000),
 	FAULT(peer_refuses, 1000, 50000, 200000),
 	FAULT(peer_slow, 1000, 60000, 250000),
@@ -189,6 +190,9 @@ void swarm_draw(uint64_t seed, sim_us until)
 	if (calm)
 		return;
 	draw_storm(seed);
+	/* Where one host refuses at its door, the next one may be gone. */
+	if (sim_plan.peer_door && sim_chance(500000))
+		sim_plan.refuse = (uint32_t)sim_between(100000, 600000);
 	sprinkle(150000, 6, until, jump);
 	if (sim_chance(80000)) {
 		sim_us from = sim_between(0, until);

@@ -41,6 +41,16 @@ static enum store_result settle(struct store *st, const struct store_settle *s)
 	return result;
 }
 
+static enum store_result put(struct store *st, const struct store_new *m)
+{
+	enum store_result result = watch.real->put(st, m);
+
+	for (uint32_t n = 0; result == STORE_OK && m->due && n < m->envelope->rcpt_count; n++)
+		if (m->due[n] > m->now)
+			ledger_told_to_wait(m->id, n);
+	return result;
+}
+
 static enum store_result claim(struct store *st, queue_ms now, size_t per_flow, struct store_due *out, size_t max,
 			       size_t *ret, queue_ms *next_due)
 {
@@ -61,6 +71,7 @@ enum store_result __wrap_store_sqlite_open(const struct store_sqlite_config *con
 		return result;
 	watch.real = (*ret)->ops;
 	watch.ops = *watch.real;
+	watch.ops.put = put;
 	watch.ops.settle = settle;
 	watch.ops.claim = claim;
 	(*ret)->ops = &watch.ops;

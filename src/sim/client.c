@@ -34,6 +34,7 @@ struct task {
 	unsigned tries;
 	bool never;
 	bool patient; /* it comes again until it is taken */
+	bool plain;
 	bool done;
 };
 
@@ -207,6 +208,7 @@ static void ask(struct client *c, enum expected what, const char *format, ...)
 	va_start(args, format);
 	int n = vsnprintf(line, sizeof line - 2, format, args);
 	va_end(args);
+	sim_trace("client", "#%zu > %.*s", c->task->number, n, line);
 	memcpy(line + n, "\r\n", 2);
 	say(c, slice_of(line, (size_t)n + 2));
 	expect(c, what);
@@ -310,6 +312,7 @@ static void send_message(struct client *c)
 		s = slice_skip(s, line.n);
 	}
 	say(c, SLICE(".\r\n"));
+	sim_trace("client", "#%zu > the message of %zu octets, and the dot", c->task->number, c->task->octets.n);
 	expect(c, EXPECT_END);
 	end_said(c);
 }
@@ -480,9 +483,7 @@ static bool next_reply(struct client *c)
 		return false;
 	}
 	enum expected what = c->expected[c->first];
-	if (code >= 400)
-		sim_trace("client", "message %zu: %.*s", c->task->number,
-			  SLICE_ARGS(slice_trim(slice_of(copy, length))));
+	sim_trace("client", "#%zu < %.*s", c->task->number, SLICE_ARGS(slice_trim(slice_of(copy, length))));
 	c->first = (c->first + 1) % EXPECTED_MAX;
 	c->n--;
 	on_reply(c, what, (unsigned)code, slice_of(copy, length));
@@ -553,6 +554,9 @@ static void try_task(void *arg, uint64_t number)
 	c->pipelining = sim_chance(600000);
 	c->chunks = sim_chance(200000);
 	c->slow = sim_chance(sim_plan.client_slow);
+	if (t->plain)
+		c->pipelining = c->chunks = false;
+	sim_trace("client", "#%zu connects", t->number);
 	expect(c, EXPECT_GREETING);
 	end->wake = on_wake;
 	end->arg = c;
@@ -579,7 +583,8 @@ void clients_hand_in(const struct client_order *o)
 	uint64_t serial = ++clients.serial;
 
 	assert(o->count >= 1 && o->count <= LETTER_RCPTS);
-	*t = (struct task){.number = serial, .sender = copy(o->sender), .count = o->count, .patient = true};
+	*t = (struct task){.number = serial, .sender = copy(o->sender), .count = o->count, .plain = o->plain};
+	t->patient = true;
 	for (size_t i = 0; i < o->count; i++)
 		t->rcpt[i] = copy(o->rcpt[i]);
 	t->octets = write_octets(t, serial, false, o->size);

@@ -404,6 +404,7 @@ static int rename_to(const char *from, const char *to)
 	set_name(b, i, sequence);
 	set_name(a, NULL, sequence);
 	disk.used += size;
+	sim_trace(machine_running(), "renames %s to %s", from, to);
 	ledger_renamed(to, octets_slice(&i->now));
 	return 0;
 }

@@ -109,8 +109,10 @@ static int vfs_sync(sqlite3_file *f, int flags)
 		disk_sync_directory(h->directory);
 		h->sync_name = false;
 	}
-	if (!error && h->log)
+	if (!error && h->log) {
 		disk_log_synced();
+		sim_trace(machine_running(), "(the log of the store is on the disk)");
+	}
 	return error ? failed(h, error, SQLITE_IOERR_FSYNC) : SQLITE_OK;
 }
 

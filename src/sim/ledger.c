@@ -520,36 +520,45 @@ static void outcome_taken(struct slice payload)
 		f->cause = COUNT_TWICE_SYNC;
 }
 
+/* Long numbers by their end: enough to tell them apart. */
+#define SHORT(number) ((unsigned)((number) & 0xffff))
+
 static void show_frame(const struct role_instance *from, const struct role_instance *to, uint16_t type,
 		       struct slice payload, const char *arrow)
 {
 	static const char *const names[] = {
-		[WIRE_PUT] = "put",
-		[WIRE_SPOOL_OPEN] = "spool-open",
-		[WIRE_SPOOL_DROP] = "spool-drop",
-		[WIRE_IDS_WANTED] = "ids?",
-		[WIRE_ANSWER] = "answer",
-		[WIRE_SPOOL] = "spool",
-		[WIRE_IDS] = "ids",
-		[WIRE_PRESSURE] = "pressure",
-		[WIRE_JOB] = "job",
-		[WIRE_OUTCOME] = "outcome",
-		[WIRE_JOB_DONE] = "job-done",
-		[WIRE_JOB_RETURNED] = "job-returned",
-		[WIRE_JOB_DAMAGED] = "job-damaged",
+		[WIRE_SPOOL_OPEN] = "a file is wanted for",
+		[WIRE_SPOOL_DROP] = "no file is wanted any more for",
+		[WIRE_IDS_WANTED] = "ids are wanted,",
+		[WIRE_SPOOL] = "a file for",
+		[WIRE_IDS] = "ids of block",
+		[WIRE_JOB_DONE] = "done is job",
+		[WIRE_JOB_RETURNED] = "not begun is job",
+		[WIRE_JOB_DAMAGED] = "damaged is job",
 	};
+	static const char *const verdicts[] = {
+		[SMTP_DELIVERED] = "delivered", [SMTP_DEFERRED] = "deferred", [SMTP_FAILED] = "failed"};
 	const char *name = type < sizeof names / sizeof *names && names[type] ? names[type] : "frame";
 	struct unpack u = {.in = payload};
 	uint64_t a = unpack_u64(&u), b = unpack_u64(&u);
+	struct queue_outcome o;
+	struct wire_answer answer;
 
-	if (type == WIRE_PUT || type == WIRE_JOB)
-		sim_trace(from->name, "%s %s: %s %s, number %llx", arrow, to->name, name, text_of(b),
-			  (unsigned long long)a);
-	else if (type == WIRE_OUTCOME)
-		sim_trace(from->name, "%s %s: %s of %s %u", arrow, to->name, name, text_of(a),
-			  (unsigned)(b & 0xffffffff));
+	if (type == WIRE_PUT)
+		sim_trace(from->name, "%s %s: put the message %s, number %x", arrow, to->name, text_of(b), SHORT(a));
+	else if (type == WIRE_JOB)
+		sim_trace(from->name, "%s %s: job %04x, deliver %s", arrow, to->name, SHORT(a), text_of(b));
+	else if (type == WIRE_ANSWER && wire_get_answer(payload, &answer))
+		sim_trace(from->name, "%s %s: answer to number %x: %s", arrow, to->name, SHORT(answer.tag),
+			  answer.result == STORE_OK ? "stored" : store_result_text(answer.result));
+	else if (type == WIRE_PRESSURE && wire_get_answer(payload, &answer))
+		sim_trace(from->name, "%s %s: %s", arrow, to->name,
+			  answer.result == STORE_OK ? "messages may come" : "no messages now");
+	else if (type == WIRE_OUTCOME && wire_get_outcome(payload, &o))
+		sim_trace(from->name, "%s %s: outcome of job %04x: %s, recipient %u: %s", arrow, to->name, SHORT(o.job),
+			  text_of(o.id), o.n, verdicts[o.outcome.verdict]);
 	else
-		sim_trace(from->name, "%s %s: %s %llx", arrow, to->name, name, (unsigned long long)a);
+		sim_trace(from->name, "%s %s: %s %04x", arrow, to->name, name, SHORT(a));
 }
 
 void ledger_frame(struct role_instance *from, struct role_instance *to, uint16_t type, struct slice payload,

@@ -18,14 +18,6 @@
 #define SOON           (2 * SIM_SECOND)
 #define STAGE_PATIENCE (15 * SIM_SECOND)
 
-/* How the running role leaves its code for good. */
-enum death {
-	DEATH_NONE,
-	DEATH_KILLED,
-	DEATH_ALL,
-	DEATH_POWER,
-};
-
 static struct {
 	struct conf *conf;
 	struct sim_port *port;
@@ -36,6 +28,11 @@ static struct {
 	bool up, stopping;
 	bool dark;      /* the power is gone */
 	uint64_t stage; /* counts stops, so that patience of a former one does nothing */
+	struct {
+		const char *role, *step; /* NULL: none */
+		unsigned others;
+		enum machine_death death;
+	} trap;
 	unsigned at;    /* 0: receivers, 1: couriers, 2: the queue */
 } machine;
 
@@ -102,18 +99,39 @@ static void leave(void)
 	sim_heap_use(NULL);
 }
 
+void machine_trap(const char *role, const char *step, unsigned others, enum machine_death death)
+{
+	machine.trap.role = role;
+	machine.trap.step = step;
+	machine.trap.others = others;
+	machine.trap.death = death;
+}
+
+static enum machine_death trapped(const char *what)
+{
+	if (!machine.trap.role || strcmp(machine.trap.step, what) != 0 ||
+	    strcmp(machine.trap.role, machine.current->name) != 0 || machine.trap.others-- > 0)
+		return DEATH_NONE;
+	machine.trap.role = NULL;
+	return machine.trap.death;
+}
+
+static enum machine_death drawn(void)
+{
+	if (sim_chance(sim_plan.die))
+		return DEATH_KILLED;
+	if (sim_chance(sim_plan.power))
+		return DEATH_POWER;
+	return sim_chance(sim_plan.all_die) ? DEATH_ALL : DEATH_NONE;
+}
+
 void machine_step(const char *what)
 {
-	enum death death = DEATH_NONE;
-
 	if (!machine.current)
 		return;
-	if (sim_chance(sim_plan.die))
-		death = DEATH_KILLED;
-	else if (sim_chance(sim_plan.power))
-		death = DEATH_POWER;
-	else if (sim_chance(sim_plan.all_die))
-		death = DEATH_ALL;
+	enum machine_death death = trapped(what);
+	if (death == DEATH_NONE)
+		death = drawn();
 	if (death == DEATH_NONE)
 		return;
 	sim_trace(machine.current->name, "%s at: %s",
@@ -124,7 +142,7 @@ void machine_step(const char *what)
 	longjmp(machine.out, death);
 }
 
-static void die(struct role_instance *r, enum death death)
+static void die(struct role_instance *r, enum machine_death death)
 {
 	leave();
 	if (death == DEATH_POWER)
@@ -141,7 +159,7 @@ static bool run_as(struct role_instance *r, void (*act)(struct role_instance *r)
 	int death = setjmp(machine.out);
 
 	if (death) {
-		die(machine.current, (enum death)death);
+		die(machine.current, (enum machine_death)death);
 		return false;
 	}
 	enter(r);

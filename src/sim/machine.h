@@ -54,6 +54,15 @@ const char *machine_running(void);
 bool machine_may_lack_memory(void);
 /* The running role leaves its code here: it may not come back. */
 void machine_step(const char *what);
+/* How the running role leaves its code for good. */
+enum machine_death {
+	DEATH_NONE,
+	DEATH_KILLED,
+	DEATH_ALL,
+	DEATH_POWER,
+};
+/* The role of this name meets its death at this step, or at one of them after so many others. Lent for ever. */
+void machine_trap(const char *role, const char *step, unsigned others, enum machine_death death);
 /* The loop of a role has something to do. */
 void machine_wake(struct role_instance *r);
 

@@ -22,6 +22,7 @@ static const char usage[] = "Usage: postrider-sim [--seed N [--trace] | --runs N
 			    "KIND] [--jobs N] [--calm]\n"
 			    "       [--until-failure]\n"
 			    "       postrider-sim --scene NAME [--seed N] [--count N] [--disk KIND] [--trace]\n"
+			    "       postrider-sim --story NAME | --stories\n"
 			    "\n"
 			    "Runs the server's own roles in simulated worlds with failing disks, networks, clocks and "
 			    "processes, and checks that\n"
@@ -37,7 +38,8 @@ static const char usage[] = "Usage: postrider-sim [--seed N [--trace] | --runs N
 			    "  --calm        no faults\n"
 			    "  --until-failure  no more runs after one that failed\n"
 			    "  --scene NAME  a known bad day: dns-outage, dead-site or disk-full\n"
-			    "  --count N     with so many messages\n";
+			    "  --count N     with so many messages\n"
+			    "  --story NAME  the trace of one small thing that happens; --stories lists them\n";
 
 /* What a run leaves for the process that counts. */
 struct outcome {
@@ -55,7 +57,7 @@ struct totals {
 static struct options {
 	struct run_options run;
 	bool one, until_failure;
-	const char *scene;
+	const char *scene, *story;
 	uint64_t runs, seconds, first, jobs, count;
 } options = {.run = {.seed = 1, .disk = -1}, .first = 1, .jobs = 1};
 
@@ -78,7 +80,8 @@ static void run_one(uint64_t seed, struct outcome *ret)
 		sim_trace_to(stdout);
 	sim_heap_sqlite();
 	disk_vfs();
-	ret->good = options.scene ? run_scene(&o, options.scene, (size_t)options.count) : run_world(&o);
+	ret->good = options.story   ? run_story(options.story)
+		    : options.scene ? run_scene(&o, options.scene, (size_t)options.count) : run_world(&o);
 	ret->hash = sim_trace_hash();
 	memcpy(ret->counts, sim_counts, sizeof ret->counts);
 	if (!ret->good)
@@ -270,13 +273,20 @@ static void read_options(char **argv)
 			options.scene = *++a;
 			if (!options.scene || !scene_exists(options.scene))
 				wrong();
+		} else if (is(*a, "--story")) {
+			options.story = *++a;
+			if (!options.story || !story_exists(options.story))
+				wrong();
+		} else if (is(*a, "--stories")) {
+			story_list();
+			exit(0);
 		} else if (is(*a, "--count")) {
 			options.count = number(*++a, 1, 10000000);
 		} else {
 			wrong();
 		}
 	}
-	if ((options.one || options.scene) + (options.runs > 0) + (options.seconds > 0) != 1)
+	if ((options.one || options.scene || options.story) + (options.runs > 0) + (options.seconds > 0) != 1)
 		wrong();
 }
 
@@ -303,6 +313,16 @@ static int run_the_scene(void)
 	return o.good ? 0 : 1;
 }
 
+static int tell_story(void)
+{
+	static struct outcome o;
+
+	run_one(options.run.seed, &o);
+	if (!o.good)
+		printf("\nVIOLATION: %s\n", o.words);
+	return o.good ? 0 : 1;
+}
+
 /* LeakSanitizer asks. What a role that was killed held in the simulated kernel goes with this process; what one that
  * ends in order leaves behind is a violation by itself (machine.c). */
 int __lsan_is_turned_off(void);
@@ -317,6 +337,8 @@ int main(int argc, char **argv)
 
 	(void)argc;
 	read_options(argv);
+	if (options.story)
+		return tell_story();
 	if (options.scene)
 		return run_the_scene();
 	if (options.one)

@@ -15,6 +15,16 @@ void servers_start(void);
 /* One more server, which takes what it is given. Texts are lent for ever. */
 void servers_open(const char *name, const char *address, uint16_t port);
 
+/* What a server does once instead of what it would do. */
+enum server_deed {
+	SERVER_SAYS,           /* this reply */
+	SERVER_LETS_NOBODY_IN, /* the reply instead of its greeting */
+	SERVER_BREAKS,         /* it takes the message, and the connection breaks before its 250 */
+};
+/* At the next occasion, after so many others; of SERVER_SAYS: the next line that begins with `verb`. Texts are lent for
+ * ever. */
+void servers_will(const char *name, const char *verb, unsigned others, enum server_deed deed, const char *reply);
+
 /* ---- clients: where mail comes from ------------------------------------------------------------------------------ */
 
 /* `count` messages, the last of them handed in at about `until`. */
@@ -24,6 +34,7 @@ struct client_order {
 	struct slice sender, rcpt[LETTER_RCPTS];
 	size_t count;
 	size_t size; /* octets of its body, about */
+	bool plain;  /* one command after the other, and DATA */
 };
 void clients_hand_in(const struct client_order *order);
 /* No client has anything left to hand in. */

@@ -26,6 +26,14 @@ bool scene_exists(const char *name);
 /* A named course of events instead of a drawn one, with so many messages; 0: as many as it is made for. */
 bool run_scene(const struct run_options *options, const char *name, size_t count);
 
+/* ---- story.c ----------------------------------------------------------------------------------------------------- */
+
+bool story_exists(const char *name);
+/* Names, one in a line. */
+void story_list(void);
+/* Tells it on the standard output. */
+bool run_story(const char *name);
+
 /* ---- swarm.c ----------------------------------------------------------------------------------------------------- */
 
 /* The faults of this run, and what happens at times. */

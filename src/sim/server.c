@@ -137,6 +137,41 @@ static struct slice copy(struct slice s)
 	return slice_of(p, s.n);
 }
 
+/* ---- what was ordered for a server ------------------------------------------------------------------------------- */
+
+static struct order {
+	const char *name, *verb, *reply;
+	unsigned others;
+	enum server_deed deed;
+	struct order *next;
+} *orders;
+
+void servers_will(const char *name, const char *verb, unsigned others, enum server_deed deed, const char *reply)
+{
+	struct order *o = sim_alloc(sizeof *o);
+
+	*o = (struct order){name, verb, reply, others, deed, orders};
+	orders = o;
+}
+
+/* The order that is due; it is carried out now. */
+static const struct order *take_order(const struct visit *v, enum server_deed deed, struct slice line)
+{
+	for (struct order **at = &orders; *at; at = &(*at)->next) {
+		struct order *o = *at;
+		if (o->deed != deed || strcmp(o->name, v->host->name) != 0 ||
+		    (o->verb && !slice_istarts(line, slice_from_cstr(o->verb))))
+			continue;
+		if (o->others > 0) {
+			o->others--;
+			continue;
+		}
+		*at = o->next;
+		return o;
+	}
+	return NULL;
+}
+
 static void refuse_all(const struct visit *v)
 {
 	for (size_t i = 0; i < v->count; i++)
@@ -214,6 +249,11 @@ static void end_smtp(struct visit *v, struct slice message)
 	for (size_t i = 0; i < v->count; i++)
 		take_rcpt(v, i, message, v->said + sizeof taken - 1);
 	forget_mail(v);
+	if (take_order(v, SERVER_BREAKS, SLICE_NONE)) {
+		sim_trace(v->host->name, "#%u breaks before its 250 is sent", v->number);
+		end_visit(v, true);
+		return;
+	}
 	if (!vanishes(v))
 		say(v, taken);
 }
@@ -366,6 +406,11 @@ static void on_bdat(struct visit *v, struct slice line)
 static void on_line(struct visit *v, struct slice line)
 {
 	sim_trace(v->host->name, "#%u < %.*s", v->number, SLICE_ARGS(line));
+	const struct order *o = take_order(v, SERVER_SAYS, line);
+	if (o) {
+		say(v, o->reply);
+		return;
+	}
 	if (vanishes(v))
 		return;
 	/* Not behind BDAT: a 250 there is a promise, not garbage. */
@@ -478,6 +523,12 @@ static void serve(void *arg, struct sim_end *end)
 	*v = (struct visit){.host = arg, .end = end, .number = ++number};
 	end->wake = on_wake;
 	end->arg = v;
+	const struct order *o = take_order(v, SERVER_LETS_NOBODY_IN, SLICE_NONE);
+	if (o) {
+		v->over = true;
+		say(v, o->reply);
+		return;
+	}
 	if (vanishes(v) || is_closed(v))
 		return;
 	if (puts_off()) {

@@ -91,6 +91,12 @@ static inline struct slice octets_slice(const struct octets *o)
 /* One line of the trace: time, who, what. Costs nothing when nobody looks but the hash of the trace. */
 void sim_trace(const char *who, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void sim_trace_to(FILE *out);
+/* The same for people who read all of it: times of the day, message ids as letters in the order in which they come
+ * up, long lines folded, nothing of SQLite's, frames only when they are sent, and what stands in brackets only when
+ * something follows within a second. NULL: no more. */
+void sim_story_to(FILE *out);
+/* A line end comes behind it; lines after the first begin with blanks. What has no blank to fold at stays long. */
+void sim_print_folded(FILE *out, const char *text, size_t width, size_t indent);
 uint64_t sim_trace_hash(void);
 /* A property does not hold. The run goes on to its next step and ends there. */
 void sim_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));

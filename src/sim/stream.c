@@ -557,6 +557,10 @@ static void on_attempt(struct sim_ready *r)
 		i++;
 	if (!a->failed && i == host_count)
 		a->failed = ECONNREFUSED;
+	char text[NET_ADDRESS_TEXT];
+	struct slice address = net_address_text(&a->to, text);
+	sim_trace(machine_running(), "connects to %.*s%s%s", SLICE_ARGS(address), a->failed ? ": " : "",
+		  a->failed ? strerror(a->failed) : "");
 	if (a->failed) {
 		a->connected(a->arg, -1, a->failed);
 		return;

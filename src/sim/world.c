@@ -1,5 +1,7 @@
 #include "sim/sim.h"
 
+#include "base/id.h"
+
 #include <assert.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -27,7 +29,13 @@ static struct {
 	unsigned boots;
 	wall_ms wall_offset; /* of the wall clock against the time of the world */
 	wall_ms wall_frozen; /* 0: it runs */
-	FILE *trace;
+	FILE *trace, *story;
+	char ids[26][MSG_ID_TEXT]; /* in the story, the first is A */
+	size_t id_count;
+	struct {
+		sim_us at;
+		char who[24], text[100]; /* empty: nothing */
+	} aside;
 	uint64_t trace_hash;
 	char failure[1000];
 } world = {.trace_hash = 14695981039346656037u};
@@ -235,6 +243,103 @@ uint64_t sim_trace_hash(void)
 	return world.trace_hash;
 }
 
+void sim_story_to(FILE *out)
+{
+	world.story = out;
+}
+
+static bool is_id_char(char c)
+{
+	return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z');
+}
+
+/* The letter for an id. */
+static char letter_of(const char *id)
+{
+	size_t i = 0;
+
+	while (i < world.id_count && memcmp(world.ids[i], id, MSG_ID_TEXT) != 0)
+		i++;
+	assert(i < sizeof world.ids / sizeof *world.ids);
+	if (i == world.id_count)
+		memcpy(world.ids[world.id_count++], id, MSG_ID_TEXT);
+	return (char)('A' + i);
+}
+
+static void name_ids(char *text)
+{
+	char *out = text;
+
+	for (const char *p = text; *p;) {
+		size_t n = 0;
+		while (is_id_char(p[n]))
+			n++;
+		if (n == MSG_ID_TEXT) {
+			*out++ = letter_of(p);
+			p += n;
+			continue;
+		}
+		n = n > 0 ? n : 1;
+		memmove(out, p, n);
+		out += n;
+		p += n;
+	}
+	*out = '\0';
+}
+
+#define STORY_WIDTH  118
+#define STORY_INDENT 32
+
+void sim_print_folded(FILE *out, const char *text, size_t width, size_t indent)
+{
+	size_t room = width - indent;
+
+	for (const char *p = text;;) {
+		size_t n = strlen(p), cut = room;
+		if (n > room) {
+			while (cut > 0 && p[cut] != ' ')
+				cut--;
+			n = cut > 0 ? cut : strcspn(p, " ");
+		}
+		fprintf(out, "%.*s\n", (int)n, p);
+		p += n;
+		if (*p == '\0')
+			return;
+		p++;
+		fprintf(out, "%*s", (int)indent, "");
+	}
+}
+
+static void print_told(sim_us t, const char *who, const char *text)
+{
+	char day[24] = "";
+
+	if (t / SIM_MS >= DAY)
+		snprintf(day, sizeof day, "%lldd", (long long)(t / SIM_MS / DAY));
+	fprintf(world.story, "%2s %02lld:%02lld:%02lld.%03lld  %-12s ", day, (long long)(t / SIM_MS / HOUR % 24),
+		(long long)(t / SIM_MS / MINUTE % 60), (long long)(t / SIM_SECOND % 60),
+		(long long)(t / SIM_MS % 1000), who);
+	sim_print_folded(world.story, text, STORY_WIDTH, STORY_INDENT);
+}
+
+static void tell_story(const char *who, char *text)
+{
+	if (!world.story || strncmp(text, ">> ", 3) == 0 || strncmp(text, "SQLite: ", 8) == 0)
+		return;
+	name_ids(text);
+	bool again = strcmp(text, world.aside.text) == 0 && strcmp(who, world.aside.who) == 0;
+	if (world.aside.text[0] && !again && world.now - world.aside.at <= SIM_SECOND)
+		print_told(world.aside.at, world.aside.who, world.aside.text);
+	world.aside.text[0] = '\0';
+	if (text[0] == '(') {
+		world.aside.at = world.now;
+		snprintf(world.aside.who, sizeof world.aside.who, "%s", who);
+		snprintf(world.aside.text, sizeof world.aside.text, "%s", text);
+		return;
+	}
+	print_told(world.now, who, text);
+}
+
 static void hash_line(const char *p, size_t n)
 {
 	for (size_t i = 0; i < n; i++)
@@ -253,10 +358,16 @@ void sim_trace(const char *who, const char *format, ...)
 	va_start(args, format);
 	int more = vsnprintf(line + n, sizeof line - (size_t)n, format, args);
 	va_end(args);
-	n = more < (int)sizeof line - n ? n + more : (int)sizeof line - 1;
+	int end = more < (int)sizeof line - n ? n + more : (int)sizeof line - 1;
+	char *text = line + n;
+	n = end;
+	for (char *p = text; p < line + n; p++)
+		if (*p == '\r' || *p == '\n')
+			*p = *p == '\r' ? ' ' : '|';
 	hash_line(line, (size_t)n);
 	if (world.trace)
 		fprintf(world.trace, "%.*s\n", n, line);
+	tell_story(who, text);
 }
 
 void sim_fail(const char *format, ...)

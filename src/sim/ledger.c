@@ -984,7 +984,7 @@ void ledger_damaged(msg_id id)
 		return;
 	c->damaged = true;
 	sim_count(COUNT_DAMAGED);
-	if (sim_plan.flip == 0)
+	if (sim_counts[COUNT_FAULT_FLIP] == 0)
 		sim_fail("%s is found damaged, though nothing damaged it", text_of(id));
 }
 

@@ -477,6 +477,9 @@ static enum store_result connect_steps(struct sqlite_store *s, struct buf *why)
 		return sqlite_result(s, rc);
 	sqlite3_extended_result_codes(s->db, 1);
 	sqlite3_db_config(s->db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
+	/* To close would be to copy the log as this connection has read it. Until it was written anew and synced, the
+	 * disk may take octets of it back. */
+	sqlite3_db_config(s->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
 	enum store_result result = sqlite_exec(s, settings);
 	if (!result)
 		result = sqlite_schema_check(s, &version, why);
@@ -484,6 +487,8 @@ static enum store_result connect_steps(struct sqlite_store *s, struct buf *why)
 		result = use_log(s);
 	if (!result)
 		result = log_rewrite(s);
+	if (!result)
+		sqlite3_db_config(s->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0, NULL);
 	if (!result && version < STORE_SCHEMA_VERSION)
 		result = version == 0 ? sqlite_schema_create(s) : upgrade(s);
 	if (!result)

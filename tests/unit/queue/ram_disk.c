@@ -34,6 +34,7 @@ struct ram_disk {
 	struct ram_fault fault;
 	uint64_t space;
 	unsigned life; /* grows with each crash */
+	bool takes_back;
 	uint64_t random;
 	struct entry entries[ENTRIES];
 	size_t entry_count;
@@ -198,6 +199,11 @@ static int inode_sync(struct ram_disk *d, struct inode *i)
 			memcpy(i->durable.p + page * PAGE, i->now.p + page * PAGE, n);
 	}
 	memset(i->dirty, 0, sizeof i->dirty);
+	if (error && d->takes_back) {
+		image_size(&i->now, i->durable.n);
+		if (i->durable.n)
+			memcpy(i->now.p, i->durable.p, i->durable.n);
+	}
 	return error;
 }
 
@@ -646,6 +652,11 @@ const char *ram_disk_vfs(void)
 struct ram_fault *ram_disk_fault(struct ram_disk *d)
 {
 	return &d->fault;
+}
+
+void ram_disk_takes_back(struct ram_disk *d)
+{
+	d->takes_back = true;
 }
 
 void ram_disk_space(struct ram_disk *d, uint64_t octets)

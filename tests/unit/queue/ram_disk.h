@@ -44,6 +44,8 @@ struct fs *ram_disk_fs(struct ram_disk *d);
 const char *ram_disk_vfs(void);
 
 struct ram_fault *ram_disk_fault(struct ram_disk *d);
+/* From now on a sync that fails takes the octets back, as btrfs does, instead of leaving them in the system's cache. */
+void ram_disk_takes_back(struct ram_disk *d);
 /* What fs->space tells. */
 void ram_disk_space(struct ram_disk *d, uint64_t octets);
 /* Power off and on: open files are dead from here on, whatever is done with them; faults are gone. */

@@ -368,6 +368,42 @@ static bool cut_recovery_after_failed_sync(int sync, int operation)
 	return cut;
 }
 
+/* A process dies with a commit that was not synced, and the next one, which has read it, cannot sync it either. */
+static void restart_with_failed_sync(int sync, int failing)
+{
+	struct ram_disk *d = ram_disk_new();
+	struct store *st = open_well(d);
+	size_t done = 0;
+
+	*ram_disk_fault(d) = (struct ram_fault){.ops = RAM_SYNC, .after = sync, .times = -1, .error = EIO};
+	while (done < STEPS && steps[done](st, ram_disk_fs(d)) == STORE_OK && ops_of(st)->commit(st) == STORE_OK)
+		done++;
+	ram_disk_crash(d, RAM_CRASH_KEEP, 0);
+	ops_of(st)->close(st);
+	ram_disk_takes_back(d);
+	*ram_disk_fault(d) = (struct ram_fault){.ops = RAM_SYNC, .after = failing, .times = 1, .error = EIO};
+	st = NULL;
+	(void)open_store(d, &st);
+	if (st)
+		ops_of(st)->close(st);
+	*ram_disk_fault(d) = (struct ram_fault){0};
+	st = open_well(d);
+	assert_shows(st, done, done < STEPS ? done + 1 : done);
+	assert_files(st, d);
+	ops_of(st)->close(st);
+	ram_disk_free(d);
+}
+
+static void a_start_copies_nothing_that_the_disk_took_back(void **state)
+{
+	int count = count_operations(RAM_SYNC);
+
+	(void)state;
+	for (int sync = 0; sync < count; sync++)
+		for (int failing = 0; failing < 4; failing++)
+			restart_with_failed_sync(sync, failing);
+}
+
 static void a_power_cut_after_a_failed_sync_and_a_restart_loses_nothing(void **state)
 {
 	int count = count_operations(RAM_SYNC);
@@ -645,6 +681,7 @@ int main(int argc, char *argv[])
 		cmocka_unit_test(a_second_power_cut_during_recovery_loses_nothing_either),
 		cmocka_unit_test(a_file_given_up_after_a_failed_commit_waits_for_reopen),
 		cmocka_unit_test(a_power_cut_after_a_failed_sync_and_a_restart_loses_nothing),
+		cmocka_unit_test(a_start_copies_nothing_that_the_disk_took_back),
 		cmocka_unit_test(a_large_commit_is_few_writes),
 		cmocka_unit_test(a_failed_write_is_as_if_its_transaction_never_was),
 		cmocka_unit_test(a_failed_sync_is_as_if_its_transaction_never_was),

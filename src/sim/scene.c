@@ -339,7 +339,7 @@ static void disk_full(size_t count)
 	sim_trace("world", "others fill the disk");
 	uint64_t before[SIM_COUNTS];
 	memcpy(before, sim_counts, sizeof before);
-	run_until(full + SIM_HOUR / 2);
+	run_until(full + SIM_HOUR / 6);
 	open_site(&scene.sites[0]);
 	run_until(until);
 	expect_failed((count + UNKNOWN - 1) / UNKNOWN);
@@ -365,7 +365,7 @@ static const struct {
 	void (*run)(size_t count);
 	size_t count; /* messages */
 } scenes[] = {
-	{"dns-outage", dns_outage, 15000},
+	{"dns-outage", dns_outage, 20000},
 	{"dead-site", dead_site, 100000},
 	{"disk-full", disk_full, 20000},
 };

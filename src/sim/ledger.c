@@ -22,6 +22,7 @@ struct fate {
 	bool promised; /* the client heard a 250 for it */
 	unsigned deliveries;
 	bool settled;         /* the queue says that the last delivery is on record: nothing explains another */
+	uint64_t job;         /* the last one for it */
 	unsigned given, back; /* jobs for it that went out, and outcomes that came */
 	unsigned orphans;     /* jobs that the queue has given up and may still be done: it died, or lost the courier */
 	enum sim_count orphan_cause;
@@ -39,7 +40,9 @@ struct fate {
 	bool known;       /* the queue has heard that it was delivered, and lives */
 	sim_us not_again; /* no job for it before, by what the queue said of its last attempt */
 	unsigned said_boots, said_lives;
-	bool in_maildir; /* found there at the end */
+	bool held_unsaid; /* the queue heard that its body is damaged, and may have held it without a word in the log */
+	bool on_record;   /* ... it has it at the end */
+	bool in_maildir;  /* found there at the end */
 	bool waits;      /* as the schedule told it */
 	struct fate *next_open;
 	bool listed;
@@ -345,7 +348,7 @@ static sim_us clock_slack(unsigned boots, unsigned lives)
 }
 
 /* A job for this recipient goes out. */
-static void give(struct fate *f)
+static void give(struct fate *f, uint64_t job)
 {
 	const char *why = f->known                                                               ? "was delivered"
 			  : f->failed                                                            ? "failed"
@@ -353,6 +356,7 @@ static void give(struct fate *f)
 												 : NULL;
 
 	f->given++;
+	f->job = job;
 	if (why)
 		sim_fail("a job for %s to %.*s, of which the queue has said that it %s", text_of(f->copy->id),
 			 SLICE_ARGS(f->address), why);
@@ -382,7 +386,7 @@ static void job_sent(struct slice payload)
 				sim_fail("a job for %s to %.*s, which is no recipient of it", text_of(job.id),
 					 SLICE_ARGS(job.envelope.rcpt[i].address));
 			else
-				give(&c->fates[job.n[i]]);
+				give(&c->fates[job.n[i]], job.job);
 	}
 	arena_free(&arena);
 }
@@ -561,6 +565,19 @@ static void show_frame(const struct role_instance *from, const struct role_insta
 		sim_trace(from->name, "%s %s: %s %04x", arrow, to->name, name, SHORT(a));
 }
 
+/* The queue may die between the commit that holds what has no outcome yet and the line of its log. */
+static void damage_taken(struct slice payload)
+{
+	struct unpack u = {.in = payload};
+	uint64_t job = unpack_u64(&u);
+
+	if (sim_counts[COUNT_FAULT_FLIP] == 0)
+		sim_fail("a body is found damaged, though nothing damaged it");
+	for (struct copy *c = ledger.copies; c; c = c->all)
+		for (size_t i = 0; i < c->count; i++)
+			c->fates[i].held_unsaid |= c->fates[i].job == job;
+}
+
 void ledger_frame(struct role_instance *from, struct role_instance *to, uint16_t type, struct slice payload,
 		  enum ledger_moment moment)
 {
@@ -584,6 +601,8 @@ void ledger_frame(struct role_instance *from, struct role_instance *to, uint16_t
 		job_taken(to, payload);
 	} else if (type == WIRE_OUTCOME) {
 		outcome_taken(payload);
+	} else if (type == WIRE_JOB_DAMAGED) {
+		damage_taken(payload);
 	}
 	sim_heap_use(heap);
 }
@@ -1002,7 +1021,7 @@ static bool is_over(const struct fate *f)
 {
 	const struct copy *c = f->copy;
 
-	if (f->deliveries > 0 || c->damaged)
+	if (f->deliveries > 0 || c->damaged || f->held_unsaid)
 		return true;
 	bool silent = !c->letter || c->letter->never || c->sender.n == 0;
 	/* The queue may have died before it could log what it had committed. */
@@ -1048,7 +1067,7 @@ static void close_fate(const struct fate *f)
 {
 	const struct copy *c = f->copy;
 
-	if (!is_over(f))
+	if (!is_over(f) || (f->held_unsaid && f->deliveries == 0 && !c->damaged && !f->failed && !f->on_record))
 		sim_fail("%s to %.*s is neither delivered nor reported nor in the queue%s", text_of(c->id),
 			 SLICE_ARGS(f->address), f->failed ? ": it failed, and no report came" : "");
 	else if (f->deliveries > 0 && f->maildir && !f->in_maildir && (f->settled || f->copy->promised))
@@ -1061,8 +1080,10 @@ static void close_fate(const struct fate *f)
 void ledger_on_record(const struct store_message *m, const struct store_rcpt *r, unsigned attempts)
 {
 	const struct copy *c = find_copy(m->id);
-	const struct fate *f = c && r->n < c->count ? &c->fates[r->n] : NULL;
+	struct fate *f = c && r->n < c->count ? &c->fates[r->n] : NULL;
 
+	if (f)
+		f->on_record = true;
 	if (r->attempts != attempts)
 		sim_fail("%s to %.*s was tried %u times, and its history has %u attempts", text_of(m->id),
 			 SLICE_ARGS(r->rcpt.address), r->attempts, attempts);

@@ -1003,6 +1003,7 @@ void ledger_damaged(msg_id id)
 		return;
 	c->damaged = true;
 	sim_count(COUNT_DAMAGED);
+	/* A bit that flipped may be told of later, when the store works again. */
 	if (sim_counts[COUNT_FAULT_FLIP] == 0)
 		sim_fail("%s is found damaged, though nothing damaged it", text_of(id));
 }

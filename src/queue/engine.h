@@ -99,9 +99,10 @@ enum queue_courier_kind {
 	QUEUE_COURIER_SENDER,  /* SMTP to others */
 	QUEUE_COURIER_MAILBOX, /* Maildir and LMTP */
 };
-#define QUEUE_COURIERS_MAX 64
-/* A courier that was up already died first. Beyond QUEUE_COURIERS_MAX it gets no jobs. */
-void queue_engine_courier_up(struct queue_engine *e, uint32_t courier, enum queue_courier_kind kind);
+#define QUEUE_COURIERS_MAX 65 /* as many senders as there may be, and the mailbox role */
+/* A courier that was up already died first. False: no memory for it, or QUEUE_COURIERS_MAX are there. It gets no jobs,
+ * and has to come again. */
+bool queue_engine_courier_up(struct queue_engine *e, uint32_t courier, enum queue_courier_kind kind);
 /* It died. What it had under way is ambiguous: settled so, and due again soon. */
 void queue_engine_courier_down(struct queue_engine *e, uint32_t courier);
 

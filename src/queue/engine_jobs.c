@@ -9,19 +9,20 @@
 
 /* ---- couriers ------------------------------------------------------------------------------------------------- */
 
-void queue_engine_courier_up(struct queue_engine *e, uint32_t id, enum queue_courier_kind kind)
+bool queue_engine_courier_up(struct queue_engine *e, uint32_t id, enum queue_courier_kind kind)
 {
 	assert(kind < ENGINE_KINDS);
 	queue_engine_courier_down(e, id);
 	if (e->courier_count == QUEUE_COURIERS_MAX)
-		return;
+		return false;
 	struct courier *c = heap_new(struct courier);
 	if (!c)
-		return;
+		return false;
 	c->id = id;
 	c->kind = kind;
 	list_init(&c->jobs);
 	e->couriers[e->courier_count++] = c;
+	return true;
 }
 
 static void courier_free(struct queue_engine *e, size_t index)

@@ -266,6 +266,7 @@ static struct queue_peer *peer_of_courier(struct queue_role *q, uint32_t courier
 }
 
 static_assert(PEERS_MAX <= 256, "a courier's number holds the place in 8 bits");
+static_assert(QUEUE_COURIERS_MAX > CONF_PROCESS_MAX, "none is sent away for good");
 
 static bool on_courier_frame(struct queue_peer *p, uint16_t type, struct slice payload)
 {
@@ -612,9 +613,14 @@ static void queue_peer_came(void *arg, struct wire_peer who, int fd)
 	p->congestion_told = false;
 	wake(q);
 	p->channel = channel_new(q->loop, fd, &handler, p);
-	if (p->channel && is_courier(p))
-		queue_engine_courier_up(q->engine, courier_of(p),
-					who.kind == ROLE_SENDER ? QUEUE_COURIER_SENDER : QUEUE_COURIER_MAILBOX);
+	if (!p->channel || !is_courier(p))
+		return;
+	enum queue_courier_kind kind = who.kind == ROLE_SENDER ? QUEUE_COURIER_SENDER : QUEUE_COURIER_MAILBOX;
+	if (queue_engine_courier_up(q->engine, courier_of(p), kind))
+		return;
+	/* It sees its channel close, and asks for another. */
+	log_event(LOG_NO_MEMORY, LOG_CSTR("what", "a courier"));
+	lose_peer(p);
 }
 
 /* ---- turns ---------------------------------------------------------------------------------------------------- */

@@ -1071,7 +1071,7 @@ static void close_fate(const struct fate *f)
 	if (!is_over(f) || (f->held_unsaid && f->deliveries == 0 && !c->damaged && !f->failed && !f->on_record))
 		sim_fail("%s to %.*s is neither delivered nor reported nor in the queue%s", text_of(c->id),
 			 SLICE_ARGS(f->address), f->failed ? ": it failed, and no report came" : "");
-	else if (f->deliveries > 0 && f->maildir && !f->in_maildir && (f->settled || f->copy->promised))
+	else if (f->deliveries > 0 && f->maildir && !f->in_maildir && (f->settled || (c->promised && !c->damaged)))
 		sim_fail("%s to %.*s was delivered, and is not in the Maildir any more", text_of(c->id),
 			 SLICE_ARGS(f->address));
 	else if (f->deliveries > 0 && f->failed && f->settled)

@@ -174,6 +174,20 @@ static void couriers_share_jobs_and_connections(void **state)
 	world_free(w);
 }
 
+/* Who is not taken has to know it, or it would wait for jobs for ever. */
+static void a_courier_that_is_not_taken_is_told(void **state)
+{
+	(void)state;
+	struct world *w = world_new();
+
+	for (uint32_t id = 3; id <= QUEUE_COURIERS_MAX; id++)
+		assert_true(queue_engine_courier_up(w->e, id, QUEUE_COURIER_SENDER));
+	assert_false(queue_engine_courier_up(w->e, 1000, QUEUE_COURIER_SENDER));
+	queue_engine_courier_down(w->e, 3);
+	assert_true(queue_engine_courier_up(w->e, 1000, QUEUE_COURIER_SENDER));
+	world_free(w);
+}
+
 static void a_window_of_one_has_one_courier(void **state)
 {
 	(void)state;
@@ -632,6 +646,7 @@ int main(void)
 		cmocka_unit_test(maildirs_are_not_counted_as_connections),
 		cmocka_unit_test(a_courier_has_no_more_jobs_than_it_may),
 		cmocka_unit_test(couriers_share_jobs_and_connections),
+		cmocka_unit_test(a_courier_that_is_not_taken_is_told),
 		cmocka_unit_test(a_window_of_one_has_one_courier),
 		cmocka_unit_test(a_dead_site_is_paused_not_hammered_and_comes_back),
 		cmocka_unit_test(after_a_pause_the_site_is_not_run_over),

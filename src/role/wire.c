@@ -270,7 +270,8 @@ static void get_octets(struct unpack *u, uint8_t *into, size_t n)
 		memset(into, 0, n);
 		return;
 	}
-	memcpy(into, u->in.p, n);
+	if (n > 0)
+		memcpy(into, u->in.p, n);
 	u->in = slice_skip(u->in, n);
 }
 

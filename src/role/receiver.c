@@ -242,6 +242,13 @@ msg_id receiver_take_id(struct receiver *r)
 	return r->next_id < r->end_id ? r->next_id++ : 0;
 }
 
+bool receiver_has_ids(struct receiver *r)
+{
+	/* The question may have been lost for want of memory. */
+	want_ids(r);
+	return r->next_id < r->end_id || r->spare_block;
+}
+
 static bool on_ids(struct receiver *r, struct slice payload)
 {
 	uint64_t block;

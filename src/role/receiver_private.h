@@ -65,6 +65,8 @@ struct receiver {
 
 /* An id that no message has; 0 when the queue has not given any. */
 msg_id receiver_take_id(struct receiver *r);
+/* Whether there is one to take; if there is none, the queue is asked. */
+bool receiver_has_ids(struct receiver *r);
 bool receiver_send(struct receiver *r, uint16_t type, struct slice payload);
 
 /* Whether the client may have one more session; counts it. */

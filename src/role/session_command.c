@@ -187,7 +187,7 @@ static enum reply_id judge_queue(const struct session *s, struct slice *ret)
 	const struct receiver *r = s->receiver;
 
 	*ret = slice_from_cstr(store_result_text(r->pressure));
-	if (!r->queue || (r->next_id == r->end_id && !r->spare_block))
+	if (!r->queue || !receiver_has_ids(s->receiver))
 		return REPLY_DATA_NO_QUEUE;
 	if (r->pressure == STORE_FULL)
 		return REPLY_MAIL_NO_SPACE;

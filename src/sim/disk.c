@@ -52,6 +52,7 @@ struct name {
 
 static struct {
 	enum disk_kind kind;
+	bool forgets;
 	uint64_t capacity, used, sequence, log_syncs;
 	struct name *buckets[BUCKETS], *all;
 	struct name root;
@@ -591,10 +592,15 @@ static uint64_t first_sequence(void)
 	return first;
 }
 
+void disk_forgets(void)
+{
+	disk.forgets = true;
+}
+
 void disk_crash(void)
 {
 	uint64_t draw = sim_below(100), first = first_sequence();
-	enum fate fate = draw < 20 ? FATE_DROP : draw < 35 ? FATE_KEEP : FATE_MIX;
+	enum fate fate = draw < 20 || disk.forgets ? FATE_DROP : draw < 35 ? FATE_KEEP : FATE_MIX;
 	uint64_t cut = first > 0 ? first - 1 + sim_below(disk.sequence - first + 2) : 0;
 
 	for (struct inode *i = disk.dirty_inodes; i; i = i->next_dirty)

@@ -30,6 +30,8 @@ void disk_capacity(uint64_t octets);
 uint64_t disk_used(void);
 /* The power went. */
 void disk_crash(void);
+/* The next time it goes nothing is kept of what was not synced. */
+void disk_forgets(void);
 /* Registers the VFS as SQLite's default; once. */
 void disk_vfs(void);
 

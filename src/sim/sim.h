@@ -35,6 +35,8 @@ void sim_in(sim_us wait, void (*run)(void *arg, uint64_t number), void *arg, uin
 void sim_run(sim_us until, bool (*done)(void));
 
 void sim_seed(uint64_t seed);
+/* From now on each draw gives the middle of what it may: nothing hangs on how many draws were before it. */
+void sim_seed_steady(void);
 uint64_t sim_random(void);
 /* 0 to below - 1; below > 0. */
 uint64_t sim_below(uint64_t below);

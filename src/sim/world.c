@@ -25,6 +25,7 @@ static struct {
 	struct event *heap;
 	size_t n, cap;
 	uint64_t random[4];
+	bool steady;
 	sim_us booted;
 	unsigned boots;
 	wall_ms wall_offset; /* of the wall clock against the time of the world */
@@ -130,6 +131,11 @@ void sim_seed(uint64_t seed)
 		world.random[i] = mix(&seed);
 }
 
+void sim_seed_steady(void)
+{
+	world.steady = true;
+}
+
 static uint64_t rotate(uint64_t x, int by)
 {
 	return x << by | x >> (64 - by);
@@ -140,6 +146,8 @@ uint64_t sim_random(void)
 {
 	uint64_t *s = world.random, result = rotate(s[1] * 5, 7) * 9, t = s[1] << 17;
 
+	if (world.steady)
+		return (uint64_t)1 << 63;
 	s[2] ^= s[0];
 	s[3] ^= s[1];
 	s[1] ^= s[2];
@@ -152,7 +160,7 @@ uint64_t sim_random(void)
 uint64_t sim_below(uint64_t below)
 {
 	assert(below > 0);
-	return sim_random() % below;
+	return world.steady ? below / 2 : sim_random() % below;
 }
 
 sim_us sim_between(sim_us least, sim_us most)

@@ -276,11 +276,16 @@ static int sync_parent(const char *path)
 	return error;
 }
 
+/* What is there may have been made by a process that ended before it was synced, or could not sync it. Above our own
+ * directories that is not ours to do, and may not be possible. */
 static int make_one(const char *path)
 {
 	if (mkdir(path, 0700) == 0)
 		return sync_parent(path);
-	return errno == EEXIST ? 0 : errno;
+	if (errno != EEXIST)
+		return errno;
+	int error = sync_parent(path);
+	return error == EACCES || error == EPERM || error == EINVAL || error == EROFS ? 0 : error;
 }
 
 int fs_posix_make_root(const char *path)

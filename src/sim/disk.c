@@ -890,10 +890,8 @@ int fs_posix_make_root(const char *path)
 			continue;
 		memcpy(part, path, i);
 		part[i] = '\0';
-		struct name *n = find(part);
-		bool is_new = !n || !n->now;
 		error = make_directory(part);
-		if (!error && is_new)
+		if (!error)
 			error = disk_sync_directory(parent);
 		memcpy(parent, part, i + 1);
 	}

@@ -118,6 +118,44 @@ static void space_is_told(void **state)
 	assert_true(inodes > 0);
 }
 
+/* The linker leads the calls of fsync here. */
+int __real_fsync(int fd);
+int __wrap_fsync(int fd);
+static int syncs, fail_at; /* the sync that fails, counted from 1; 0: none */
+
+int __wrap_fsync(int fd)
+{
+	if (++syncs == fail_at) {
+		errno = EIO;
+		return -1;
+	}
+	return __real_fsync(fd);
+}
+
+/* A root whose name could not be synced is there for the next process, and not yet for the next power cut. */
+static void a_root_that_is_there_already_is_made_durable(void **state)
+{
+	char path[128];
+
+	(void)state;
+	snprintf(path, sizeof path, "%s/d/new", root);
+	/* /tmp and the root are there: the third is the first of ours. */
+	syncs = 0;
+	fail_at = 3;
+	assert_int_equal(fs_posix_make_root(path), EIO);
+	assert_int_equal(access(path, F_OK), -1);
+	syncs = fail_at = 0;
+	assert_int_equal(fs_posix_make_root(path), 0);
+	int all = syncs;
+	syncs = 0;
+	assert_int_equal(fs_posix_make_root(path), 0);
+	assert_int_equal(syncs, all);
+	fail_at = all;
+	syncs = 0;
+	assert_int_equal(fs_posix_make_root(path), EIO);
+	fail_at = 0;
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -125,6 +163,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(E6_no_path_leads_out_of_the_root, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_directory_lists_its_names, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(space_is_told, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(a_root_that_is_there_already_is_made_durable, set_up, tear_down),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -76,7 +76,7 @@ def test_each_mistake_is_named_with_its_place(make_server, line, words):
     # And the server does not start with it.
     server.spawn()
     assert server.process.wait(20) == 78
-    assert re.search(r"start-failed", server.log())
+    server.wait_log(r"start-failed")
 
 
 def test_a_good_configuration_is_said_to_be_good(make_server):
@@ -129,7 +129,7 @@ def test_a_port_that_is_taken_is_said(make_server, make_peer):
     server.port = peer.port
     server.configure().spawn()
     assert server.process.wait(20) != 0
-    assert re.search(r"in use", server.log())
+    server.wait_log(r"in use")
 
 
 @pytest.mark.parametrize("args, status", [(["--help"], 0), (["--version"], 0), (["-x"], 64), (["-c"], 64),

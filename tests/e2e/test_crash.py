@@ -132,7 +132,7 @@ def test_a_killed_role_is_started_again_and_nothing_is_lost(loaded, role):
     load.stop()
     nothing_is_lost(server, peer, load)
     assert server.process.poll() is None
-    assert "role-died" in server.log()
+    server.wait_log("role-died")
 
 
 @pytest.mark.timeout(300)

@@ -136,9 +136,9 @@ def test_a_truncated_database(lab):
     lab.stop()
     os.truncate(lab.database, lab.database.stat().st_size // 2)
     lab.start()
-    assert "event=store-quarantined" in lab.server.log()
+    lab.server.wait_log("event=store-quarantined")
     lab.judge(silent_max=len(lab.promised) // 2)
-    assert re.search(r"event=store-(lost|quarantined)", lab.server.log())
+    lab.server.wait_log(r"event=store-(lost|quarantined)")
 
 
 @pytest.mark.parametrize("empty", [False, True])
@@ -188,7 +188,7 @@ def test_damage_while_it_runs_is_said_and_gone_after(make_server, make_peer):
         return None
     id_ = wait_for(again, lambda: f"mail to be taken; log:\n{server.log()[-3000:]}", timeout=90, every=0.5)
     server.wait_trace(id_, "delivered into the mailbox", timeout=60)
-    assert "event=store-quarantined" in server.log()
+    server.wait_log("event=store-quarantined")
 
 
 def test_a_body_that_is_damaged_is_held_and_the_rest_goes_on(lab):
@@ -260,7 +260,7 @@ def test_a_flipped_bit_in_an_address_sends_nothing_elsewhere(lab):
     victim, = [i for i, s in lab.promised.items() if s == "d5"]
     wait_for(lambda: [(row["id"], row["state"], row["damaged"]) for row in lab.server.queued()] ==
              [(victim, "held", True)], lambda: f"one held message: {lab.server.queued()}", timeout=60, every=0.2)
-    assert f"event=store-corrupt id={victim}" in lab.server.log()
+    lab.server.wait_log(f"event=store-corrupt id={victim}")
     assert "held, damaged" in lab.server.cli("queue")
     assert "DAMAGED" in lab.server.cli("trace", victim)
     lab.server.cli("queue", "release", victim)

@@ -166,7 +166,7 @@ def test_a_backup_under_load_restores_to_a_server_that_delivers_everything(make_
         assert body.endswith(b"\r\n\r\n" + (LARGE if large else b"small\r\n"))
     # Its ids are new ones, beside those that were given after the backup.
     assert restored.submit() not in load.promised.values()
-    assert "event=backup" in server.log()
+    server.wait_log("event=backup")
 
 
 def test_only_what_was_delivered_after_the_backup_is_delivered_again(make_server, make_peer, tmp_path):

@@ -282,12 +282,12 @@ else:
         load.stop()
         assert len(load.promised) == then, "a message was promised on a disk that is read-only"
         assert all(400 <= r.code < 500 for _, r in load.refused), load.refused[-5:]
-        assert "event=store-failed" in server.log()
+        server.wait_log("event=store-failed")
         server.stop()
         # A start on it is refused in words.
         server.spawn()
         assert server.process.wait(PATIENCE) != 0
-        assert re.search(r"event=start-failed.*(read-only|Read-only|readonly)", server.log()), server.log()[-1500:]
+        server.wait_log(r"event=start-failed.*(read-only|Read-only|readonly)")
         disk.repair()
         server.configure(extra=route(peer.port), **configuration).start()
         load.promised = before
@@ -302,7 +302,7 @@ else:
         disk.remount("ro")
         server.spawn()
         assert server.process.wait(PATIENCE) != 0
-        assert "event=start-failed" in server.log()
+        server.wait_log("event=start-failed")
         disk.remount("rw")
         server.start()
         assert [row["id"] for row in server.queued()] == [id_]

@@ -315,7 +315,7 @@ def test_a_new_certificate_comes_into_force_and_no_session_ends(make_tls_server,
         assert common_name(plain) == "new.example.com"
         deliver(plain)
     server.wait_mail(count=2)
-    assert "event=reloaded" in server.log()
+    server.wait_log("event=reloaded")
 
 
 @pytest.mark.parametrize("fault, said", [("garbage", "there is no certificate in it"), ("missing", "No such file"),

@@ -22,7 +22,7 @@ def test_delivered_into_a_mailbox(server):
     mail, = server.wait_mail()
     assert f"id {id_}" in mail.field("Received"), "the id of the 250 stands in the Received field"
     assert mail.id == id_
-    assert id_ in server.log()
+    server.wait_log(id_)
     assert mail.path.name in story, "the trace names the file"
 
 

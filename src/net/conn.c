@@ -24,6 +24,7 @@ static_assert(CONN_INPUT_MAX > CONN_READ_SIZE, "what one reading brings can be k
 static void conn_destroy(struct conn *c)
 {
 	loop_unmark_dirty(c->loop, &c->dirty);
+	loop_release(c->loop, &c->orphan);
 	if (c->readable)
 		event_free(c->readable);
 	if (c->writable)
@@ -206,6 +207,11 @@ static void on_linger(evutil_socket_t fd, short what, void *arg)
 	conn_close(arg);
 }
 
+static void end_orphan(struct loop_orphan *o)
+{
+	conn_destroy((struct conn *)((char *)o - offsetof(struct conn, orphan)));
+}
+
 void conn_finish(struct conn *c, span_ms linger)
 {
 	struct timeval tv = {.tv_sec = linger / SECOND, .tv_usec = linger % SECOND * 1000};
@@ -213,6 +219,7 @@ void conn_finish(struct conn *c, span_ms linger)
 	if (c->closing)
 		return;
 	c->finishing = true;
+	loop_adopt(c->loop, &c->orphan, end_orphan);
 	c->linger = evtimer_new(loop_base(c->loop), on_linger, c);
 	if (c->broken || !c->linger || evtimer_add(c->linger, &tv) < 0) {
 		conn_close(c);

@@ -35,6 +35,7 @@ struct conn {
 	bool waits;     /* the socket is full: `writable` is on */
 	size_t dropped; /* octets that came while finishing */
 	struct event *linger;
+	struct loop_orphan orphan; /* while finishing: the handler has forgotten it */
 
 	struct tls *tls;  /* NULL: there is none */
 	struct buf plain; /* written by the handler, not yet sealed */

@@ -34,6 +34,7 @@ struct loop {
 	struct caught signals[SIGNALS_MAX];
 	size_t signal_count;
 	TAILQ_HEAD(, loop_dirty) dirty;
+	TAILQ_HEAD(, loop_orphan) orphans;
 	char *shared;
 };
 
@@ -83,6 +84,7 @@ struct loop *loop_new(void)
 	if (!l || !config)
 		goto fail;
 	TAILQ_INIT(&l->dirty);
+	TAILQ_INIT(&l->orphans);
 	event_config_set_flag(config, EVENT_BASE_FLAG_NOLOCK);
 	/* No precise timers: they cost a system call in each turn, and nothing here is due to less than a few ms. */
 	l->base = event_base_new_with_config(config);
@@ -109,12 +111,21 @@ static void flush_dirty(struct loop *l)
 	}
 }
 
+static void end_orphans(struct loop *l)
+{
+	struct loop_orphan *o;
+
+	while ((o = TAILQ_FIRST(&l->orphans)))
+		o->end(o);
+}
+
 void loop_free(struct loop *l)
 {
 	if (!l)
 		return;
 	if (l->base)
 		flush_dirty(l); /* what was closed in the last turn */
+	end_orphans(l);
 	for (size_t i = 0; i < l->signal_count; i++)
 		event_free(l->signals[i].event);
 	if (l->dns)
@@ -285,6 +296,21 @@ void loop_unmark_dirty(struct loop *l, struct loop_dirty *d)
 		return;
 	d->listed = false;
 	TAILQ_REMOVE(&l->dirty, d, link);
+}
+
+void loop_adopt(struct loop *l, struct loop_orphan *o, void (*end)(struct loop_orphan *o))
+{
+	assert(!o->end);
+	o->end = end;
+	TAILQ_INSERT_TAIL(&l->orphans, o, link);
+}
+
+void loop_release(struct loop *l, struct loop_orphan *o)
+{
+	if (!o->end)
+		return;
+	TAILQ_REMOVE(&l->orphans, o, link);
+	o->end = NULL;
 }
 
 struct evdns_base *loop_dns(struct loop *l)

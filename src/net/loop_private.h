@@ -18,6 +18,12 @@ struct loop_dirty {
 	void (*flush)(struct loop_dirty *d);
 };
 
+/* Something that ends by itself, and that nobody else knows any more: freed with the loop if that ends first. */
+struct loop_orphan {
+	TAILQ_ENTRY(loop_orphan) link;
+	void (*end)(struct loop_orphan *o); /* NULL: not one */
+};
+
 #define LOOP_SHARED_BUFFER ((size_t)256 * 1024)
 
 struct event_base *loop_base(struct loop *l);
@@ -25,6 +31,9 @@ struct event_base *loop_base(struct loop *l);
 char *loop_shared_buffer(struct loop *l);
 void loop_mark_dirty(struct loop *l, struct loop_dirty *d);
 void loop_unmark_dirty(struct loop *l, struct loop_dirty *d);
+void loop_adopt(struct loop *l, struct loop_orphan *o, void (*end)(struct loop_orphan *o));
+/* Does nothing to what was not adopted. */
+void loop_release(struct loop *l, struct loop_orphan *o);
 /* The resolver for host names of configured next hops; NULL when it cannot be set up. */
 struct evdns_base *loop_dns(struct loop *l);
 

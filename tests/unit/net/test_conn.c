@@ -91,11 +91,30 @@ static void test_a_peer_that_only_ended_its_side_is_answered(void **state)
 	end(&p);
 }
 
+/* It waits for the end of a peer that says nothing more, and nobody but the loop knows it by then. */
+static void test_what_is_not_finished_ends_with_the_loop(void **state)
+{
+	struct party p;
+	int ends[2];
+
+	(void)state;
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, ends), 0);
+	begin(&p, ends[0]);
+	conn_finish(p.conn, 10 * SECOND);
+	loop_timer_set(p.over, loop_mono(p.loop));
+	loop_run(p.loop);
+	assert_int_equal(send(ends[1], "x", 1, MSG_NOSIGNAL), 1);
+	end(&p);
+	assert_int_equal(send(ends[1], "x", 1, MSG_NOSIGNAL), -1);
+	close(ends[1]);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_a_peer_that_is_gone_when_it_is_answered_holds_nobody_up),
 		cmocka_unit_test(test_a_peer_that_only_ended_its_side_is_answered),
+		cmocka_unit_test(test_what_is_not_finished_ends_with_the_loop),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

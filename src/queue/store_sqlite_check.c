@@ -31,6 +31,13 @@ struct checker {
 
 static void tell(struct checker *c, bool is_error, msg_id id, const char *text)
 {
+	char without[PROBLEM_MAX];
+
+	if (id > MSG_ID_MAX) {
+		snprintf(without, sizeof without, "the id %lld, which cannot be: %s", (long long)id, text);
+		text = without;
+		id = 0;
+	}
 	*(is_error ? &c->found->errors : &c->found->warnings) += 1;
 	if (++c->of_this_kind <= PROBLEMS_EACH) {
 		c->config->problem(c->config->arg, is_error, id, text);
@@ -263,7 +270,7 @@ static enum store_result check_message(struct checker *c, sqlite3_stmt *stmt, st
 	c->found->messages++;
 	c->found->open += open;
 	if (id == 0 || id > MSG_ID_MAX) {
-		tell(c, true, 0, "a message has no id that can be");
+		tell(c, true, id, "a message has no id that can be");
 		return STORE_OK;
 	}
 	enum store_result result = check_values(c, id, open);

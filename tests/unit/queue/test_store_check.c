@@ -78,8 +78,10 @@ static void on_problem(void *arg, bool is_error, msg_id id, const char *text)
 {
 	struct said *said = arg;
 
-	if (id)
+	if (id) {
 		said->last_id = id;
+		assert_int_equal(strlen(msg_id_format(id).text), MSG_ID_TEXT);
+	}
 	buf_printf(&said->text, "%s: %s\n", is_error ? "error" : "warning", text);
 }
 
@@ -225,6 +227,8 @@ static const struct {
 	{"UPDATE message SET size = 14 WHERE in_file", "which has 15 octets instead of 14", LARGE},
 	{"UPDATE message SET file_digest = file_digest + 1", "its body is in a file, which does not agree with its checksum",
 	 LARGE},
+	{"UPDATE recipient SET msg = -5 WHERE n = 4", "the id -5, which cannot be: 1 recipients, but the message is not", 2},
+	{"UPDATE message SET id = -6 WHERE rcpt_count = 5", "the id -6, which cannot be: a message has no id that can be", 2},
 	{"UPDATE message SET sender = x'40' WHERE rcpt_count = 2", "does not fit its checksum", 1},
 	{"UPDATE recipient SET address = x'40' WHERE n = 4", "does not fit its checksum", 2},
 	{"UPDATE message SET digest = digest + 1 WHERE in_file", "does not fit its checksum", LARGE},
@@ -315,6 +319,34 @@ static void damage_anywhere_is_told_or_does_no_harm(void **state)
 	assert_true(refused > 0);
 }
 
+/* A page in which much is wrong: rows with any values, some of which are no ids. */
+static void damage_of_a_page_is_told(void **state)
+{
+	uint64_t random = 12;
+	int told = 0;
+
+	for (int round = 0; round < 300; round++) {
+		struct store_check found;
+		struct said said = {0};
+		size_t size;
+		buf_init(&said.text, 100000);
+		make_queue(*state);
+		(void)ram_disk_octets(*state, PATH, &size);
+		size_t page = (size_t)(round % (int)(size / 4096)) * 4096;
+		for (int i = 0; i < 30; i++) {
+			random = random * 6364136223846793005u + 1442695040888963407u;
+			size_t at = page + ((size_t)(random >> 33) & 4095);
+			ram_disk_set(*state, PATH, at, (unsigned char)(random >> 20));
+		}
+		enum store_result result = check(*state, &said, &found, NULL);
+		told += result == STORE_OK && found.errors > 0;
+		buf_free(&said.text);
+		ram_disk_free(*state);
+		*state = ram_disk_new();
+	}
+	assert_true(told > 50);
+}
+
 #define DISK_TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 
 int main(void)
@@ -326,6 +358,7 @@ int main(void)
 		DISK_TEST(every_violation_is_told_with_its_message),
 		DISK_TEST(files_are_compared_with_the_rows_that_name_them),
 		DISK_TEST(damage_anywhere_is_told_or_does_no_harm),
+		DISK_TEST(damage_of_a_page_is_told),
 	};
 
 	return cmocka_run_group_tests_name("checking a data directory", tests, NULL, NULL);

@@ -69,6 +69,23 @@ void courier_lose_queue(struct courier *c)
 	c->self->queue_lost(c->self->arg);
 }
 
+/* The queue gives them out again. What a session has taken goes on: its end is worth knowing. */
+static void forget_waiting(struct courier *c)
+{
+	for (size_t i = 0; i < COURIER_BUCKETS; i++)
+		for (struct site *site = c->sites[i], *next; site; site = next) {
+			struct courier_job *job;
+			next = site->next;
+			while ((job = TAILQ_FIRST(&site->waiting))) {
+				TAILQ_REMOVE(&site->waiting, job, link);
+				c->job_count--;
+				courier_free_job(job);
+			}
+			courier_serve_site(site);
+		}
+	courier_finish_if_done(c);
+}
+
 static void on_closed(void *arg, const char *why)
 {
 	struct courier *c = arg;
@@ -76,6 +93,7 @@ static void on_closed(void *arg, const char *why)
 	if (!c->stopping)
 		log_event(LOG_PEER_LOST, LOG_CSTR("peer", "queue"), LOG_CSTR("reason", why ? why : "closed"));
 	courier_lose_queue(c);
+	forget_waiting(c);
 }
 
 static void on_again(void *arg)
@@ -141,6 +159,8 @@ void courier_peer(struct courier *c, struct wire_peer peer, int fd)
 		return;
 	}
 	channel_free(c->queue);
+	c->queue = NULL;
+	forget_waiting(c);
 	c->queue = channel_new(c->loop, fd, &handler, c);
 	if (c->queue)
 		courier_tell_held(c);

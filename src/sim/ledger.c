@@ -517,7 +517,8 @@ static void outcome_taken(struct slice payload)
 	/* Recipients keep the order in which they were put. */
 	struct fate *f = &c->fates[o.n];
 	f->back++;
-	f->known |= o.outcome.verdict == SMTP_DELIVERED;
+	/* A failure has been reported: a late 250, of a job from before the queue died, does not undo that. */
+	f->known |= o.outcome.verdict == SMTP_DELIVERED && !f->failed;
 	if (o.outcome.verdict == SMTP_FAILED)
 		f->fail_told = true;
 	if (o.outcome.verdict != SMTP_DELIVERED && f->deliveries > 0 && !f->settled && f->maildir && !f->cause)
@@ -638,6 +639,13 @@ static bool was_by(const struct fate *f, const struct role_instance *r)
 	return f->by == r->kind;
 }
 
+/* Of a courier without memory; of all when the queue is gone, for the next one gives their jobs out again. */
+static void excuse_errands(const struct role_instance *r)
+{
+	for (struct errand *e = ledger.errands; e; e = e->next)
+		e->excused |= e->courier == r || r->kind == ROLE_QUEUE;
+}
+
 void ledger_memory_out(struct role_instance *r)
 {
 	if (r->kind == ROLE_QUEUE) {
@@ -645,8 +653,7 @@ void ledger_memory_out(struct role_instance *r)
 		forget_known();
 	} else if (r->kind != ROLE_RECEIVER)
 		explain_open(COUNT_TWICE_MEMORY, was_by, r);
-	for (struct errand *e = ledger.errands; e; e = e->next)
-		e->excused |= e->courier == r;
+	excuse_errands(r);
 	/* A frame that there is no memory for ends the channel, and what is under way goes on. */
 	make_orphans(COUNT_TWICE_MEMORY);
 }
@@ -656,6 +663,7 @@ void ledger_role_died(struct role_instance *r)
 	if (r->kind == ROLE_QUEUE) {
 		explain_open(COUNT_TWICE_QUEUE, NULL, r);
 		make_orphans(COUNT_TWICE_QUEUE);
+		excuse_errands(r);
 		forget_known();
 	} else if (r->kind != ROLE_RECEIVER) {
 		explain_open(COUNT_TWICE_COURIER, was_by, r);

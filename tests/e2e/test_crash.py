@@ -15,7 +15,7 @@ import time
 
 import pytest
 
-from harness import Closed, Dialog, postfix_env, route, smtp_source, wait_for
+from harness import Closed, Dialog, message, postfix_env, route, smtp_source, wait_for
 
 LARGE = b"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcd\r\n" * 5000 # beyond what the database holds
 
@@ -201,6 +201,28 @@ def test_a_second_server_on_the_same_data_is_refused(make_server):
     assert "another server" in second.log()
     first.submit()
     first.wait_mail()
+
+
+def test_what_no_session_has_taken_is_given_out_by_the_next_queue_alone(make_server, make_peer):
+    """The queue dies while the other server does not greet yet: nothing is in doubt, and nothing comes twice."""
+    gate = threading.Event()
+
+    def greeting(_):
+        assert gate.wait(60)
+        return "220 peer.example.net ESMTP"
+    peer = make_peer(GREETING=greeting)
+    server = make_server(extra=route(peer.port)).start()
+    for n in range(20):
+        server.submit(message(f"w{n}"), to="x@example.net")
+    wait_for(lambda: peer.peer.connections, "a connection")
+    queue, = server.role_pids("queue")
+    os.kill(queue, signal.SIGKILL)
+    wait_for(lambda: server.cli_run("queue", "status").returncode == 0, "a new queue")
+    gate.set()
+    server.cli("queue", "retry", "--all")
+    wait_for(lambda: not server.queued(), "an empty queue", timeout=60, every=0.2)
+    came = [re.search(rb"Subject: (w\d+)\r\n", body).group(1) for _, _, body in peer.messages]
+    assert sorted(came) == sorted(b"w%d" % n for n in range(20))
 
 
 def test_without_its_queue_the_server_gives_no_totals(server):

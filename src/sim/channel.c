@@ -158,6 +158,7 @@ static void report_closed(struct channel *ch, const char *why)
 	if (ch->reported || ch->closing)
 		return;
 	ch->reported = true;
+	ledger_channel_closed(kernel_role(ch->loop));
 	ch->handler.closed(ch->arg, why);
 }
 

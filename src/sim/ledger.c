@@ -646,6 +646,12 @@ static void excuse_errands(const struct role_instance *r)
 		e->excused |= e->courier == r || r->kind == ROLE_QUEUE;
 }
 
+void ledger_channel_closed(const struct role_instance *r)
+{
+	if (r->kind != ROLE_QUEUE)
+		excuse_errands(r);
+}
+
 void ledger_memory_out(struct role_instance *r)
 {
 	if (r->kind == ROLE_QUEUE) {

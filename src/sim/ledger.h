@@ -52,6 +52,8 @@ enum ledger_moment {
 };
 void ledger_frame(struct role_instance *from, struct role_instance *to, uint16_t type, struct slice payload,
 		  enum ledger_moment moment);
+/* One of its channels is gone, and it is about to hear of it. */
+void ledger_channel_closed(const struct role_instance *r);
 /* A frame that a role had gathered when it gave the channel up. */
 void ledger_frame_lost(struct role_instance *from, uint16_t type, struct slice payload);
 void ledger_role_died(struct role_instance *r);

@@ -240,10 +240,11 @@ def test_without_its_queue_the_server_gives_no_totals(server):
 class Lingering:
     """A process that is held at the moment of its end, as a big one holds itself: killed, but not gone."""
 
-    SEIZE, DETACH, TRACE_EXIT = 0x4206, 17, 0x40
+    SEIZE, DETACH, TRACE_EXIT, EVENT_EXIT = 0x4206, 17, 0x40, 6
 
     def __init__(self, pid):
         self.pid = pid
+        os.kill(pid, signal.SIGSTOP) # it would end by itself when it finds its channel closed
         self.libc = ctypes.CDLL(None, use_errno=True)
         self._ptrace(self.SEIZE, self.TRACE_EXIT)
 
@@ -252,8 +253,10 @@ class Lingering:
         assert result == 0, os.strerror(ctypes.get_errno())
 
     def wait_killed(self):
-        pid, status = os.waitpid(self.pid, 0x40000000) # __WALL: it is another process's child
-        assert pid == self.pid and os.WIFSTOPPED(status)
+        status = 0
+        while status >> 16 != self.EVENT_EXIT:
+            pid, status = os.waitpid(self.pid, 0x40000000) # __WALL: it is another process's child
+            assert pid == self.pid and os.WIFSTOPPED(status)
 
     def release(self):
         self._ptrace(self.DETACH, 0)

@@ -10,7 +10,7 @@ from harness import PATIENCE, SENDMAIL, free_port, message, route, wait_for
 
 def run(server, *args, stdin=b"", program=SENDMAIL):
     return subprocess.run([str(program), "-C", str(server.conf), *args], input=stdin, capture_output=True,
-                          timeout=PATIENCE, check=False, cwd=server.folder)
+                          timeout=2 * PATIENCE, check=False, cwd=server.folder)
 
 
 def sendmail(server, *args, stdin=b"", status=0):

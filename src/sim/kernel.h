@@ -106,6 +106,8 @@ struct sim_end {
 
 /* Two ends with the network's faults drawn. */
 void sim_stream(struct sim_end *ret[2]);
+/* The role whose connection has this end; NULL: none. */
+struct role_instance *stream_owner(const struct sim_end *e);
 /* Octets taken: fewer when the window is full. */
 size_t sim_end_send(struct sim_end *e, struct slice octets);
 void sim_end_take(struct sim_end *e, size_t n);

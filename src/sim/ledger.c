@@ -83,9 +83,12 @@ struct errand {
 	struct errand *next;
 	struct role_instance *courier;
 	uint64_t job;
+	msg_id id;
 	sim_us since;
-	size_t open;  /* recipients whose outcome it has not sent */
-	bool excused; /* an outcome may be lost: its memory was out, or a channel closed before it went out */
+	size_t open;    /* recipients whose outcome it has not sent */
+	bool excused;   /* an outcome may be lost: its memory was out, or a channel closed before it went out */
+	bool orphaned;  /* the queue that gave it is gone: it may be forgotten ... */
+	bool delivered; /* ... if no server took the message */
 };
 
 static struct {
@@ -423,6 +426,7 @@ static void job_taken(struct role_instance *courier, struct slice payload)
 		*e = (struct errand){.next = ledger.errands,
 				     .courier = courier,
 				     .job = job.job,
+				     .id = job.id,
 				     .since = sim_now(),
 				     .open = job.envelope.rcpt_count};
 		ledger.errands = e;
@@ -473,7 +477,8 @@ void ledger_role_ended(struct role_instance *r)
 void ledger_close_errands(void)
 {
 	for (const struct errand *e = ledger.errands; e; e = e->next)
-		if (e->open > 0 && !e->excused && e->since < sim_now() - ERRAND_LONGEST)
+		if (e->open > 0 && !e->excused && (!e->orphaned || e->delivered) &&
+		    e->since < sim_now() - ERRAND_LONGEST)
 			sim_fail("%s took job %llx and never said what became of it", e->courier->name,
 				 (unsigned long long)e->job);
 }
@@ -639,17 +644,16 @@ static bool was_by(const struct fate *f, const struct role_instance *r)
 	return f->by == r->kind;
 }
 
-/* Of a courier without memory; of all when the queue is gone, for the next one gives their jobs out again. */
-static void excuse_errands(const struct role_instance *r)
+/* The next queue gives out again what no session had taken. NULL: of every courier. */
+static void orphan_errands(const struct role_instance *courier)
 {
 	for (struct errand *e = ledger.errands; e; e = e->next)
-		e->excused |= e->courier == r || r->kind == ROLE_QUEUE;
+		e->orphaned |= !courier || e->courier == courier;
 }
 
 void ledger_channel_closed(const struct role_instance *r)
 {
-	if (r->kind != ROLE_QUEUE)
-		excuse_errands(r);
+	orphan_errands(r);
 }
 
 void ledger_memory_out(struct role_instance *r)
@@ -659,7 +663,8 @@ void ledger_memory_out(struct role_instance *r)
 		forget_known();
 	} else if (r->kind != ROLE_RECEIVER)
 		explain_open(COUNT_TWICE_MEMORY, was_by, r);
-	excuse_errands(r);
+	for (struct errand *e = ledger.errands; e; e = e->next)
+		e->excused |= e->courier == r;
 	/* A frame that there is no memory for ends the channel, and what is under way goes on. */
 	make_orphans(COUNT_TWICE_MEMORY);
 }
@@ -669,7 +674,7 @@ void ledger_role_died(struct role_instance *r)
 	if (r->kind == ROLE_QUEUE) {
 		explain_open(COUNT_TWICE_QUEUE, NULL, r);
 		make_orphans(COUNT_TWICE_QUEUE);
-		excuse_errands(r);
+		orphan_errands(NULL);
 		forget_known();
 	} else if (r->kind != ROLE_RECEIVER) {
 		explain_open(COUNT_TWICE_COURIER, was_by, r);
@@ -857,11 +862,28 @@ static void deliver(struct copy *c, const struct ledger_delivery *d)
 		read_report(c, d->message);
 }
 
+/* Whose connection it came over still has the errand: where it has one for that message alone, it is this one. */
+static void note_errand(const struct ledger_delivery *d, msg_id id)
+{
+	const struct role_instance *courier = d->end ? stream_owner(d->end->peer) : NULL;
+	struct errand *found = NULL;
+
+	for (struct errand *e = ledger.errands; courier && e; e = e->next)
+		if (e->courier == courier && e->id == id) {
+			if (found)
+				return;
+			found = e;
+		}
+	if (found)
+		found->delivered = true;
+}
+
 void ledger_delivered(const struct ledger_delivery *d)
 {
 	struct sim_heap *heap = sim_heap_use(NULL);
 	msg_id id = ledger_id_of(d->message);
 
+	note_errand(d, id);
 	deliver(id ? find_copy(id) : copy_of_report(d), d);
 	sim_heap_use(heap);
 }

@@ -385,6 +385,13 @@ struct conn *conn_new(struct loop *l, int fd, const struct conn_handler *handler
 	return c;
 }
 
+struct role_instance *stream_owner(const struct sim_end *e)
+{
+	const struct conn *c = e->closed || e->is_peer ? NULL : e->arg;
+
+	return c && !c->closing ? kernel_role(c->loop) : NULL;
+}
+
 void conn_close(struct conn *c)
 {
 	if (!c || c->closing)

@@ -1,5 +1,6 @@
 """Fixtures of the end-to-end tests; what they are made of stands in harness.py."""
 import itertools
+import signal
 import sys
 
 import pytest
@@ -7,6 +8,9 @@ import pytest
 sys.dont_write_bytecode = True
 
 from harness import Dovecot, Peer, Postrider, RawPeer, Recorder, Sink # noqa: E402
+
+# Whoever runs the tests in the background of a script has them ignore it, and what they start would, too.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_configure(config):

@@ -26,7 +26,7 @@ POSTRIDER = BUILD / "src/cli/postrider"
 SENDMAIL = BUILD / "src/cli/sendmail"
 
 # Sanitizers and a loaded machine make everything slower; a test that passes does not wait for these.
-PATIENCE = float(os.environ.get("POSTRIDER_TEST_PATIENCE", "30"))
+PATIENCE = float(os.environ.get("POSTRIDER_TEST_PATIENCE", "60"))
 
 # Built with AddressSanitizer: what is freed stays in memory for a while.
 SANITIZED = POSTRIDERD.exists() and b"__asan_init" in POSTRIDERD.read_bytes()

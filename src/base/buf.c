@@ -24,6 +24,13 @@ void buf_free(struct buf *b)
 	*b = (struct buf){.max = b->max};
 }
 
+void buf_wipe(struct buf *b)
+{
+	if (b->p)
+		explicit_bzero(b->p, b->cap);
+	buf_free(b);
+}
+
 void buf_reset(struct buf *b)
 {
 	b->start = b->end = 0;

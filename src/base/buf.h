@@ -22,6 +22,8 @@ struct buf {
 void buf_init(struct buf *b, size_t max);
 /* Gives the memory back; the buf can be used again. NULL is fine. */
 void buf_free(struct buf *b);
+/* The same for secrets: what it held is overwritten first, by a call that no compiler leaves out. */
+void buf_wipe(struct buf *b);
 /* Empties it and clears `failed`; memory is kept. */
 void buf_reset(struct buf *b);
 

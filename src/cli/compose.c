@@ -1,5 +1,6 @@
 #include "cli/compose.h"
 
+#include "base/base64.h"
 #include "mail/address.h"
 #include "mail/date.h"
 #include "mail/field.h"
@@ -143,20 +144,6 @@ unsigned compose_fields_have(struct slice fields)
 
 /* ---- what is missing --------------------------------------------------------------------------------------- */
 
-static void put_base64(struct buf *out, struct slice s)
-{
-	static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-
-	for (size_t i = 0; i < s.n; i += 3) {
-		size_t n = s.n - i < 3 ? s.n - i : 3;
-		unsigned long v = 0;
-		for (size_t k = 0; k < 3; k++)
-			v = v << 8 | (k < n ? (unsigned char)s.p[i + k] : 0);
-		for (size_t k = 0; k < 4; k++)
-			buf_add_char(out, k <= n ? digits[v >> (18 - 6 * k) & 63] : '=');
-	}
-}
-
 /* Encoded words hold whole characters (RFC 2047 5) and are 75 characters long at most. 42 octets make 68: the first one
  * fits behind "Subject:" too. */
 #define ENCODED_OCTETS 42
@@ -172,7 +159,7 @@ static void put_encoded_words(struct mail_fold *fold, struct slice text)
 			n--;
 		buf_reset(&word);
 		buf_add_lit(&word, "=?utf-8?B?");
-		put_base64(&word, slice_head(text, n));
+		base64_encode(slice_head(text, n), &word);
 		buf_add_lit(&word, "?=");
 		mail_fold_word(fold, buf_slice(&word));
 		fold->out->failed = fold->out->failed || word.failed;

@@ -19,7 +19,7 @@
 
 #define SECRETS_PASSWORD_MAX 500 /* octets of a password, before and after its preparation */
 #define SECRETS_CRYPT_MAX    384 /* of a hash with its NUL: CRYPT_OUTPUT_SIZE */
-#define SECRETS_CHANCE       64  /* random octets for one password */
+#define SECRETS_CHANCE       48  /* random octets for one password */
 #define SCRAM_SALT_MAX       64
 #define SCRAM_KEY_MAX        32
 #define CRAM_MD5_STATES      32
@@ -56,13 +56,13 @@ size_t scram_key_size(enum scram_hash hash);
 enum secrets_result {
 	SECRETS_OK,
 	SECRETS_WRONG,     /* verifying: it is another password */
-	SECRETS_MALFORMED, /* the password can be none: empty, too long, no UTF-8, or forbidden by SASLprep */
+	SECRETS_MALFORMED, /* preparing: it can be none: empty, too long, no UTF-8, or forbidden by SASLprep */
 	SECRETS_TROUBLE,   /* no memory, or libcrypt has no yescrypt: say "later", not "wrong" */
 };
 
 /*
  * Append `password` as it is stored (RFC 4013 with unassigned code points refused), or as a query (with them taken).
- * The caller wipes `out` with secrets_wipe_buf. On failure *why is a static text for people.
+ * `out` comes from secrets_buf_init. On failure *why is a static text for people.
  */
 enum secrets_result secrets_prepare(struct slice password, bool query, struct buf *out, const char **why);
 
@@ -74,8 +74,8 @@ enum secrets_result secrets_make(struct slice password, bool with_cram_md5, cons
 				 struct secrets *ret, const char **why);
 
 /*
- * Whether it is the password: by the hash, or when there is none by a verifier. Takes some 50 ms with secrets of ours.
- * `password` is as the client sent it. Without any secret it is SECRETS_WRONG.
+ * Whether it is the password, as the client sent it: by the hash, or when there is none by a verifier. Takes some 50 ms
+ * with secrets of ours. OK, WRONG (also of what can be no password, after the same time) or TROUBLE.
  */
 enum secrets_result secrets_verify(const struct secrets *s, struct slice password);
 
@@ -96,8 +96,8 @@ void secrets_cram_md5(const struct secrets *s, struct slice challenge, uint8_t r
 /* Compares in a time that depends on the lengths alone. */
 bool secrets_equal(struct slice a, struct slice b);
 void secrets_wipe(struct secrets *s);
-/* Overwrites all that the buf ever held and gives its memory back. Only for a buf that was filled at one go: memory
- * that it gave back while it grew is not wiped. */
-void secrets_wipe_buf(struct buf *b);
+/* A buf for a secret: it has all of its memory from the start, so that none is given back unwiped while it fills. `max`
+ * leaves room for a NUL. False when there is no memory. buf_wipe ends it. */
+bool secrets_buf_init(struct buf *b, size_t max);
 
 #endif

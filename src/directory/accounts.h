@@ -1,5 +1,5 @@
 /*
- * accounts: who may log in, in the database DATA_DIR/directory.db (SQLite).
+ * accounts: who may log in, in the database DATA_DIR/accounts/directory.db (SQLite).
  *
  * An account has a login name, the secrets of its password, the addresses that it may send as, and limits. Domains
  * are in it as far as accounts are concerned: a domain can be switched off with all of its accounts, and has limits for
@@ -18,10 +18,12 @@
 #include "directory/secrets.h"
 #include "mail/address.h"
 
-#define ACCOUNTS_FILE         "directory.db" /* below the data directory */
+/* Below the data directory, in a directory of its own: who may look at accounts may look at that, and at nothing else.
+ */
+#define ACCOUNTS_FILE         "accounts/directory.db"
 #define ACCOUNTS_KEY          32
 #define ACCOUNT_NAME_MAX      255 /* octets of a login name, in its canonical form */
-#define ACCOUNT_ADDRESSES_MAX 64
+#define ACCOUNT_ADDRESSES_MAX 64  /* besides its name */
 #define ACCOUNT_TEXTS_MAX     (ACCOUNT_ADDRESSES_MAX * (MAIL_PATH_MAX + 1))
 #define ACCOUNT_UNLIMITED     UINT32_MAX
 
@@ -49,12 +51,12 @@ struct account {
 	bool known;   /* false: there is no such account, and the secrets are decoys */
 	bool enabled; /* it and its domain; verify the password all the same, and answer 525 5.7.13 only if it is right
 		       */
-	bool disabled_by_domain;
-	struct slice name; /* canonical; as it was asked for when it is not known */
+	bool disabled_itself, disabled_by_domain; /* why it is not */
+	struct slice name;                        /* canonical; as it was asked for when it is not known */
 	struct secrets secrets;
 	/* Patterns of policy/pattern.h: "a@example.com", "example.com", ".example.com". The first is its own name, if
 	 * that is an address. */
-	struct slice addresses[ACCOUNT_ADDRESSES_MAX];
+	struct slice addresses[ACCOUNT_ADDRESSES_MAX + 1];
 	size_t address_count;
 	/* Its own, else its domain's; 0: as the configuration says; ACCOUNT_UNLIMITED. */
 	uint32_t messages_per_hour, recipients_per_hour;
@@ -62,7 +64,8 @@ struct account {
 	wall_ms created, password_changed;
 	/* Private. */
 	int64_t id;
-	char texts[ACCOUNT_NAME_MAX + 1 + ACCOUNT_TEXTS_MAX];
+	size_t texts_used;
+	char texts[2 * ACCOUNT_NAME_MAX + ACCOUNT_TEXTS_MAX];
 };
 void account_wipe(struct account *a);
 

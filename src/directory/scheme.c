@@ -113,7 +113,7 @@ static const struct {
 } shapes[] = {
 	{"$y$", 0, 43},   {"$gy$", 0, 43},  {"$7$", 0, 43},   {"$6$", 0, 86},   {"$5$", 0, 43},
 	{"$2a$", 60, 53}, {"$2b$", 60, 53}, {"$2y$", 60, 53}, {"$2x$", 60, 53}, {"$sha1$", 0, 28},
-	{"$md5", 0, 22},  {"$1$", 0, 22},   {"$3$", 0, 33},
+	{"$md5", 0, 22},  {"$1$", 0, 22},   {"$3$", 36, 32},
 };
 
 static bool all_of(struct slice text, const char *others)
@@ -155,7 +155,7 @@ static const char *take_crypt(struct slice text, const char *prefix, struct secr
 	if (prefix && !slice_starts(text, slice_from_cstr(prefix)))
 		return "it is no hash of the scheme that it names";
 	if (text.n >= sizeof ret->crypt || !all_of(text, "./$=,_") || !has_shape(text))
-		return "it is no whole hash of crypt(3)";
+		return "it is no whole hash of crypt(3); say which scheme it has, such as {PLAIN}";
 	if (is_too_dear(text))
 		return "to verify it would take too long";
 	memcpy(ret->crypt, text.p, text.n);
@@ -261,6 +261,15 @@ static const char *take_plain(struct slice text, struct scheme_password *ret)
 	return NULL;
 }
 
+/* Hexadecimal digits, or the octets that they stand for. */
+static bool take_cram_md5(struct slice text, struct secrets *ret)
+{
+	if (text.n == CRAM_MD5_STATES)
+		memcpy(ret->cram_md5, text.p, CRAM_MD5_STATES);
+	ret->has_cram_md5 = text.n == CRAM_MD5_STATES || scheme_cram_md5_read(text, ret->cram_md5);
+	return ret->has_cram_md5;
+}
+
 static const char *take(const struct scheme *scheme, struct slice text, struct scheme_password *ret)
 {
 	const char *why = NULL;
@@ -278,8 +287,7 @@ static const char *take(const struct scheme *scheme, struct slice text, struct s
 			why = "it is no verifier: iterations (4096 or more), salt, StoredKey and ServerKey";
 		break;
 	case METHOD_CRAM_MD5:
-		ret->secrets.has_cram_md5 = scheme_cram_md5_read(text, ret->secrets.cram_md5);
-		if (!ret->secrets.has_cram_md5)
+		if (!take_cram_md5(text, &ret->secrets))
 			why = "it is not the 64 hexadecimal digits of CRAM-MD5";
 		break;
 	case METHOD_NONE:

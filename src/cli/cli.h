@@ -104,9 +104,12 @@ int cli_send(const struct cli_command *self, int argc, char **argv);
 int cli_check(const struct cli_command *self, int argc, char **argv);
 int cli_backup(const struct cli_command *self, int argc, char **argv);
 int cli_bench(const struct cli_command *self, int argc, char **argv);
+int cli_user(const struct cli_command *self, int argc, char **argv);
+int cli_domain(const struct cli_command *self, int argc, char **argv);
 /* What cli_trace tells of one message. */
 int cli_trace_id(const struct cli_command *self, const char *conf_path, msg_id id, bool json);
 extern const struct cli_option cli_queue_options[], cli_trace_options[], cli_explain_options[], cli_codes_options[],
-	cli_send_options[], cli_check_options[], cli_backup_options[], cli_bench_options[];
+	cli_send_options[], cli_check_options[], cli_backup_options[], cli_bench_options[], cli_user_options[],
+	cli_domain_options[];
 
 #endif

@@ -95,6 +95,42 @@ const struct cli_command cli_commands[] = {
 		.run = cli_backup,
 	},
 	{
+		.name = "user",
+		.summary = "who may log in: add, passwd, set, disable, enable, remove, list, show, import",
+		.synopsis = "[list | show | add | passwd | set | check | disable | enable | remove | import] [NAME ... "
+			    "| FILE] "
+			    "[options]",
+		.text = "An account is a login name, which is best a mail address, and a password. A password is\n"
+			"asked for, or is the only line of standard input. What is changed is in force at once,\n"
+			"for every login from then on; no server needs to run.\n"
+			"\n"
+			"  list      the accounts, or those of one domain\n"
+			"  show      one account: its state, what it may send as, its limits\n"
+			"  add       a new account, which may send as its own name\n"
+			"  passwd    a new password\n"
+			"  set       what it may send as, and its limits\n"
+			"  disable   it cannot log in until it is enabled\n"
+			"  remove    forget it; mail that came for it stays\n"
+			"  check     whether a password is the right one: 0, or 77 if not\n"
+			"  import    accounts from a file in the form of passwd(5), as Dovecot and saslauthd have it",
+		.options = cli_user_options,
+		.run = cli_user,
+	},
+	{
+		.name = "domain",
+		.summary = "the domains of the configuration and of the accounts: list, show, set, disable, enable",
+		.synopsis = "[list | show | set | disable | enable] [DOMAIN ...] [options]",
+		.text = "Which domains take mail, and for whom, the configuration says. This shows them beside the\n"
+			"accounts, and says what holds for all accounts of a domain. It is in force at once.\n"
+			"\n"
+			"  list      every domain that has mailboxes or accounts\n"
+			"  show      one domain; accounts without a mailbox, and mailboxes without an account\n"
+			"  set       the limits of accounts that have none of their own\n"
+			"  disable   no account of the domain can log in until it is enabled",
+		.options = cli_domain_options,
+		.run = cli_domain,
+	},
+	{
 		.name = "bench",
 		.summary = "put load on a server, or be its sink, and measure",
 		.synopsis = "[options] ADDRESS:PORT | --sink [options] ADDRESS:PORT",

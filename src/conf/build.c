@@ -231,7 +231,8 @@ static void sort_routes(struct build *b)
 static void build_all(struct build *b)
 {
 	struct conf *c = b->c;
-	static const enum conf_section_id once[] = {SECTION_TLS, SECTION_CLIENT, SECTION_MAILBOX, SECTION_LOG};
+	static const enum conf_section_id once[] = {SECTION_TLS, SECTION_ACCOUNTS, SECTION_CLIENT, SECTION_MAILBOX,
+						    SECTION_LOG};
 
 	/* data_dir comes before the sockets in the table, and is part of their presets. */
 	const struct conf_key *data_dir = conf_key_find(SECTION_TOP, SLICE("data_dir"));

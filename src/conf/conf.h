@@ -167,6 +167,7 @@ struct conf {
 	size_t listener_count;
 	const struct conf_certificate *certificates; /* the first is for every other name, too; none: one is made */
 	size_t certificate_count;
+	bool keep_cram_md5; /* of passwords that are set */
 	span_ms ticket_lifetime; /* 0: no session of TLS is resumed */
 	struct conf_texts relay_texts;
 	struct networks relay_networks;

@@ -128,6 +128,7 @@ bool conf_dump(const struct conf *c, struct buf *out)
 	write_section(SECTION_TLS, SLICE_NONE, c, out);
 	for (size_t i = 0; i < c->certificate_count; i++)
 		write_section(SECTION_CERTIFICATE, c->certificates[i].name, &c->certificates[i], out);
+	write_section(SECTION_ACCOUNTS, SLICE_NONE, c, out);
 	for (size_t i = 0; i < c->domain_count; i++)
 		write_domain(&c->domains[i], out);
 	for (size_t i = 0; i < c->route_count; i++)
@@ -163,7 +164,7 @@ static const char *first_difference(enum conf_section_id id, const void *a, cons
 
 bool conf_needs_restart(const struct conf *from, const struct conf *to, const char **which)
 {
-	static const enum conf_section_id of_conf[] = {SECTION_TOP,    SECTION_TLS,     SECTION_QUEUE,
+	static const enum conf_section_id of_conf[] = {SECTION_TOP,    SECTION_TLS,     SECTION_ACCOUNTS, SECTION_QUEUE,
 						       SECTION_CLIENT, SECTION_MAILBOX, SECTION_LOG};
 
 	*which = NULL;

@@ -18,6 +18,7 @@
 #define OF_SMTP            struct conf_listener
 #define OF_LISTEN          struct conf_listener
 #define OF_TLS             struct conf
+#define OF_ACCOUNTS        struct conf
 #define OF_CERTIFICATE     struct conf_certificate
 #define OF_DOMAIN          struct conf_domain
 #define OF_MOVED           struct conf_moved

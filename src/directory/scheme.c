@@ -106,15 +106,33 @@ bool scheme_cram_md5_read(struct slice text, uint8_t ret[CRAM_MD5_STATES])
 /* ---- hashes of crypt(3) -------------------------------------------------------------------------------------- */
 
 /* What a whole hash looks like, so that half a line is not taken for one. */
-static const struct {
+static const struct shape {
 	const char *prefix;
 	size_t whole; /* octets in all; 0: not fixed */
 	size_t tail;  /* behind the last '$' */
+	const char *name;
 } shapes[] = {
-	{"$y$", 0, 43},   {"$gy$", 0, 43},  {"$7$", 0, 43},   {"$6$", 0, 86},   {"$5$", 0, 43},
-	{"$2a$", 60, 53}, {"$2b$", 60, 53}, {"$2y$", 60, 53}, {"$2x$", 60, 53}, {"$sha1$", 0, 28},
-	{"$md5", 0, 22},  {"$1$", 0, 22},   {"$3$", 36, 32},
+	{"$y$", 0, 43, "yescrypt"},      {"$gy$", 0, 43, "gost-yescrypt"}, {"$7$", 0, 43, "scrypt"},
+	{"$6$", 0, 86, "SHA512-CRYPT"},  {"$5$", 0, 43, "SHA256-CRYPT"},   {"$2a$", 60, 53, "BLF-CRYPT"},
+	{"$2b$", 60, 53, "BLF-CRYPT"},   {"$2y$", 60, 53, "BLF-CRYPT"},    {"$2x$", 60, 53, "BLF-CRYPT"},
+	{"$sha1$", 0, 28, "SHA1-CRYPT"}, {"$md5", 0, 22, "SunMD5"},        {"$1$", 0, 22, "MD5-CRYPT"},
+	{"$3$", 36, 32, "NTHASH"},
 };
+
+static const struct shape *shape_of(struct slice hash)
+{
+	for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
+		if (slice_starts(hash, slice_from_cstr(shapes[i].prefix)))
+			return &shapes[i];
+	return NULL;
+}
+
+const char *scheme_name_of(struct slice hash)
+{
+	const struct shape *shape = shape_of(hash);
+
+	return shape ? shape->name : "DES-CRYPT";
+}
 
 static bool all_of(struct slice text, const char *others)
 {
@@ -129,11 +147,9 @@ static bool has_shape(struct slice text)
 	if (!slice_starts(text, SLICE("$"))) /* DES, and its extended form */
 		return (text.n == 13 && all_of(text, "./")) ||
 		       (text.n == 20 && text.p[0] == '_' && all_of(slice_skip(text, 1), "./"));
-	for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
-		if (slice_starts(text, slice_from_cstr(shapes[i].prefix)))
-			return (shapes[i].whole == 0 || text.n == shapes[i].whole) &&
-			       text.n - slice_rfind(text, '$') - 1 == shapes[i].tail;
-	return false;
+	const struct shape *shape = shape_of(text);
+	return shape && (shape->whole == 0 || text.n == shape->whole) &&
+	       text.n - slice_rfind(text, '$') - 1 == shape->tail;
 }
 
 /* A cost that would keep everybody else waiting at each login. */

@@ -40,6 +40,8 @@ struct scheme_password {
  * secret. The caller wipes *ret.
  */
 void scheme_read(struct slice field, struct slice otherwise, struct scheme_password *ret, struct buf *why);
+/* What made a hash of crypt(3): "yescrypt", "SHA512-CRYPT". Static. */
+const char *scheme_name_of(struct slice hash);
 /* Whether it names a scheme that can be taken: "PLAIN", "SHA512-CRYPT", "PLAIN.B64". */
 bool scheme_known(struct slice name);
 

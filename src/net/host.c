@@ -73,11 +73,24 @@ wall_ms host_wall(void)
 	return clock_ms(CLOCK_REALTIME);
 }
 
+void host_random_octets(void *into, size_t n)
+{
+	char *at = into;
+
+	while (n > 0) {
+		/* At most 256 octets are never given in part (getrandom(2)). */
+		size_t part = n < 256 ? n : 256;
+		if (getrandom(at, part, 0) != (ssize_t)part)
+			abort();
+		at += part;
+		n -= part;
+	}
+}
+
 uint64_t host_random(void)
 {
 	uint64_t value;
 
-	if (getrandom(&value, sizeof value, 0) != (ssize_t)sizeof value)
-		abort();
+	host_random_octets(&value, sizeof value);
 	return value;
 }

@@ -20,5 +20,6 @@ mono_ms host_mono(void);
 int64_t host_mono_us(void);
 wall_ms host_wall(void);
 uint64_t host_random(void);
+void host_random_octets(void *into, size_t n);
 
 #endif

@@ -6,7 +6,7 @@ import pytest
 
 from harness import PATIENCE, POSTRIDER, free_port, message, route
 
-COMMANDS = ["queue", "trace", "explain", "codes", "send", "check", "backup", "bench"]
+COMMANDS = ["queue", "trace", "explain", "codes", "send", "check", "backup", "user", "domain", "bench"]
 EX_USAGE, EX_DATAERR, EX_UNAVAILABLE, EX_TEMPFAIL = 64, 65, 69, 75
 
 

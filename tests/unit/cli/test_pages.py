@@ -63,10 +63,11 @@ class Pages(unittest.TestCase):
                 for option in re.findall(r"(?<![\w-])--?[\w][\w-]*", entry):
                     self.assertTrue(has(help_text, option), (command, option))
 
-    def test_every_word_of_queue_stands_in_its_page(self):
-        words = re.search(r"\[(list[^]]*)\]", said(POSTRIDER, "queue", "--help")).group(1)
-        for word in re.findall(r"[a-z]+", words):
-            self.assertRegex(page("postrider-queue.1"), rf"(?m)^\.TP\n\.B {word}$")
+    def test_every_word_of_a_command_stands_in_its_page(self):
+        for command in ("queue", "user", "domain"):
+            words = re.search(r"\[(list[^]]*)\]", said(POSTRIDER, command, "--help")).group(1)
+            for word in re.findall(r"\b[a-z]+", words):
+                self.assertRegex(page(f"postrider-{command}.1"), rf"(?m)^\.TP\n\.B {word}$")
 
     def test_every_letter_of_sendmail_stands_in_its_page_and_its_help(self):
         letters = re.search(r'letters\[\] = "([^"]+)"', (ROOT / "src/cli/sendmail.c").read_text()).group(1)

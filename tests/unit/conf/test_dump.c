@@ -14,7 +14,7 @@ static const char everything[] =
 	"listen one { address = 127.0.0.1 port = 2525 size_max = 3M tls = implicit }\n"
 	"listen two { address = \"::1\" protocol = lmtp port = 24 }\n"
 	"listen three { socket = '/run/it' }\n"
-	"tls { ticket_lifetime = never }\n"
+	"tls { ticket_lifetime = never } accounts { cram_md5 = yes }\n"
 	"certificate \"*.Example.COM\" { chain = /srv/chain.pem key = '/srv/key \"1\".pem' }\n"
 	"certificate mx.example.com { chain = /srv/mx.pem key = /srv/mx.pem }\n"
 	"domain \"B\xc3\xbc"
@@ -128,6 +128,7 @@ static void values_survive_the_dump(void **state)
 	assert_int_equal(c->domains[0].limits[0].quota.messages, 7);
 	assert_int_equal(c->full_wait, 3 * HOUR);
 	assert_int_equal(c->ticket_lifetime, 0);
+	assert_true(c->keep_cram_md5);
 	assert_int_equal(c->certificate_count, 2);
 	assert_slice(c->certificates[0].name, "*.example.com");
 	assert_slice(c->certificates[0].key, "/srv/key \"1\".pem");

@@ -196,6 +196,8 @@ static int show(struct request *q, struct slice name)
 	enum accounts_result result = accounts_find_domain(q->accounts, name, &row.accounts);
 	int status = EX_OK;
 
+	if (result == ACCOUNTS_MISSING)
+		result = ACCOUNTS_OK;
 	row.conf = configured(q->conf, slice_from_cstr(row.accounts.name));
 	if (!result && !row.conf && row.accounts.accounts == 0 && row.accounts.enabled &&
 	    row.accounts.messages_per_hour == 0 && row.accounts.recipients_per_hour == 0)

@@ -292,8 +292,10 @@ enum accounts_result accounts_find_domain(struct accounts *a, struct slice name,
 	bool row;
 
 	*ret = (struct account_domain){0};
-	if (!canonical_domain(name, &canonical))
+	if (!canonical_domain(name, &canonical) || buf_len(&canonical) > MAIL_DOMAIN_MAX)
 		return accounts_fail(a, ACCOUNTS_INVALID, "it is no domain name");
+	memcpy(ret->name, canonical.p, buf_len(&canonical));
+	ret->enabled = true; /* without a database */
 	enum accounts_result result = accounts_ready(a);
 	if (result)
 		return result;

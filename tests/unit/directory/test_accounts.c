@@ -381,6 +381,7 @@ static void without_a_database_nobody_is_known(void **state)
 {
 	struct accounts *r = reader();
 	struct scram_verifier before, after;
+	struct account_domain domain;
 	struct buf why;
 
 	(void)state;
@@ -392,6 +393,9 @@ static void without_a_database_nobody_is_known(void **state)
 		assert_int_equal(before.iterations, SCRAM_ITERATIONS);
 	}
 	buf_free(&why);
+	assert_int_equal(accounts_find_domain(r, SLICE("Example.com"), &domain), ACCOUNTS_MISSING);
+	assert_string_equal(domain.name, "example.com");
+	assert_true(domain.enabled);
 	try_open(false, ACCOUNTS_MISSING);
 	struct accounts *w = writer();
 	add(w, "alice@example.com");

@@ -156,8 +156,8 @@ struct account_domain {
 	uint32_t messages_per_hour, recipients_per_hour; /* 0: as the configuration says; ACCOUNT_UNLIMITED */
 	uint64_t accounts, disabled; /* how many accounts it has, and how many of them are switched off by themselves */
 };
-/* A domain without accounts and settings is there all the same, enabled and empty; and so it is when MISSING. INVALID when
- * it is no domain name. */
+/* A domain without accounts and settings is there all the same, enabled and empty; and so it is when MISSING. INVALID
+ * when it is no domain name. */
 enum accounts_result accounts_find_domain(struct accounts *a, struct slice name, struct account_domain *ret);
 enum accounts_result accounts_set_domain_enabled(struct accounts *a, struct slice name, bool enabled);
 enum accounts_result accounts_set_domain_limits(struct accounts *a, struct slice name, uint32_t messages_per_hour,

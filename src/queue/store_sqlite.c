@@ -467,6 +467,17 @@ void sqlite_disconnect(struct sqlite_store *s)
 	s->db = NULL;
 }
 
+/*
+ * The directory's names are what they seem to be. SQLite syncs the directory that names a new log, but takes no notice
+ * when that fails: a power cut could take the log away with everything that was committed to it. And it does not sync
+ * it after a rollback journal is gone, behind which it made the database: if that came back it would take the database
+ * away from under its log.
+ */
+static enum store_result sync_names(struct sqlite_store *s)
+{
+	return s->config.fs->ops->sync_dir(s->config.fs, "") == 0 ? STORE_OK : STORE_IO;
+}
+
 static enum store_result connect_steps(struct sqlite_store *s, struct buf *why)
 {
 	const int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX;
@@ -485,6 +496,8 @@ static enum store_result connect_steps(struct sqlite_store *s, struct buf *why)
 		result = sqlite_schema_check(s, &version, why);
 	if (!result)
 		result = use_log(s);
+	if (!result)
+		result = sync_names(s);
 	if (!result)
 		result = log_rewrite(s);
 	if (!result)
@@ -509,13 +522,6 @@ static enum store_result connect(struct sqlite_store *s, struct buf *why)
 		sqlite_disconnect(s);
 	}
 	return result;
-}
-
-/* SQLite made a new log, and syncs the directory that names it, but takes no notice when that fails: a power cut could
- * then take the log away with everything that was committed to it. */
-static enum store_result name_log(struct sqlite_store *s)
-{
-	return s->config.fs->ops->sync_dir(s->config.fs, "") == 0 ? STORE_OK : STORE_IO;
 }
 
 static enum store_result sqlite_reopen(struct store *st)
@@ -547,7 +553,7 @@ static enum store_result sqlite_reopen(struct store *st)
 	s->failed = false;
 	result = reserve_blocks(s);
 	if (!result)
-		result = name_log(s);
+		result = sync_names(s);
 	if (result) {
 		s->failed = true;
 		s->files_new = doubtful;

@@ -26,6 +26,7 @@ struct ram_fault {
 	int after;    /* so many still succeed ... */
 	int times;    /* ... then so many fail; -1 = all from then on */
 	int error;    /* errno value */
+	uint64_t spared; /* bit 0 on: that one succeeds all the same, of those that would fail */
 };
 
 enum ram_crash {

@@ -414,6 +414,37 @@ static void a_power_cut_after_a_failed_sync_and_a_restart_loses_nothing(void **s
 			;
 }
 
+static void start_with_failing(struct ram_disk *d, struct ram_fault fault)
+{
+	struct store *st = NULL;
+
+	*ram_disk_fault(d) = fault;
+	if (open_store(d, &st) == STORE_OK)
+		ops_of(st)->close(st);
+	*ram_disk_fault(d) = (struct ram_fault){0};
+}
+
+/* SQLite makes a database behind a rollback journal, and does not care whether the name of that is gone for good: if it
+ * comes back, the log of the database is taken for one that lost its database. */
+static void a_first_start_that_failed_leaves_nothing_that_looks_damaged(void **state)
+{
+	const unsigned syncs = RAM_SYNC | RAM_SYNC_DIR;
+	const uint64_t ways = 1 << 8; /* which of its syncs fail, once the database was made */
+
+	(void)state;
+	for (uint64_t way = 0; way < ways; way++) {
+		for (uint64_t seed = 0; seed < 3; seed++) {
+			struct ram_disk *d = ram_disk_new();
+			start_with_failing(d, (struct ram_fault){syncs, 4, 8, EIO, way});
+			ram_disk_crash(d, RAM_CRASH_MIX, way * 3 + seed);
+			start_with_failing(d, (struct ram_fault){syncs, (int)seed, 1, EIO, 0});
+			struct store *st = open_well(d);
+			ops_of(st)->close(st);
+			ram_disk_free(d);
+		}
+	}
+}
+
 /* ---- failures that are lived through */
 
 enum after {
@@ -681,6 +712,7 @@ int main(int argc, char *argv[])
 		cmocka_unit_test(a_second_power_cut_during_recovery_loses_nothing_either),
 		cmocka_unit_test(a_file_given_up_after_a_failed_commit_waits_for_reopen),
 		cmocka_unit_test(a_power_cut_after_a_failed_sync_and_a_restart_loses_nothing),
+		cmocka_unit_test(a_first_start_that_failed_leaves_nothing_that_looks_damaged),
 		cmocka_unit_test(a_start_copies_nothing_that_the_disk_took_back),
 		cmocka_unit_test(a_large_commit_is_few_writes),
 		cmocka_unit_test(a_failed_write_is_as_if_its_transaction_never_was),

@@ -178,7 +178,10 @@ bool sim_memory_fails(size_t more)
 		sim_fail("%s has taken more than %zu MiB of memory", machine_running(), HEAP_MAX >> 20);
 		return true;
 	}
-	if (!sim_chance(sim_plan.no_memory) || !machine_may_lack_memory())
+	if (!machine_may_lack_memory())
+		return false;
+	bool sender = machine_current()->kind == ROLE_SENDER;
+	if (!sim_chance(sim_plan.no_memory) && !(sender && sim_chance(sim_plan.sender_no_memory)))
 		return false;
 	sim_count(COUNT_FAULT_MEMORY);
 	ledger_memory_out(machine_current());

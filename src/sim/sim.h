@@ -134,6 +134,7 @@ struct sim_plan {
 	uint32_t stop, reload;
 	/* memory, by allocation */
 	uint32_t no_memory;
+	uint32_t sender_no_memory; /* of a sender's */
 	/* DNS, by question */
 	uint32_t dns_fails, dns_slow, dns_empty;
 	/* peers */

@@ -70,13 +70,15 @@ static const struct {
 		uint32_t least, most;
 	} rates[STORM_RATES];
 } storms[] = {
-#define RATE(member, least, most)                             \
-	{                                                     \
+#define RATE(member, least, most)                              \
+	{                                                      \
 		offsetof(struct sim_plan, member), least, most \
 	}
 	{"syncs fail, and the power goes", {RATE(sync_error, 20000, 200000), RATE(power, 300, 3000)}},
 	{"syncs fail, and roles die", {RATE(sync_error, 20000, 200000), RATE(die, 200, 2000), RATE(power, 50, 500)}},
 	{"memory is out", {RATE(no_memory, 300, 5000)}},
+	/* They allocate so seldom beside a queue. */
+	{"senders have no memory", {RATE(sender_no_memory, 20000, 200000)}},
 	{"the power takes the time along", {RATE(power, 100, 1000), RATE(wall_jump, 300000, 900000)}},
 	{"a slow disk, and nobody waits for it",
 	 {RATE(slow_sync, 100000, 400000), RATE(stuck_sync, 1000, 20000), RATE(client_leaves, 100000, 600000),

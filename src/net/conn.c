@@ -155,6 +155,8 @@ static void flush(struct loop_dirty *d)
 		conn_destroy(c);
 		return;
 	}
+	if (c->torn && !c->finishing)
+		conn_report_closed(c, "no room for its output");
 	while (!c->waits && !c->broken && !c->closing && conn_tls_seal(c)) {
 		struct slice out = buf_slice(&c->out);
 		if (out.n == 0) {
@@ -233,12 +235,11 @@ void conn_finish(struct conn *c, span_ms linger)
 
 bool conn_write(struct conn *c, struct slice octets)
 {
-	if (c->closing || c->broken || c->failed || c->shaking)
+	if (c->closing || c->broken || c->torn || c->failed || c->shaking)
 		return false;
-	if (!buf_add(c->tls ? &c->plain : &c->out, octets))
-		return false;
+	c->torn = !buf_add(c->tls ? &c->plain : &c->out, octets);
 	loop_mark_dirty(c->loop, &c->dirty);
-	return true;
+	return !c->torn;
 }
 
 size_t conn_pending(const struct conn *c)

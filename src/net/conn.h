@@ -58,7 +58,8 @@ void conn_close(struct conn *c);
 /* Sends what is left, then closes; gives up after `linger`. No handler is called any more. */
 void conn_finish(struct conn *c, span_ms linger);
 
-/* False when the output limit or memory is reached: the connection is then as good as lost. */
+/* False when the output limit or memory is reached: the connection is then lost. What was not taken is missing, so
+ * nothing that follows it is taken either; unless it is finished now, `closed` is called at the end of the turn. */
 bool conn_write(struct conn *c, struct slice octets);
 size_t conn_pending(const struct conn *c);
 /* Offer what was not taken again, and read on. */

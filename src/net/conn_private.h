@@ -28,6 +28,7 @@ struct conn {
 	struct buf out;
 	bool paused;
 	bool broken;    /* nothing can be sent any more */
+	bool torn;      /* something could not be written: nothing may follow it */
 	bool reported;  /* closed() was called */
 	bool finishing; /* close when the output is sent */
 	bool shut;      /* all was sent, and our end is closed */

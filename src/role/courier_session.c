@@ -229,7 +229,8 @@ void courier_pull_events(struct link *k)
 		if (out.n >= BODY_PIECE) {
 			if (conn_pending(k->conn) > 4 * BODY_PIECE)
 				break;
-			conn_write(k->conn, out);
+			if (!conn_write(k->conn, out))
+				break;
 			smtp_client_sent(k->client, out.n);
 		}
 	}

@@ -221,6 +221,7 @@ struct conn {
 	struct octets kept, out;
 	bool paused;
 	bool broken;    /* nothing can be sent any more */
+	bool torn;      /* something could not be written: nothing may follow it */
 	bool reported;  /* closed() was called */
 	bool finishing; /* close when the output is sent */
 	bool closing;   /* conn_close was called: freed at the end of the turn */
@@ -347,6 +348,8 @@ static void flush(struct sim_dirty *d)
 		conn_destroy(c);
 		return;
 	}
+	if (c->torn && !c->finishing)
+		report_closed(c, "no room for its output");
 	if (c->broken)
 		return;
 	if (c->out.n == 0) {
@@ -434,11 +437,13 @@ void conn_finish(struct conn *c, span_ms linger)
 
 bool conn_write(struct conn *c, struct slice octets)
 {
-	if (c->closing || c->broken || c->out.n + octets.n > OUTPUT_MAX || sim_memory_fails(octets.n))
+	if (c->closing || c->broken || c->torn)
 		return false;
-	octets_add(&c->out, octets);
+	c->torn = c->out.n + octets.n > OUTPUT_MAX || sim_memory_fails(octets.n);
+	if (!c->torn)
+		octets_add(&c->out, octets);
 	kernel_dirty(c->loop, &c->dirty);
-	return true;
+	return !c->torn;
 }
 
 size_t conn_pending(const struct conn *c)

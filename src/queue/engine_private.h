@@ -14,9 +14,9 @@
 #ifndef QUEUE_ENGINE_PRIVATE_H
 #define QUEUE_ENGINE_PRIVATE_H
 
+#include "base/crc32c.h"
 #include "base/hash.h"
 #include "queue/clock.h"
-#include "queue/crc32c.h"
 #include "queue/engine.h"
 #include "queue/list.h"
 #include "queue/table.h"

@@ -1,6 +1,6 @@
 #include "queue/store.h"
 
-#include "queue/crc32c.h"
+#include "base/crc32c.h"
 
 #include <assert.h>
 

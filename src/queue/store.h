@@ -70,7 +70,7 @@ struct store_origin {
 	struct slice user;     /* who authenticated; empty = nobody */
 };
 
-/* Of a body: store_digest_begin, and then every octet, see queue/crc32c.h. Bound to its message, so that no other body
+/* Of a body: store_digest_begin, and then every octet, see base/crc32c.h. Bound to its message, so that no other body
  * passes for it. */
 struct store_digest {
 	bool known; /* false: put by an older version, which kept none for files */

@@ -1,8 +1,8 @@
 /* Bodies in files: the paths, and what the callers of the store need of them. */
 #include "queue/store_spool.h"
 
+#include "base/crc32c.h"
 #include "base/heap.h"
-#include "queue/crc32c.h"
 
 #include <assert.h>
 #include <errno.h>

@@ -21,7 +21,7 @@
 
 #include <sqlite3.h>
 
-#include "queue/crc32c.h"
+#include "base/crc32c.h"
 #include "queue/store.h"
 #include "queue/store_sqlite_gather.h"
 

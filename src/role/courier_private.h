@@ -5,9 +5,9 @@
 #ifndef ROLE_COURIER_PRIVATE_H
 #define ROLE_COURIER_PRIVATE_H
 
+#include "base/crc32c.h"
 #include "net/channel.h"
 #include "net/conn.h"
-#include "queue/crc32c.h"
 #include "role/courier.h"
 
 #define COURIER_BUCKETS       1024

@@ -18,8 +18,8 @@
 #ifndef ROLE_MAILDIR_H
 #define ROLE_MAILDIR_H
 
+#include "base/crc32c.h"
 #include "base/id.h"
-#include "queue/crc32c.h"
 #include "queue/store.h"
 #include "role/maildir_quota.h"
 #include "smtp/outcome.h"

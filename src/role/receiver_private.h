@@ -5,11 +5,11 @@
 #ifndef ROLE_RECEIVER_PRIVATE_H
 #define ROLE_RECEIVER_PRIVATE_H
 
+#include "base/crc32c.h"
 #include "net/channel.h"
 #include "net/conn.h"
 #include "net/resolver.h"
 #include "policy/rate.h"
-#include "queue/crc32c.h"
 #include "role/role.h"
 
 struct session;

@@ -3,7 +3,7 @@
 #include "base/hash.h"
 #include "store_suite.h"
 
-#include "queue/crc32c.h"
+#include "base/crc32c.h"
 
 #define SITE 0xfeedfacecafebeefu /* above the signed range */
 #define FLOW 77

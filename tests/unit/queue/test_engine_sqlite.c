@@ -6,7 +6,7 @@
 #include "ram_disk.h"
 #include "world.h"
 
-#include "queue/crc32c.h"
+#include "base/crc32c.h"
 
 #include <errno.h>
 

@@ -1,10 +1,10 @@
 /*
- * crc32c: the checksum of stored bodies (Castagnoli polynomial, RFC 3720 appendix B.4).
+ * crc32c: the checksum of stored bodies and of PROXY headers (Castagnoli polynomial, RFC 3720 appendix B.4).
  *
  * It finds damage, not malice: whoever can write the database can write the checksum.
  */
-#ifndef QUEUE_CRC32C_H
-#define QUEUE_CRC32C_H
+#ifndef BASE_CRC32C_H
+#define BASE_CRC32C_H
 
 #include "base/slice.h"
 

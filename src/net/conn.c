@@ -57,9 +57,11 @@ void conn_offer(struct conn *c, struct slice in)
 	size_t taken = c->handler.input(c->arg, in);
 
 	assert(taken <= in.n);
-	if (c->closing)
+	if (c->closing || taken == in.n)
 		return;
-	if (taken < in.n) {
+	if (c->shaking) { /* it was started behind what was taken */
+		conn_tls_input(c, slice_skip(in, taken));
+	} else {
 		c->paused = true;
 		event_del(c->readable);
 		if (!buf_add(&c->kept, slice_skip(in, taken)))

@@ -67,8 +67,9 @@ void conn_resume(struct conn *c);
 /* Read no more until conn_resume. */
 void conn_pause(struct conn *c);
 
-/* From here on everything is TLS. `binding`: what tickets are good for, see tls.h. False, and nothing has changed:
- * octets wait that were written or came before, or there is no memory. */
+/* From here on everything is TLS; called by `input`, from behind the octets that it takes. `binding`: what tickets are
+ * good for, see tls.h. False, and nothing has changed: octets wait that were written or came before, or there is no
+ * memory. */
 bool conn_start_tls(struct conn *c, struct tls_server *server, struct slice binding);
 /* What `sign` asked for; empty: there is no signature, and the handshake fails. */
 void conn_signed(struct conn *c, struct slice signature);

@@ -223,15 +223,24 @@ static bool same_prefix(const uint8_t *a, const uint8_t *b, unsigned bits)
 	return rest == 0 || (a[whole] & mask) == (b[whole] & mask);
 }
 
-static bool is_network_base(const struct network *n)
+/* The address with the bits behind the prefix 0. */
+static struct ip_address base_of(const struct ip_address *a, unsigned bits)
 {
-	struct ip_address cut = {.size = n->base.size};
-	unsigned whole = n->bits / 8, rest = n->bits % 8;
+	struct ip_address cut = {.size = a->size};
+	unsigned whole = bits / 8, rest = bits % 8;
 
-	memcpy(cut.octets, n->base.octets, whole);
+	assert(bits <= a->size * 8u);
+	memcpy(cut.octets, a->octets, whole);
 	if (rest)
-		cut.octets[whole] = (uint8_t)(n->base.octets[whole] & (0xff00u >> rest));
-	return ip_eq(&cut, &n->base);
+		cut.octets[whole] = (uint8_t)(a->octets[whole] & (0xff00u >> rest));
+	return cut;
+}
+
+struct network network_around(const struct ip_address *a, unsigned bits_ipv4, unsigned bits_ipv6)
+{
+	unsigned bits = a->size == 4 ? bits_ipv4 : a->size == 16 ? bits_ipv6 : 0;
+
+	return (struct network){base_of(a, bits), bits};
 }
 
 bool network_parse(struct slice text, struct network *ret, const char **why)
@@ -255,7 +264,8 @@ bool network_parse(struct slice text, struct network *ret, const char **why)
 		ret->bits = (unsigned)bits - offset;
 	}
 	*why = "the address has bits set behind the prefix";
-	if (!is_network_base(ret))
+	struct ip_address base = base_of(&ret->base, ret->bits);
+	if (!ip_eq(&base, &ret->base))
 		return false;
 	*why = NULL;
 	return true;

@@ -42,6 +42,8 @@ struct network {
  * mistake. On failure *why is a static text. */
 bool network_parse(struct slice text, struct network *ret, const char **why);
 bool network_contains(const struct network *n, const struct ip_address *a);
+/* The network of that many bits that the address is in; of no address, none. */
+struct network network_around(const struct ip_address *a, unsigned bits_ipv4, unsigned bits_ipv6);
 
 struct networks {
 	const struct network *list;

@@ -252,6 +252,36 @@ static void an_empty_list_contains_nothing(void **state)
 	assert_false(network_contains(&all, &unknown));
 }
 
+static void a_network_is_cut_around_an_address(void **state)
+{
+	static const struct {
+		const char *address, *base;
+		unsigned four, six, bits;
+	} cases[] = {
+		{"192.0.2.77", "192.0.2.77", 32, 64, 32},
+		{"192.0.2.77", "192.0.2.0", 24, 64, 24},
+		{"192.0.2.77", "192.0.2.72", 29, 64, 29},
+		{"2001:db8:1:2:3:4:5:6", "2001:db8:1:2::", 32, 64, 64},
+		{"2001:db8:1:2:3:4:5:6", "2001:db8:1::", 32, 48, 48},
+		{"2001:db8:1:2:3:4:5:6", "2001:db8:1:2:3:4:5:6", 32, 128, 128},
+		{"::ffff:192.0.2.77", "192.0.2.0", 24, 128, 24},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		struct ip_address a;
+
+		assert_true(ip_parse(slice_from_cstr(cases[i].address), &a));
+		struct network n = network_around(&a, cases[i].four, cases[i].six);
+		assert_string_equal(ip_format(&n.base).text, cases[i].base);
+		assert_int_equal(n.bits, cases[i].bits);
+		assert_true(network_contains(&n, &a));
+	}
+	struct network none = network_around(&(struct ip_address){0}, 24, 48);
+	assert_int_equal(none.base.size, 0);
+	assert_int_equal(none.bits, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -262,6 +292,7 @@ int main(void)
 		cmocka_unit_test(a_network_with_a_mistake_is_refused_with_a_reason),
 		cmocka_unit_test(some_addresses_are_no_hosts),
 		cmocka_unit_test(an_empty_list_contains_nothing),
+		cmocka_unit_test(a_network_is_cut_around_an_address),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

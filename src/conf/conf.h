@@ -63,12 +63,17 @@ struct conf_listener {
 	struct slice socket;  /* path of a unix socket; empty for TCP. Its clients are local users */
 	struct smtp_server_config server; /* whole: name and lmtp too */
 	size_t sessions_max;              /* in one receiver */
-	size_t sessions_per_client_max;   /* from one client address, in one receiver; not for unix sockets */
+	uint32_t sessions_per_client_max; /* from one network, in all receivers; not for unix sockets */
+	uint8_t network_ipv4, network_ipv6; /* bits of an address that make a network of clients */
 	bool takes_mail;                  /* no: 521 */
 	struct conf_texts client_texts;
 	struct networks clients; /* who may come; empty: everybody */
 	span_ms greeting_delay;  /* 0: none */
-	uint32_t connections_per_minute, messages_per_minute, recipients_per_minute; /* of one network; 0: no limit */
+	/* Of one network, in all receivers; 0: no limit. */
+	uint32_t connections_per_minute, messages_per_minute, recipients_per_minute, errors_per_minute;
+	span_ms tarpit;              /* a refusal is held back so long; 0: it is not */
+	uint32_t tarpit_after;       /* refusals of a session that are not */
+	uint32_t tarpit_sessions_max; /* held at one time, in one receiver */
 	enum conf_check check_reverse_dns;
 	bool refuse_own_name;
 	struct conf_texts refuse_media, refuse_attachments; /* see mail/parts.h */

@@ -9,11 +9,14 @@
 #include "net/fs_posix.h"
 #include "net/log.h"
 
+#include <assert.h>
 #include <string.h>
 #include <sysexits.h>
 
 #define SLOTS_FIRST     64
 #define SLOTS_MAX       ((uint32_t)1 << 20)
+
+static_assert(CONF_PROCESS_MAX <= RATE_SHARERS_MAX, "each receiver has a column of its own in the counts");
 
 /* At the start, so long clients wait for queue and keys; then they hear from us that one is not there. */
 #define LISTEN_PATIENCE (5 * SECOND)
@@ -84,42 +87,6 @@ struct session *receiver_find_session(const struct receiver *r, uint64_t tag)
 	uint32_t slot = (uint32_t)(tag >> 32);
 
 	return slot < r->slot_count && r->generations[slot] == (uint32_t)tag ? r->slots[slot] : NULL;
-}
-
-static struct client_count **find_client(struct receiver *r, uint64_t hash)
-{
-	struct client_count **at = &r->clients[hash % CLIENT_BUCKETS];
-
-	while (*at && (*at)->hash != hash)
-		at = &(*at)->next;
-	return at;
-}
-
-bool receiver_count_client(struct receiver *r, uint64_t hash, size_t max)
-{
-	struct client_count **at = find_client(r, hash);
-
-	if (!*at) {
-		*at = heap_new(struct client_count);
-		if (!*at)
-			return false;
-		(*at)->hash = hash;
-	}
-	if ((*at)->sessions >= max)
-		return false;
-	(*at)->sessions++;
-	return true;
-}
-
-void receiver_uncount_client(struct receiver *r, uint64_t hash)
-{
-	struct client_count **at = find_client(r, hash);
-
-	if (!*at || --(*at)->sessions > 0)
-		return;
-	struct client_count *empty = *at;
-	*at = empty->next;
-	heap_free(empty);
 }
 
 /* ---- listeners ------------------------------------------------------------------------------------------------ */
@@ -341,11 +308,8 @@ static void *receiver_start(struct loop *l, const struct role_self *self)
 
 	if (!r)
 		return NULL;
-	*r = (struct receiver){.loop = l, .self = self, .since = loop_mono(l), .rates = heap_new(struct rate_table)};
-	if (!r->rates) {
-		heap_free(r);
-		return NULL;
-	}
+	assert(self->index < RATE_SHARERS_MAX);
+	*r = (struct receiver){.loop = l, .self = self, .since = loop_mono(l)};
 	crc32c_init(&r->crc);
 	buf_init(&r->frame, CHANNEL_FRAME_MAX);
 	buf_init(&r->busy, 512);
@@ -375,10 +339,32 @@ static void renew_resolver(struct receiver *r)
 		log_event(LOG_NO_RESOLVER, LOG_TEXT("resolver", r->conf->resolver));
 }
 
+static void receiver_counts(void *arg, struct rate_table *shared)
+{
+	struct receiver *r = arg;
+
+	r->counts = shared;
+	r->counts_key = shared->key;
+	/* What a former process of this number had under way went with it. */
+	rate_forget(shared, r->self->index);
+}
+
+/* Nobody gave us counts to share: limits then hold for this receiver alone. */
+static bool have_counts(struct receiver *r)
+{
+	if (r->counts)
+		return true;
+	r->counts = r->own_counts = heap_new(struct rate_table);
+	r->counts_key = loop_hash_key(r->loop);
+	return r->counts != NULL;
+}
+
 static bool receiver_configure(void *arg, struct conf *conf)
 {
 	struct receiver *r = arg;
 
+	if (!have_counts(r))
+		return false;
 	conf_unref(r->conf);
 	r->conf = conf_ref(conf);
 	renew_resolver(r);
@@ -434,15 +420,9 @@ static void receiver_end(void *arg)
 	channel_free(r->queue);
 	receiver_end_keys(r);
 	conf_unref(r->conf);
-	for (size_t i = 0; i < CLIENT_BUCKETS; i++)
-		while (r->clients[i]) {
-			struct client_count *c = r->clients[i];
-			r->clients[i] = c->next;
-			heap_free(c);
-		}
 	heap_free(r->slots);
 	heap_free(r->generations);
-	heap_free(r->rates);
+	heap_free(r->own_counts);
 	buf_free(&r->frame);
 	buf_free(&r->busy);
 	heap_free(r);
@@ -451,6 +431,7 @@ static void receiver_end(void *arg)
 const struct role_ops receiver_role = {
 	.start = receiver_start,
 	.configure = receiver_configure,
+	.counts = receiver_counts,
 	.listener = receiver_listener,
 	.peer = receiver_peer,
 	.stop = receiver_stop,

@@ -1,6 +1,6 @@
 /*
  * The receiver's parts: receiver.c (the role: listeners, the queue, the table of sessions), receiver_keys.c (what TLS
- * needs), and session.c (one session).
+ * needs), and session*.c (one session, see session_private.h).
  */
 #ifndef ROLE_RECEIVER_PRIVATE_H
 #define ROLE_RECEIVER_PRIVATE_H
@@ -13,14 +13,6 @@
 #include "role/role.h"
 
 struct session;
-
-/* Clients that have sessions, for the limit on sessions of one client. */
-struct client_count {
-	struct client_count *next;
-	uint64_t hash;
-	size_t sessions;
-};
-#define CLIENT_BUCKETS 4096
 
 struct receiver {
 	struct loop *loop;
@@ -38,8 +30,9 @@ struct receiver {
 	uint32_t *generations;
 	uint32_t slot_count, free_hint;
 	size_t sessions;
-	struct client_count *clients[CLIENT_BUCKETS];
-	struct rate_table *rates;
+	struct rate_table *counts, *own_counts; /* of clients: shared by all receivers, or our own */
+	struct hash_key counts_key;
+	size_t tarpitted; /* sessions that are held */
 	struct crc32c crc; /* of bodies that go into files */
 	uint64_t session_serial;
 
@@ -69,9 +62,6 @@ msg_id receiver_take_id(struct receiver *r);
 bool receiver_has_ids(struct receiver *r);
 bool receiver_send(struct receiver *r, uint16_t type, struct slice payload);
 
-/* Whether the client may have one more session; counts it. */
-bool receiver_count_client(struct receiver *r, uint64_t hash, size_t max);
-void receiver_uncount_client(struct receiver *r, uint64_t hash);
 /* A place for a session; false when there is none. */
 bool receiver_add_session(struct receiver *r, struct session *s, uint64_t *ret_tag);
 void receiver_remove_session(struct receiver *r, uint64_t tag);

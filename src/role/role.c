@@ -3,6 +3,7 @@
 #include "net/channel.h"
 #include "net/host.h"
 #include "net/log.h"
+#include "net/shared.h"
 
 #include <signal.h>
 #include <stdlib.h>
@@ -26,6 +27,7 @@ struct process {
 	struct role_self self;
 	void *role;
 	struct link queue, keys;
+	struct rate_table *counts; /* NULL: none is shared */
 	bool configured;
 	int status;
 };
@@ -146,6 +148,18 @@ static bool take_configuration(struct process *p, struct slice text)
 	return true;
 }
 
+/* Without them the limits of clients hold for each receiver by itself, which is better than none. */
+static void take_counts(struct process *p, int fd)
+{
+	struct rate_table *counts = shared_map(fd, sizeof *counts);
+
+	if (!counts)
+		log_event(LOG_NO_MEMORY, LOG_CSTR("what", "the counts that receivers share"));
+	else
+		p->ops->counts(p->role, counts);
+	p->counts = counts;
+}
+
 static bool on_frame(void *arg, uint16_t type, struct slice payload, int fd)
 {
 	struct process *p = arg;
@@ -167,6 +181,11 @@ static bool on_frame(void *arg, uint16_t type, struct slice payload, int fd)
 			break;
 		link_is_there(p, peer.kind);
 		p->ops->peer(p->role, peer, fd);
+		return true;
+	case WIRE_COUNTS:
+		if (fd < 0 || !p->ops->counts || p->counts || p->configured)
+			break;
+		take_counts(p, fd);
 		return true;
 	case WIRE_DRAIN:
 		if (p->ops->drain)
@@ -238,6 +257,7 @@ int role_main(enum role_kind kind, uint32_t index, int fd)
 	loop_on_turn(p.loop, on_turn, &p);
 	loop_run(p.loop);
 	p.ops->end(p.role);
+	shared_unmap(p.counts, sizeof *p.counts);
 	loop_timer_free(p.queue.missing);
 	loop_timer_free(p.keys.missing);
 	channel_free(p.supervisor);

@@ -12,6 +12,7 @@
 
 #include "conf/conf.h"
 #include "net/loop.h"
+#include "policy/rate.h"
 #include "role/wire.h"
 
 /* The role's link to who runs it. */
@@ -36,6 +37,9 @@ struct role_ops {
 	bool (*configure)(void *role, struct conf *conf);
 	void (*listener)(void *role, uint32_t number, int fd);   /* takes fd. NULL: the role has none */
 	void (*peer)(void *role, struct wire_peer peer, int fd); /* takes fd; replaces an earlier one of that name */
+	/* Memory that all roles of its kind have, for its life; before listeners and peers. NULL: the role has none.
+	 * Without a call the role counts for itself. */
+	void (*counts)(void *role, struct rate_table *shared);
 	void (*drain)(void *role);                               /* may be NULL */
 	void (*stop)(void *role);                                /* ends with self->finished */
 	void (*turn)(void *role);                                /* at the end of each turn; may be NULL */

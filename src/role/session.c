@@ -23,8 +23,6 @@
 #define PROTOCOL_MAX 600
 #define OUTPUT_HIGH ((size_t)64 * 1024) /* replies that wait before no more commands are read */
 
-static void session_run(struct session *s);
-
 /* ---- the message ---------------------------------------------------------------------------------------------- */
 
 static void drop_message(struct session *s)
@@ -525,8 +523,8 @@ static void session_free(struct session *s)
 	drop_message(s);
 	log_event(LOG_DISCONNECTED, LOG_CSTR("session", s->name), LOG_TEXT("client", session_client(s)),
 		  LOG_NUMBER("messages", s->messages));
-	if (s->client_counted && !s->client.local_user)
-		receiver_uncount_client(s->receiver, s->client_hash);
+	session_leave_counts(s);
+	s->receiver->tarpitted -= s->held;
 	if (s->tag)
 		receiver_remove_session(s->receiver, s->tag);
 	loop_timer_free(s->timer);
@@ -567,9 +565,10 @@ static bool pull_events(struct session *s)
 			on_event(s, &ev);
 		else if (s->ended)
 			smtp_server_lost(s->engine);
-		else
+		else if (!session_note_errors(s))
 			break;
 	}
+	session_note_release(s);
 	log_refusals(s);
 	/* The engine is told what went out only once it did (on_drained): by that it knows who did not wait. */
 	struct slice out = slice_skip(smtp_server_output(s->engine), s->handed);
@@ -605,8 +604,7 @@ static size_t on_input(void *arg, struct slice in)
 	return taken;
 }
 
-/* Goes on after an answer came. */
-static void session_run(struct session *s)
+void session_run(struct session *s)
 {
 	struct conn *c = s->conn;
 
@@ -728,22 +726,6 @@ void session_shutdown(struct session *s)
 	session_run(s);
 }
 
-static void set_client(struct session *s, const struct net_address *from)
-{
-	s->client.local_user = s->listener->socket.n > 0;
-	if (s->client.local_user) {
-		snprintf(s->client_text, sizeof s->client_text, "local");
-		return;
-	}
-	char text[NET_ADDRESS_TEXT];
-	struct slice ip = net_address_text(from, text);
-	snprintf(s->client_text, sizeof s->client_text, "%.*s", SLICE_ARGS(ip));
-	ip_parse(ip, &s->client.address);
-	s->client_hash = hash_slice(loop_hash_key(s->receiver->loop), ip);
-	s->network_hash = hash_slice(loop_hash_key(s->receiver->loop), slice_of((const char *)s->client.address.octets,
-										s->client.address.size == 16 ? 8 : 4));
-}
-
 static bool session_begin(struct session *s, int fd)
 {
 	static const struct conn_handler handler = {on_input, on_drained, on_closed, on_secured, on_sign};
@@ -767,7 +749,7 @@ void session_open(struct receiver *r, const struct conf_listener *listener, int 
 			      .conf = conf_ref(r->conf),
 			      .listener = listener,
 			      .in = {.fault = REPLY_OK, .body = {.max = 1}}};
-	set_client(s, from);
+	session_set_peer(s, from);
 	snprintf(s->name, sizeof s->name, "%u-%llx", r->self->index, (unsigned long long)++r->session_serial);
 	if (!session_begin(s, fd)) {
 		log_event(LOG_NO_MEMORY, LOG_CSTR("what", "session"));

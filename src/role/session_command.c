@@ -25,7 +25,7 @@ static bool may_relay(const struct session *s)
 /* Limits per minute are for strangers. */
 static bool within_rate(struct session *s, enum rate_kind kind, uint32_t max)
 {
-	return may_relay(s) || rate_take(s->receiver->rates, s->network_hash, kind, max, loop_mono(s->receiver->loop));
+	return may_relay(s) || rate_take(s->receiver->counts, s->network_hash, kind, max, loop_mono(s->receiver->loop));
 }
 
 /* ---- the greeting --------------------------------------------------------------------------------------------- */
@@ -33,15 +33,19 @@ static bool within_rate(struct session *s, enum rate_kind kind, uint32_t max)
 enum reply_id session_greeting(struct session *s)
 {
 	const struct conf_listener *l = s->listener;
+	struct receiver *r = s->receiver;
+	mono_ms now = loop_mono(r->loop);
 
 	if (!l->takes_mail)
 		return REPLY_GREETING_NO_MAIL;
 	if (!s->client.local_user && l->clients.count && !networks_contain(l->clients, &s->client.address))
 		return REPLY_GREETING_REFUSED;
-	s->client_counted =
-		s->client.local_user || receiver_count_client(s->receiver, s->client_hash, l->sessions_per_client_max);
-	if (s->receiver->sessions > l->sessions_max || !s->client_counted)
+	bool counted = s->client.local_user || rate_enter(r->counts, s->network_hash, r->self->index,
+							  l->sessions_per_client_max, now, &s->counted);
+	if (r->sessions > l->sessions_max || !counted)
 		return REPLY_GREETING_BUSY;
+	if (!may_relay(s) && rate_is_reached(r->counts, s->network_hash, RATE_ERRORS, l->errors_per_minute, now))
+		return REPLY_ERRORS_RATE;
 	if (!within_rate(s, RATE_CONNECTIONS, l->connections_per_minute))
 		return REPLY_GREETING_RATE;
 	return l->server.lmtp ? REPLY_GREETING_LMTP : REPLY_GREETING;

@@ -3,6 +3,7 @@
  *
  * session.c          the connection, the engine, the message and its fate
  * session_command.c  answers to commands: by the configuration, the limits of clients, the DNS
+ * session_door.c     who the client is, and what it gets that is rude
  */
 #ifndef ROLE_SESSION_PRIVATE_H
 #define ROLE_SESSION_PRIVATE_H
@@ -35,8 +36,8 @@ struct session {
 	struct smtp_server *engine;
 	struct loop_timer *timer;
 	uint64_t tag;
-	uint64_t client_hash, network_hash;
-	bool client_counted;
+	uint64_t network_hash;
+	struct rate_session counted; /* in the counts of its network */
 	struct relay_client client;
 	char client_text[NET_ADDRESS_TEXT];
 	char name[SESSION_NAME];
@@ -57,6 +58,8 @@ struct session {
 	enum resolver_answer reverse; /* CONFIRMED or UNCONFIRMED once it is known */
 	bool ended;                   /* the client sends no more; it may still read */
 	bool closing;
+	unsigned errors;  /* refusals that were looked at */
+	bool held;        /* the engine is, and it is counted in tarpitted */
 	size_t handed; /* octets of the engine's output that the connection has and the client not yet */
 	unsigned messages;
 };
@@ -70,6 +73,21 @@ static inline void session_reply(struct session *s, enum reply_id id, struct sli
 {
 	smtp_server_reply(s->engine, (struct reply){id, {a, b}});
 }
+
+/* ---- session.c -------------------------------------------------------------------------------------------------- */
+
+/* Goes on after an answer came. */
+void session_run(struct session *s);
+
+/* ---- session_door.c --------------------------------------------------------------------------------------------- */
+
+/* Whom the socket came from. */
+void session_set_peer(struct session *s, const struct net_address *from);
+/* Looks at what was refused since the last time: counts it, holds or ends the session. True: there may be an event. */
+bool session_note_errors(struct session *s);
+/* The engine may have let go of a session that was held, or the session is over. */
+void session_note_release(struct session *s);
+void session_leave_counts(struct session *s);
 
 /* ---- session_command.c ---------------------------------------------------------------------------------------- */
 

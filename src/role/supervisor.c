@@ -17,6 +17,7 @@
 #include "net/fs_posix.h"
 #include "net/host.h"
 #include "net/log.h"
+#include "net/shared.h"
 #include "net/socket.h"
 
 #include <errno.h>
@@ -75,6 +76,7 @@ struct supervisor {
 	struct bound bound[SOCKETS_MAX];
 	size_t bound_count;
 	int control;
+	int counts; /* memory in which all receivers count clients */
 	enum stage stage;
 	struct loop_timer *patience;
 	bool announced;
@@ -275,6 +277,13 @@ static void send_listeners(struct supervisor *s, struct child *c)
 	buf_free(&number);
 }
 
+/* Once in a process's life, before anything else. */
+static void send_counts(struct supervisor *s, struct child *c)
+{
+	if (c->kind == ROLE_RECEIVER)
+		channel_send(c->channel, WIRE_COUNTS, SLICE_NONE, s->counts);
+}
+
 static void send_configuration(struct supervisor *s, struct child *c)
 {
 	channel_send(c->channel, WIRE_CONFIG, buf_slice(&s->text), -1);
@@ -445,6 +454,7 @@ static void start_child(struct supervisor *s, struct child *c)
 	}
 	log_event(LOG_ROLE_STARTED, LOG_CSTR("which", role_name(c->kind)), LOG_NUMBER("index", c->index),
 		  LOG_NUMBER("pid", pid));
+	send_counts(s, c);
 	send_configuration(s, c);
 	connect_to_peers(s, c);
 }
@@ -618,6 +628,21 @@ static void on_reload(void *arg, int number)
 
 /* ---- the whole ------------------------------------------------------------------------------------------------ */
 
+/* The hashes of clients need a key that no client knows, and the same one in all receivers. */
+static bool make_counts(struct supervisor *s)
+{
+	s->counts = shared_new("postrider-counts", sizeof(struct rate_table));
+	int fd = s->counts < 0 ? -1 : fcntl(s->counts, F_DUPFD_CLOEXEC, 0);
+	struct rate_table *table = fd < 0 ? NULL : shared_map(fd, sizeof *table);
+	if (!table) {
+		log_event(LOG_START_FAILED, LOG_CSTR("reason", strerror(errno)), LOG_CSTR("what", "shared memory"));
+		return false;
+	}
+	table->key = loop_hash_key(s->loop);
+	shared_unmap(table, sizeof *table);
+	return true;
+}
+
 static bool prepare(struct supervisor *s)
 {
 	struct conf *c = load(s, LOG_START_FAILED);
@@ -644,7 +669,7 @@ static bool prepare(struct supervisor *s)
 								 : strerror(errno)));
 		return false;
 	}
-	return bind_all(s, c);
+	return make_counts(s) && bind_all(s, c);
 }
 
 static void run(struct supervisor *s)
@@ -670,6 +695,8 @@ static void clean_up(struct supervisor *s)
 		unlink(s->conf->control_socket.p);
 		close(s->control);
 	}
+	if (s->counts >= 0)
+		close(s->counts);
 	loop_timer_free(s->patience);
 	loop_free(s->loop);
 	conf_unref(s->conf);
@@ -679,7 +706,7 @@ static void clean_up(struct supervisor *s)
 
 int supervisor_main(const char *path)
 {
-	static struct supervisor s = {.control = -1};
+	static struct supervisor s = {.control = -1, .counts = -1};
 
 	log_setup("supervisor", false, LOG_INFO);
 	signal(SIGPIPE, SIG_IGN);

@@ -20,6 +20,7 @@ enum wire_type {
 	WIRE_PEER,       /* a new connection to another role; with a socket */
 	WIRE_DRAIN,      /* the server is stopping: begin nothing new */
 	WIRE_STOP,       /* finish what is under way, then end */
+	WIRE_COUNTS,     /* to receivers: the memory that they count clients in, a rate_table; with its descriptor */
 	/* role to supervisor */
 	WIRE_READY,       /* the role serves */
 	WIRE_PEER_WANTED, /* the connection to a role broke, and no other came; struct wire_peer */

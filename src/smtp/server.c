@@ -229,6 +229,7 @@ void server_close(struct smtp_server *s)
 	assert(s->state != ST_CLOSED);
 	s->owed = 0;
 	s->hidden = 0;
+	s->held_until = 0;
 	server_drop(s);
 	server_raise(s, SMTP_EV_CLOSE);
 	server_move(s, ST_CLOSED);
@@ -273,7 +274,7 @@ static void settle(struct smtp_server *s)
 	} else if (s->early) {
 		server_leave(s, s->state == ST_TLS ? REPLY_STARTTLS_EARLY : REPLY_EARLY_TALKER);
 	} else if (s->stopping) {
-		server_leave(s, REPLY_SHUTDOWN);
+		server_leave(s, s->stop_reply);
 	} else if (s->line.n == 0 && s->line.held.cap > SMTP_IDLE_LINE) {
 		buf_free(&s->line.held);
 	}
@@ -382,6 +383,8 @@ mono_ms smtp_server_deadline(const struct smtp_server *s)
 
 	if (s->state == ST_CLOSED || s->owed > 0)
 		return NEVER;
+	if (s->held_until > 0)
+		return s->held_until;
 	mono_ms step = s->since + (data               ? config->data_timeout
 				   : s->state == ST_TLS ? config->tls_timeout
 							: config->command_timeout);
@@ -394,6 +397,12 @@ mono_ms smtp_server_deadline(const struct smtp_server *s)
 void smtp_server_tick(struct smtp_server *s, mono_ms now)
 {
 	tell_time(s, now);
+	if (s->held_until > 0) {
+		if (s->held_until > s->now)
+			return;
+		s->held_until = 0;
+		s->since = s->now;
+	}
 	if (s->events == 0 && smtp_server_deadline(s) <= s->now)
 		server_leave(s, REPLY_TIMEOUT);
 }
@@ -487,7 +496,7 @@ static void note_early(struct smtp_server *s)
 
 static bool can_take(const struct smtp_server *s)
 {
-	if (s->state == ST_CLOSED || s->state == ST_TLS || s->owed > 0 || s->events > 0)
+	if (s->state == ST_CLOSED || s->state == ST_TLS || s->owed > 0 || s->events > 0 || s->held_until > 0)
 		return false;
 	return s->state == ST_TEXT || s->state == ST_CHUNK || buf_len(&s->out) < SMTP_OUTPUT_BOUND;
 }
@@ -566,7 +575,7 @@ static void connect_answered(struct smtp_server *s, const struct reply *reply, b
 		return;
 	}
 	if (s->stopping) {
-		server_leave(s, REPLY_SHUTDOWN);
+		server_leave(s, s->stop_reply);
 		return;
 	}
 	server_answer(s, reply);
@@ -647,16 +656,43 @@ void smtp_server_lost(struct smtp_server *s)
 	server_close(s);
 }
 
+void smtp_server_dismiss(struct smtp_server *s, enum reply_id id)
+{
+	assert(reply_row(id)->code == 421);
+	s->stopping = true;
+	s->stop_reply = id;
+	settle(s);
+}
+
 void smtp_server_shutdown(struct smtp_server *s)
 {
-	s->stopping = true;
-	settle(s);
+	smtp_server_dismiss(s, REPLY_SHUTDOWN);
+}
+
+void smtp_server_hold(struct smtp_server *s, mono_ms until)
+{
+	assert(until > 0);
+	/* Behind 220 to STARTTLS the owner waits for the output, not for us. */
+	if (s->state != ST_CLOSED && s->state != ST_TLS && s->events == 0 && s->owed == 0)
+		s->held_until = until;
+}
+
+bool smtp_server_is_held(const struct smtp_server *s)
+{
+	return s->held_until > 0;
+}
+
+unsigned smtp_server_errors(const struct smtp_server *s)
+{
+	return s->errors;
 }
 
 /* ---- octets out -------------------------------------------------------------------------------------------------- */
 
 struct slice smtp_server_output(const struct smtp_server *s)
 {
+	if (s->held_until > 0)
+		return SLICE_NONE;
 	return slice_head(buf_slice(&s->out), buf_len(&s->out) - s->hidden);
 }
 

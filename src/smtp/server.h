@@ -123,6 +123,14 @@ void smtp_server_lost(struct smtp_server *s);
 /* Our server is stopping: 421 as soon as no answer is owed; a message that waits for its commit gets its answer
  * first. */
 void smtp_server_shutdown(struct smtp_server *s);
+/* The same with another reason; a reply 421 whose argument is our name. */
+void smtp_server_dismiss(struct smtp_server *s, enum reply_id id);
+/* Nothing more is said and nothing taken until then: the client that was rude waits. The client's own time begins
+ * behind it. No effect while an event waits, before a handshake, or at the end. */
+void smtp_server_hold(struct smtp_server *s, mono_ms until);
+bool smtp_server_is_held(const struct smtp_server *s);
+/* Replies 5yz so far in the session. */
+unsigned smtp_server_errors(const struct smtp_server *s);
 /* To be called when the deadline has passed: 421 4.4.2 and CLOSE. */
 void smtp_server_tick(struct smtp_server *s, mono_ms now);
 mono_ms smtp_server_deadline(const struct smtp_server *s);

@@ -111,6 +111,8 @@ struct smtp_server {
 	bool broken; /* memory ran out: 421 as soon as it can be */
 	char *peer;  /* name in HELO or EHLO */
 	size_t peer_n;
+	enum reply_id stop_reply; /* what to say when `stopping` */
+	mono_ms held_until;       /* nothing is said or taken before; 0: it is */
 	char digits[20]; /* a number in a reply */
 
 	struct buf refusals;    /* that nobody has heard of: sender and reply of each */

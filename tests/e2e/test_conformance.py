@@ -162,6 +162,7 @@ LISTENERS = {
     "paused": 'suspend_parameters = {"SMTPUTF8"}',
     "parts": 'refuse_media = {"video/*"}\n  refuse_attachments = {"exe"}',
     "tls": "tls = require",
+    "errors": "errors_per_minute = 2",
     "small": 'size_max = "64k"\n  header_max = "8k"\n  line_max = 1000\n  recipients_max = 100\n  hops_max = 25\n'
              "  own_hops_max = 2",
 }
@@ -388,6 +389,15 @@ def greeting_rate(world):
             assert d.greeting.code == 220
     d = world.house.call("rate", "127.0.0.3")
     return d, d.greeting
+
+
+@draws("ERRORS_RATE", CLOSED)
+def errors_rate(world):
+    d = world.house.greeted("errors", "127.0.0.6")
+    d.expect(500, "FOO")
+    d.send("FOO\r\n")
+    assert d.reply().code == 500
+    return d, d.reply()
 
 
 @draws("SHUTDOWN", CLOSED)

@@ -1,5 +1,7 @@
 """Early talkers, limits and timeouts: each is refused with its own reply and costs nobody else anything (B, J1)."""
+import os
 import re
+import signal
 import socket
 import time
 
@@ -175,16 +177,193 @@ def test_enough_messages_for_one_session(make_server):
     server.wait_mail("alice", 3)
 
 
-def test_j2_sessions_of_one_client_are_counted(make_server):
-    server = make_server(listen="  sessions_per_client_max = 3\n", extra="receivers = 1\n").start()
-    held = [server.dialog() for _ in range(3)]
-    wait_for(lambda: server.dialog().greeting.code == 421, "a refusal")
+def test_j2_sessions_of_one_client_are_counted_in_all_receivers(make_server):
+    server = make_server(listen="  sessions_per_client_max = 3\n", extra="receivers = 4\n").start()
+    greeted, refused = [], 0
+    for _ in range(20):
+        d = server.dialog()
+        if d.greeting.code == 220:
+            greeted.append(d)
+        else:
+            refused += 1
+    assert (len(greeted), refused) == (3, 17)
     # Another client is not concerned, and a place that comes free is given again.
     with server.dialog(source="127.0.0.5") as d:
         assert d.greeting.code == 220
-    for d in held:
+    for d in greeted:
         d.__exit__()
     wait_for(lambda: server.dialog().greeting.code == 220, "a free place")
+
+
+def test_sessions_of_a_receiver_that_died_are_not_counted_any_more(make_server):
+    server = make_server(listen="  sessions_per_client_max = 4\n", extra="receivers = 2\n").start()
+    held = [server.dialog() for _ in range(4)]
+    assert server.dialog().greeting.code == 421
+    before = server.role_pids("receiver")
+    for pid in before:
+        os.kill(pid, signal.SIGKILL)
+    assert all(d.is_closed() for d in held)
+    wait_for(lambda: len(set(server.role_pids("receiver")) - set(before)) == 2 and server.serves(), "other receivers")
+
+    def four():
+        made = [server.dialog() for _ in range(4)]
+        codes = [d.greeting.code for d in made] + [server.dialog().greeting.code]
+        for d in made:
+            d.__exit__()
+        return codes == [220] * 4 + [421]
+    wait_for(four, "four places, and no more")
+
+
+def test_rates_are_counted_in_all_receivers_and_outlive_them(make_server):
+    server = make_server(listen="  connections_per_minute = 6\n", extra="receivers = 3\n").start()
+    codes = []
+    for n in range(10):
+        with server.dialog(source="127.0.0.2") as d:
+            codes.append(d.greeting.code)
+        if n == 3:
+            before = server.role_pids("receiver")
+            os.kill(before[0], signal.SIGKILL)
+            wait_for(lambda: before[0] not in server.role_pids("receiver") and
+                     len(server.role_pids("receiver")) == 3 and server.serves(), "another receiver")
+    assert codes == [220] * 6 + [421] * 4
+
+
+def test_networks_are_as_wide_as_configured(make_server):
+    server = make_server(listen="  messages_per_minute = 3\n  network_ipv4 = 24\n", extra="receivers = 2\n").start()
+
+    def mail(source):
+        with server.dialog(source=source) as d:
+            d.hello()
+            return d.command("MAIL FROM:<sender@example.org>").code
+    assert [mail(f"127.0.1.{n}") for n in range(1, 6)] == [250] * 3 + [450] * 2
+    assert mail("127.0.2.1") == 250
+
+
+def test_errors_of_a_network_end_its_sessions(make_server):
+    """In whichever of its sessions they are made; others are let alone, and so is who may relay."""
+    server = make_server(listen="  errors_per_minute = 6\n  errors_max = 100\n", extra="receivers = 2\n").start()
+    with server.dialog(source="127.0.0.2") as one, server.dialog(source="127.0.0.2") as two:
+        for d in (one, two, one, two, one):
+            d.expect(500, "XYZZY")
+        with server.dialog(source="127.0.0.2") as d:
+            assert d.greeting.code == 220
+        d = two
+        d.send("XYZZY\r\n")
+        assert d.reply().code == 500
+        reply = d.reply()
+        assert (reply.code, reply.status) == (421, "4.7.0")
+        assert d.is_closed()
+        with server.dialog(source="127.0.0.2") as d:
+            assert (d.greeting.code, d.greeting.status) == (421, "4.7.0")
+        one.expect(250, "NOOP")
+        one.send("XYZZY\r\n")
+        assert [one.reply().code, one.reply().code] == [500, 421]
+    with server.dialog(source="127.0.0.3") as d:
+        d.expect(500, "XYZZY")
+    with server.dialog() as d:
+        for _ in range(20):
+            d.expect(500, "XYZZY")
+
+
+def test_a_harvest_of_addresses_is_an_error_each(make_server):
+    server = make_server(listen="  errors_per_minute = 5\n").start()
+    with server.dialog(source="127.0.0.2") as d:
+        d.hello()
+        d.expect(250, "MAIL FROM:<sender@example.org>")
+        d.send("".join(f"RCPT TO:<user{n}@example.com>\r\n" for n in range(50)))
+        codes = []
+        with pytest.raises((Closed, OSError)):
+            while True:
+                codes.append(d.reply().code)
+        assert codes == [550] * 5 + [421]
+
+
+# ---- the tarpit ------------------------------------------------------------------------------------------------------
+
+def test_who_is_rude_waits_and_nobody_else_does(make_server):
+    server = make_server(listen='  tarpit = "700ms"\n  tarpit_after = 2\n', extra="receivers = 1\n").start()
+    with server.dialog(source="127.0.0.2") as rude:
+        rude.hello()
+        rude.expect(500, "XYZZY")
+        rude.expect(500, "XYZZY")
+        for _ in range(2):
+            rude.send("XYZZY\r\nNOOP\r\n")
+            began = time.monotonic()
+            # Nothing that others do takes part in it.
+            with server.dialog(source="127.0.0.3") as d:
+                d.hello()
+                d.expect(500, "XYZZY")
+            assert rude.reply().code == 500
+            assert time.monotonic() - began >= 0.65
+            assert rude.reply().code == 250
+    with server.dialog() as d: # may relay
+        began = time.monotonic()
+        for _ in range(6):
+            d.expect(500, "XYZZY")
+        quick = time.monotonic() - began
+        assert quick < 6 * 0.7, quick
+
+
+def test_the_tarpit_has_room_for_so_many_and_others_are_answered_at_once(make_server):
+    server = make_server(listen='  tarpit = "1m"\n  tarpit_after = 1\n  tarpit_sessions_max = 2\n',
+                         extra="receivers = 1\n").start()
+    sessions = [server.dialog(source="127.0.0.2") for _ in range(4)]
+    for d in sessions:
+        d.hello()
+        d.expect(500, "XYZZY")
+    for d in sessions[:2]:
+        d.send("XYZZY\r\n")
+    for d in sessions[2:]:
+        # What came before was looked at when two turns of the receiver are over.
+        d.expect(250, "NOOP")
+        d.expect(250, "NOOP")
+        d.expect(500, "XYZZY")
+        d.expect(500, "XYZZY")
+    # Who is held hears the end of the server.
+    for d in sessions[:2]:
+        d.socket.settimeout(0.3)
+        with pytest.raises(TimeoutError):
+            d.reply()
+    server.stop()
+    for d in sessions[:2]:
+        d.socket.settimeout(PATIENCE)
+        assert [d.reply().code, d.reply().code] == [500, 421]
+
+
+def test_a_message_that_comes_to_who_was_rude_is_not_harmed(make_server):
+    server = make_server(listen='  tarpit = "200ms"\n  tarpit_after = 1\n').start()
+    with server.dialog(source="127.0.0.2") as d:
+        d.hello()
+        d.expect(250, "MAIL FROM:<sender@example.org>")
+        d.send("RCPT TO:<nobody@example.com>\r\nRCPT TO:<none@example.com>\r\nRCPT TO:<alice@example.com>\r\n"
+               "DATA\r\n")
+        assert [d.reply().code for _ in range(4)] == [550, 550, 250, 354]
+        d.send(message("kept") + b".\r\n")
+        assert d.reply().code == 250
+    server.wait_mail("alice")
+
+
+def test_j9_uploads_that_are_never_ended_cost_no_more_than_the_rate_of_messages(make_server):
+    """Each leaves nothing on the disk, and the client is stopped by what he began, not by what he ended."""
+    server = make_server(listen='  messages_per_minute = 8\n', extra="receivers = 2\n", queue="").start()
+
+    def spool():
+        return [p for p in (server.data / "spool").rglob("*") if p.is_file()]
+    began = refused = 0
+    for _ in range(12):
+        with server.dialog(source="127.0.0.2") as d:
+            d.hello()
+            if d.command("MAIL FROM:<sender@example.org>").code != 250:
+                refused += 1
+                continue
+            d.expect(250, "RCPT TO:<alice@example.com>")
+            d.expect(354, "DATA")
+            d.send(b"Subject: never\r\n\r\n" + (b"x" * 70 + b"\r\n") * 14000)
+            began += 1
+            wait_for(spool, "a file for it")
+        wait_for(lambda: not spool(), "the file of what was begun to be gone")
+    assert (began, refused) == (8, 4)
+    assert not server.queued()
 
 
 def test_sessions_are_limited_and_say_so(make_server):

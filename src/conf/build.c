@@ -46,6 +46,11 @@ static void finish_server(struct build *b, struct conf_listener *l)
 	l->server.suspended = l->suspend_parameters.list;
 	l->server.suspended_count = l->suspend_parameters.count;
 	l->clients = build_networks(b, &l->client_texts);
+	l->proxies = build_networks(b, &l->proxy_texts);
+	l->xclient = build_networks(b, &l->xclient_texts);
+	l->xforward = build_networks(b, &l->xforward_texts);
+	l->server.knows_xclient = l->xclient.count > 0;
+	l->server.knows_xforward = l->xforward.count > 0;
 }
 
 /* "address port" or the path: no two may be at one place. */

@@ -74,6 +74,10 @@ struct conf_listener {
 	span_ms tarpit;              /* a refusal is held back so long; 0: it is not */
 	uint32_t tarpit_after;       /* refusals of a session that are not */
 	uint32_t tarpit_sessions_max; /* held at one time, in one receiver */
+	struct conf_texts proxy_texts, xclient_texts, xforward_texts;
+	struct networks proxies; /* any: only they may come, and each has to say whom it stands for */
+	struct networks xclient, xforward;
+	span_ms proxy_timeout;
 	enum conf_check check_reverse_dns;
 	bool refuse_own_name;
 	struct conf_texts refuse_media, refuse_attachments; /* see mail/parts.h */

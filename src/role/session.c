@@ -20,7 +20,7 @@
 
 #define LINGER      (2 * SECOND)
 #define FILE_PIECE  ((size_t)64 * 1024) /* gathered before it is written to the file */
-#define PROTOCOL_MAX 600
+#define PROTOCOL_MAX STORE_TEXT_MAX
 #define OUTPUT_HIGH ((size_t)64 * 1024) /* replies that wait before no more commands are read */
 
 /* ---- the message ---------------------------------------------------------------------------------------------- */
@@ -53,6 +53,7 @@ static struct mail_received way_of(const struct session *s)
 	};
 	struct tls_facts tls;
 
+	way.authenticated = session_login(s).n > 0;
 	way.tls = conn_tls_facts(s->conn, &tls);
 	if (way.tls) {
 		way.cipher = slice_from_cstr(tls.cipher);
@@ -170,16 +171,17 @@ static void write_protocol(const struct session *s, struct buf *out)
 	struct tls_facts tls;
 
 	buf_add(out, slice_from_cstr(mail_received_protocol(&way)));
-	if (!conn_tls_facts(s->conn, &tls))
-		return;
-	buf_printf(out, " (%s, %s", tls.version, tls.cipher);
-	if (tls.group[0])
-		buf_printf(out, ", %s", tls.group);
-	if (tls.resumed)
-		buf_add_lit(out, ", resumed");
-	if (tls.name.n)
-		buf_printf(out, ", for %.*s", SLICE_ARGS(tls.name));
-	buf_add_char(out, ')');
+	if (conn_tls_facts(s->conn, &tls)) {
+		buf_printf(out, " (%s, %s", tls.version, tls.cipher);
+		if (tls.group[0])
+			buf_printf(out, ", %s", tls.group);
+		if (tls.resumed)
+			buf_add_lit(out, ", resumed");
+		if (tls.name.n)
+			buf_printf(out, ", for %.*s", SLICE_ARGS(tls.name));
+		buf_add_char(out, ')');
+	}
+	session_write_way(s, out);
 }
 
 /* Whether the message is too large for this recipient. */
@@ -229,7 +231,8 @@ static bool put_message(struct session *s)
 		.envelope = &envelope,
 		.origin = {.client = session_client(s),
 			   .helo = smtp_server_peer_name(s->engine),
-			   .protocol = buf_slice(&protocol)},
+			   .protocol = buf_slice(&protocol),
+			   .user = session_login(s)},
 		.size = s->in.size,
 		.content = content_of(smtp_server_scan(s->engine)),
 		.body = s->in.file ? SLICE_NONE : buf_slice(&s->in.body),
@@ -322,9 +325,11 @@ static void answer_message(struct session *s, enum reply_id id)
 
 	if (!accepted) {
 		const struct reply_row *row = reply_row(id);
+		char room[SESSION_FORWARDED];
 		log_event(LOG_REFUSED_MESSAGE, LOG_CSTR("session", s->name), LOG_TEXT("client", session_client(s)),
 			  LOG_TEXT("from", e->sender), LOG_NUMBER("code", row->code), LOG_STATUS("status", row->status),
-			  LOG_CSTR("reply", row->text), LOG_TEXT("about", about(s, id)));
+			  LOG_CSTR("reply", row->text), LOG_TEXT("about", about(s, id)),
+			  LOG_TEXT("forwarded", session_forwarded(s, room)));
 	}
 	if (accepted && s->listener->server.lmtp)
 		id = REPLY_ACCEPTED_RCPT;
@@ -415,10 +420,12 @@ void session_answer(struct session *s, enum store_result result)
 	if (result == STORE_OK) {
 		s->messages++;
 		s->receiver->accepted++;
+		char room[SESSION_FORWARDED];
 		log_event(LOG_ACCEPTED, LOG_ID("id", s->in.id), LOG_CSTR("session", s->name),
 			  LOG_TEXT("client", session_client(s)), LOG_TEXT("from", e->sender),
 			  LOG_NUMBER("rcpts", s->in.takers), LOG_NUMBER("size", s->in.size),
-			  LOG_CSTR("tls", smtp_server_is_secure(s->engine) ? "yes" : ""));
+			  LOG_CSTR("tls", smtp_server_is_secure(s->engine) ? "yes" : ""),
+			  LOG_TEXT("forwarded", session_forwarded(s, room)));
 	} else {
 		log_event(LOG_NOT_STORED, LOG_ID("id", s->in.id), LOG_CSTR("session", s->name),
 			  LOG_CSTR("reason", store_result_text(result)));
@@ -477,6 +484,9 @@ static void on_event(struct session *s, const struct smtp_event *ev)
 		session_reply(s, receiver_tls(s->receiver) ? REPLY_STARTTLS : REPLY_STARTTLS_UNAVAILABLE, SLICE_NONE,
 			      SLICE_NONE);
 		break;
+	case SMTP_EV_XCLIENT:
+		session_on_xclient(s);
+		break;
 	case SMTP_EV_HELO:
 		session_on_helo(s, ev);
 		break;
@@ -525,6 +535,7 @@ static void session_free(struct session *s)
 		  LOG_NUMBER("messages", s->messages));
 	session_leave_counts(s);
 	s->receiver->tarpitted -= s->held;
+	buf_free(&s->proxy_header);
 	if (s->tag)
 		receiver_remove_session(s->receiver, s->tag);
 	loop_timer_free(s->timer);
@@ -538,6 +549,8 @@ static mono_ms next_deadline(const struct session *s)
 {
 	if (s->greets_at)
 		return s->greets_at;
+	if (s->awaits_proxy)
+		return s->opened + s->listener->proxy_timeout;
 	return s->waits_answer || s->waits_dns ? NEVER : smtp_server_deadline(s->engine);
 }
 
@@ -565,7 +578,7 @@ static bool pull_events(struct session *s)
 			on_event(s, &ev);
 		else if (s->ended)
 			smtp_server_lost(s->engine);
-		else if (!session_note_errors(s))
+		else if (s->awaits_proxy || !session_note_errors(s))
 			break;
 	}
 	session_note_release(s);
@@ -584,12 +597,37 @@ static bool pull_events(struct session *s)
 	return false;
 }
 
+static bool start_tls(struct session *s);
+static void log_tls_failed(const struct session *s, const char *why);
+
+/* The client is known: it is judged, and greeted now or later. False when the session is over and freed. */
+static bool start(struct session *s)
+{
+	log_event(LOG_CONNECTED, LOG_CSTR("session", s->name), LOG_TEXT("client", session_client(s)),
+		  LOG_TEXT("listener", s->listener->name), LOG_CSTR("proxy", s->proxy_text));
+	session_set_trust(s);
+	s->greeting = session_greeting(s);
+	smtp_server_start(s->engine, loop_mono(s->receiver->loop));
+	/* Who is too much gets no handshake, which costs us more than him. */
+	if (smtp_server_awaits_tls(s->engine) && (reply_row(s->greeting)->code == 421 || !start_tls(s))) {
+		log_tls_failed(s, reply_row(s->greeting)->code == 421 ? "too many connections" : "it is not available");
+		s->ended = true;
+	}
+	return pull_events(s);
+}
+
 static size_t on_input(void *arg, struct slice in)
 {
 	struct session *s = arg;
 	mono_ms now = loop_mono(s->receiver->loop);
 	size_t taken = 0;
 
+	if (s->awaits_proxy) {
+		if (!session_take_proxy(s, in, &taken) || !start(s))
+			return in.n;
+		if (s->shaking || taken == in.n)
+			return taken;
+	}
 	do {
 		/* A client that does not read its replies is not read either. */
 		if (session_waits(s) || conn_pending(s->conn) > OUTPUT_HIGH)
@@ -680,6 +718,10 @@ static void on_closed(void *arg, const char *why)
 	struct session *s = arg;
 
 	s->ended = true;
+	if (s->awaits_proxy) {
+		session_proxy_failed(s, "the connection ended before it");
+		return;
+	}
 	if (s->shaking || (why && smtp_server_is_secure(s->engine)))
 		log_tls_failed(s, why ? why : "the client went away");
 	if (!why) {
@@ -698,6 +740,10 @@ static void on_timer(void *arg)
 		session_greet(s);
 	if (s->shaking)
 		log_tls_failed(s, "it took too long");
+	if (s->awaits_proxy) {
+		session_proxy_failed(s, "it did not come in time");
+		return;
+	}
 	smtp_server_tick(s->engine, loop_mono(s->receiver->loop));
 	session_run(s);
 }
@@ -720,7 +766,13 @@ void session_abandon(struct session *s)
 
 void session_shutdown(struct session *s)
 {
-	smtp_server_shutdown(s->engine);
+	/* The engine does not know yet that nothing may be said in the clear. */
+	bool silent = s->awaits_proxy && s->listener->server.tls == SMTP_TLS_IMPLICIT;
+
+	s->awaits_proxy = false;
+	s->ended |= silent;
+	if (!silent)
+		smtp_server_shutdown(s->engine);
 	if (s->greets_at)
 		session_greet(s);
 	session_run(s);
@@ -748,6 +800,7 @@ void session_open(struct receiver *r, const struct conf_listener *listener, int 
 	*s = (struct session){.receiver = r,
 			      .conf = conf_ref(r->conf),
 			      .listener = listener,
+			      .opened = loop_mono(r->loop),
 			      .in = {.fault = REPLY_OK, .body = {.max = 1}}};
 	session_set_peer(s, from);
 	snprintf(s->name, sizeof s->name, "%u-%llx", r->self->index, (unsigned long long)++r->session_serial);
@@ -757,14 +810,8 @@ void session_open(struct receiver *r, const struct conf_listener *listener, int 
 		session_free(s);
 		return;
 	}
-	log_event(LOG_CONNECTED, LOG_CSTR("session", s->name), LOG_TEXT("client", session_client(s)),
-		  LOG_TEXT("listener", listener->name));
-	s->greeting = session_greeting(s);
-	smtp_server_start(s->engine, loop_mono(r->loop));
-	/* Who is too much gets no handshake, which costs us more than him. */
-	if (smtp_server_awaits_tls(s->engine) && (reply_row(s->greeting)->code == 421 || !start_tls(s))) {
-		log_tls_failed(s, reply_row(s->greeting)->code == 421 ? "too many connections" : "it is not available");
-		s->ended = true;
-	}
-	session_run(s);
+	if (session_begin_proxy(s))
+		session_run(s);
+	else
+		start(s);
 }

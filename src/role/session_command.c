@@ -40,6 +40,8 @@ enum reply_id session_greeting(struct session *s)
 		return REPLY_GREETING_NO_MAIL;
 	if (!s->client.local_user && l->clients.count && !networks_contain(l->clients, &s->client.address))
 		return REPLY_GREETING_REFUSED;
+	if (l->proxies.count && !s->proxy_text[0]) /* it came past the proxy */
+		return REPLY_GREETING_REFUSED;
 	bool counted = s->client.local_user || rate_enter(r->counts, s->network_hash, r->self->index,
 							  l->sessions_per_client_max, now, &s->counted);
 	if (r->sessions > l->sessions_max || !counted)
@@ -126,10 +128,12 @@ static bool ask_reverse(struct session *s, const struct smtp_event *ev)
 void session_log_refused_rcpt(const struct session *s, enum reply_id id, struct slice address)
 {
 	const struct reply_row *row = reply_row(id);
+	char room[SESSION_FORWARDED];
 
 	log_event(LOG_REFUSED_RCPT, LOG_CSTR("session", s->name), LOG_TEXT("client", session_client(s)),
 		  LOG_TEXT("from", smtp_server_envelope(s->engine)->sender), LOG_TEXT("to", address),
-		  LOG_NUMBER("code", row->code), LOG_STATUS("status", row->status));
+		  LOG_NUMBER("code", row->code), LOG_STATUS("status", row->status),
+		  LOG_TEXT("forwarded", session_forwarded(s, room)));
 }
 
 static void on_reverse(struct session *s, enum resolver_answer answer)

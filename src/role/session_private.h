@@ -3,7 +3,7 @@
  *
  * session.c          the connection, the engine, the message and its fate
  * session_command.c  answers to commands: by the configuration, the limits of clients, the DNS
- * session_door.c     who the client is, and what it gets that is rude
+ * session_door.c     who the client is: by its address, PROXY and XCLIENT; what the rude get
  */
 #ifndef ROLE_SESSION_PRIVATE_H
 #define ROLE_SESSION_PRIVATE_H
@@ -60,6 +60,10 @@ struct session {
 	bool closing;
 	unsigned errors;  /* refusals that were looked at */
 	bool held;        /* the engine is, and it is counted in tarpitted */
+	mono_ms opened;
+	bool awaits_proxy; /* the header of the PROXY protocol has to come first */
+	struct buf proxy_header; /* as far as it has come */
+	char proxy_text[NET_ADDRESS_TEXT]; /* address of the proxy; empty: there is none */
 	size_t handed; /* octets of the engine's output that the connection has and the client not yet */
 	unsigned messages;
 };
@@ -83,6 +87,23 @@ void session_run(struct session *s);
 
 /* Whom the socket came from. */
 void session_set_peer(struct session *s, const struct net_address *from);
+/* Whether this client has to tell first, by the PROXY protocol, whom it stands for. If so, that is waited for. */
+bool session_begin_proxy(struct session *s);
+/* Octets came. True: the header is whole and right, the client known; *ret_taken of them were of it. False: more are
+ * wanted, or it was wrong and the session is gone. */
+bool session_take_proxy(struct session *s, struct slice in, size_t *ret_taken);
+/* It did not come; `why` is a static text. The session ends. */
+void session_proxy_failed(struct session *s, const char *why);
+/* Before the engine starts. */
+void session_set_trust(struct session *s);
+void session_on_xclient(struct session *s);
+/* Who authenticated by the word of a client that may say so; empty: nobody. */
+struct slice session_login(const struct session *s);
+/* What XFORWARD told, for the log; empty: nothing. */
+#define SESSION_FORWARDED 2048
+struct slice session_forwarded(const struct session *s, char room[SESSION_FORWARDED]);
+/* " (by proxy 192.0.2.1) (XCLIENT ...) (XFORWARD ...)", as far as there is anything to tell of the way. */
+void session_write_way(const struct session *s, struct buf *out);
 /* Looks at what was refused since the last time: counts it, holds or ends the session. True: there may be an event. */
 bool session_note_errors(struct session *s);
 /* The engine may have let go of a session that was held, or the session is over. */

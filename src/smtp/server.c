@@ -28,15 +28,16 @@
  * RSET, EHLO and a refused DATA lead back to READY from MAIL, RCPT, CHUNKED and FAILED; so does a faulty message from
  * TEXT and CHUNK. A refused BDAT passes CHUNK too, since its octets are to be read: it leads to FAILED out of a
  * transaction, unless it was the last chunk, and back to where it came from otherwise. STARTTLS leads to TLS from every
- * state between commands, and the handshake from there to START. Every state leads to CLOSED.
+ * state between commands, and the handshake from there to START. XCLIENT leads from START and READY to where a greeting
+ * does. Every state leads to CLOSED.
  */
 /* clang-format off */
 static const uint16_t moves[ST_COUNT] = {
 	[ST_CONNECT] = ST(ST_START) | ST(ST_REFUSED) | ST(ST_TLS),
 	[ST_REFUSED] = ST(ST_CHUNK),
 	[ST_TLS]     = ST(ST_CONNECT) | ST(ST_START),
-	[ST_START]   = ST(ST_READY) | ST(ST_CHUNK) | ST(ST_TLS),
-	[ST_READY]   = ST(ST_READY) | ST(ST_MAIL) | ST(ST_CHUNK) | ST(ST_TLS),
+	[ST_START]   = ST(ST_START) | ST(ST_REFUSED) | ST(ST_READY) | ST(ST_CHUNK) | ST(ST_TLS),
+	[ST_READY]   = ST(ST_START) | ST(ST_REFUSED) | ST(ST_READY) | ST(ST_MAIL) | ST(ST_CHUNK) | ST(ST_TLS),
 	[ST_MAIL]    = ST(ST_READY) | ST(ST_RCPT) | ST(ST_CHUNK) | ST(ST_FAILED) | ST(ST_TLS),
 	[ST_RCPT]    = ST(ST_READY) | ST(ST_RCPT) | ST(ST_TEXT) | ST(ST_CHUNK) | ST(ST_FAILED) | ST(ST_TLS),
 	[ST_TEXT]    = ST(ST_READY) | ST(ST_END),
@@ -91,7 +92,7 @@ static const uint8_t success[] = {
 	[SMTP_EV_CONNECT] = 2, [SMTP_EV_HELO] = 2, [SMTP_EV_MAIL] = 2,   [SMTP_EV_RCPT] = 2,
 	[SMTP_EV_DATA] = 3,    [SMTP_EV_BODY] = 0, [SMTP_EV_END] = 2,    [SMTP_EV_RESET] = 0,
 	[SMTP_EV_VRFY] = 2,    [SMTP_EV_EXPN] = 2, [SMTP_EV_STATUS] = 2, [SMTP_EV_CLOSE] = 0,
-	[SMTP_EV_STARTTLS] = 2,
+	[SMTP_EV_STARTTLS] = 2, [SMTP_EV_XCLIENT] = 2,
 };
 
 void server_raise(struct smtp_server *s, enum smtp_event_type type)
@@ -135,6 +136,7 @@ void server_drop(struct smtp_server *s)
 	if (s->tx.open)
 		server_raise(s, SMTP_EV_RESET);
 	server_reset_transaction(s);
+	server_forget_forwarded(s);
 }
 
 /* ---- replies ----------------------------------------------------------------------------------------------------- */
@@ -316,6 +318,8 @@ void smtp_server_free(struct smtp_server *s)
 	arena_free(&s->tx.arena);
 	heap_free(s->tx.rcpt);
 	heap_free(s->peer);
+	heap_free(s->told_client);
+	heap_free(s->told_forwarded);
 	heap_free(s);
 }
 
@@ -592,6 +596,9 @@ static void dispatch(struct smtp_server *s, const struct reply *reply, const str
 		break;
 	case SMTP_EV_STARTTLS:
 		server_starttls_answered(s, reply, good);
+		break;
+	case SMTP_EV_XCLIENT:
+		server_xclient_answered(s, reply, good);
 		break;
 	case SMTP_EV_HELO:
 		server_helo_answered(s, reply, good);

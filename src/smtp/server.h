@@ -16,7 +16,7 @@
  * smtp_server_secured. Whatever the client sends before that in the clear ends the session (attacks C1).
  *
  * RFC 5321; PIPELINING RFC 2920, SIZE RFC 1870, 8BITMIME RFC 6152, ENHANCEDSTATUSCODES RFC 2034, SMTPUTF8 RFC 6531,
- * CHUNKING and BINARYMIME RFC 3030, DSN RFC 3461, LMTP RFC 2033, STARTTLS RFC 3207.
+ * CHUNKING and BINARYMIME RFC 3030, DSN RFC 3461, LMTP RFC 2033, STARTTLS RFC 3207; Postfix's XCLIENT and XFORWARD.
  */
 #ifndef SMTP_SERVER_H
 #define SMTP_SERVER_H
@@ -27,6 +27,7 @@
 #include "mail/address.h"
 #include "mail/envelope.h"
 #include "mail/scan.h"
+#include "smtp/attrs.h"
 
 enum smtp_server_tls {
 	SMTP_TLS_OFF,
@@ -60,6 +61,7 @@ struct smtp_server_config {
 
 	bool offer_chunking, offer_binarymime, offer_smtputf8, offer_dsn, offer_pipelining, offer_8bitmime;
 	bool asks_status; /* HELP STATUS is a question to the owner */
+	bool knows_xclient, knows_xforward; /* some clients may use them, others get 550; else there are none */
 	/* Parameters that are offered but cannot be honoured for the time being: 455. In upper case. */
 	const struct slice *suspended;
 	size_t suspended_count;
@@ -83,6 +85,8 @@ enum smtp_event_type {
 	SMTP_EV_EXPN,  /* the same */
 	SMTP_EV_STARTTLS, /* answer REPLY_STARTTLS, then do the handshake when the output has gone out; or 454 */
 	SMTP_EV_STATUS, /* HELP STATUS, where the configuration asks for it. Answer 211 with lines, or a refusal */
+	SMTP_EV_XCLIENT, /* smtp_server_client says who the client is: the session begins anew with him. Answer as to
+			    CONNECT */
 	SMTP_EV_CLOSE,  /* send what is left of the output, then close. Nothing follows */
 };
 
@@ -118,6 +122,16 @@ bool smtp_server_next(struct smtp_server *s, struct smtp_event *ev);
 void smtp_server_reply(struct smtp_server *s, struct reply reply);
 /* Answers with lines behind the first (EXPN, VRFY, 211). */
 void smtp_server_reply_lines(struct smtp_server *s, struct reply reply, const struct slice *lines, size_t count);
+/* What this client may say about others; nothing before the call. Told in EHLO to those who may. */
+struct smtp_server_trust {
+	bool xclient, xforward;
+};
+void smtp_server_trust(struct smtp_server *s, struct smtp_server_trust trust);
+/* Who the client is by XCLIENT, and who the open transaction's client further up was by XFORWARD; NULL when nothing was
+ * said. Lent until the next call that changes the session. */
+const struct smtp_attrs *smtp_server_client(const struct smtp_server *s);
+const struct smtp_attrs *smtp_server_forwarded(const struct smtp_server *s);
+
 /* The client closed its side or the connection broke. Gives RESET if a transaction was open, then CLOSE. */
 void smtp_server_lost(struct smtp_server *s);
 /* Our server is stopping: 421 as soon as no answer is owed; a message that waits for its commit gets its answer

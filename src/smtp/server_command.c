@@ -16,6 +16,7 @@ enum command_flag {
 	CMD_SMTP = 32,       /* SMTP alone */
 	CMD_QUIT = 64,       /* served whatever the state and the counters say */
 	CMD_CLEAR = 128,     /* served before TLS where TLS is required (RFC 3207 4) */
+	CMD_PRIVATE = 512,   /* no standard gives it: unknown where it is not offered (RFC 5321 4.1.5) */
 };
 
 /* The states between commands, the refused session apart. */
@@ -42,6 +43,8 @@ static void vrfy(struct smtp_server *s, const struct command *c, struct slice ar
 static void help(struct smtp_server *s, const struct command *c, struct slice arg);
 static void quit(struct smtp_server *s, const struct command *c, struct slice arg);
 static void starttls(struct smtp_server *s, const struct command *c, struct slice arg);
+static void xclient(struct smtp_server *s, const struct command *c, struct slice arg);
+static void xforward(struct smtp_server *s, const struct command *c, struct slice arg);
 
 /* clang-format off */
 #define VERB(text) {(text), sizeof(text) - 1}
@@ -62,6 +65,10 @@ static const struct command commands[] = {
 	{VERB("EXPN"), ANY_STATE, CMD_ARGUMENT, 0, "EXPN list", vrfy},
 	{VERB("HELP"), ANY_STATE, 0, 0, "HELP [command]", help},
 	{VERB("STARTTLS"), ANY_STATE, CMD_NO_ARGUMENT | CMD_LAST | CMD_CLEAR, FEATURE_STARTTLS, "STARTTLS", starttls},
+	{VERB("XCLIENT"), ST(ST_START) | ST(ST_READY), CMD_ARGUMENT | CMD_PRIVATE, FEATURE_XCLIENT,
+		"XCLIENT attribute=value ...", xclient},
+	{VERB("XFORWARD"), ST(ST_START) | ST(ST_READY), CMD_ARGUMENT | CMD_PRIVATE, FEATURE_XFORWARD,
+		"XFORWARD attribute=value ...", xforward},
 	{.verb = VERB("AUTH"), .states = ANY_STATE},
 	{.verb = VERB("ETRN"), .states = ANY_STATE}, {.verb = VERB("ATRN"), .states = ANY_STATE},
 	{.verb = VERB("TURN"), .states = ANY_STATE}, {.verb = VERB("BURL"), .states = ANY_STATE},
@@ -88,6 +95,8 @@ static const struct misplaced {
 	{VERB("BDAT"), ST(ST_READY), REPLY_BDAT_AFTER_LAST, ""},
 	{VERB("BDAT"), ST(ST_MAIL), REPLY_NO_RECIPIENT, ""},
 	{VERB("BDAT"), ANY_STATE, REPLY_BDAT_FAILED, ""},
+	{VERB("XCLIENT"), ANY_STATE, REPLY_MAIL_NESTED, ""},
+	{VERB("XFORWARD"), ANY_STATE, REPLY_MAIL_NESTED, ""},
 };
 
 static const struct extension {
@@ -125,6 +134,8 @@ unsigned server_features(const struct smtp_server_config *config)
 	f |= config->offer_expn ? FEATURE_EXPN : 0;
 	f |= config->offer_help ? FEATURE_HELP : 0;
 	f |= config->tls != SMTP_TLS_OFF ? FEATURE_STARTTLS : 0;
+	f |= config->knows_xclient ? FEATURE_XCLIENT : 0;
+	f |= config->knows_xforward ? FEATURE_XFORWARD : 0;
 	return f;
 }
 
@@ -249,6 +260,16 @@ static bool is_http(const struct command *c, struct slice verb, struct slice lin
 	return !c && is_http_version(verb);
 }
 
+/* The header of the PROXY protocol; in its second version the third line, behind two empty ones, is a NUL alone. What
+ * comes behind it is said by a client whom nobody told us of, with the rights of the proxy: none of it is read. */
+static bool is_proxy(struct smtp_server *s, struct slice line)
+{
+	uint8_t blank = s->blank_lines;
+
+	s->blank_lines = line.n > 0 ? 0 : blank < 2 ? blank + 1 : blank;
+	return slice_starts(line, SLICE("PROXY ")) || (blank == 2 && slice_eq(line, slice_of("", 1)));
+}
+
 void server_command(struct smtp_server *s, struct slice line)
 {
 	struct reply refusal;
@@ -259,8 +280,14 @@ void server_command(struct smtp_server *s, struct slice line)
 	bool nul = slice_find(line, '\0') < line.n;
 	const struct command *c = nul ? NULL : find_command(verb);
 
+	if (c && c->flags & CMD_PRIVATE && !is_offered(s, c))
+		c = NULL;
 	if (is_http(c, verb, line)) {
 		server_leave_other(s, SLICE("HTTP"));
+		return;
+	}
+	if (is_proxy(s, line)) {
+		server_leave(s, REPLY_PROXY_DENIED);
 		return;
 	}
 	if (c && c->flags & CMD_LAST && is_offered(s, c))
@@ -289,8 +316,7 @@ static void starttls(struct smtp_server *s, const struct command *c, struct slic
 		server_ask(s, SMTP_EV_STARTTLS, 1);
 }
 
-/* What the client said so far is forgotten at once: nothing of it counts behind the handshake. */
-static void forget_client(struct smtp_server *s)
+void server_forget_client(struct smtp_server *s)
 {
 	server_drop(s);
 	heap_free(s->peer);
@@ -307,7 +333,7 @@ void server_starttls_answered(struct smtp_server *s, const struct reply *reply, 
 		server_answer(s, reply);
 		return;
 	}
-	forget_client(s);
+	server_forget_client(s); /* nothing of it counts behind the handshake */
 	if (s->early) {
 		server_leave(s, REPLY_STARTTLS_EARLY);
 		return;
@@ -333,7 +359,7 @@ static void helo(struct smtp_server *s, const struct command *c, struct slice ar
 
 static void answer_ehlo(struct smtp_server *s, const struct reply *reply)
 {
-	struct slice lines[EXTENSIONS + 1];
+	struct slice lines[EXTENSIONS + 3];
 	unsigned offered = server_features(s->config) & ~(s->secure ? FEATURE_STARTTLS : 0u);
 	size_t n = 0;
 	char size[5 + 20] = "SIZE ";
@@ -344,6 +370,10 @@ static void answer_ehlo(struct smtp_server *s, const struct reply *reply)
 		if ((extensions[i].feature & ~offered) == 0)
 			lines[n++] = extensions[i].keyword;
 	lines[n++] = slice_of(size, 5 + digits.n);
+	if (s->trust.xclient && offered & FEATURE_XCLIENT)
+		lines[n++] = smtp_attrs_offer(SMTP_ATTRS_XCLIENT);
+	if (s->trust.xforward && offered & FEATURE_XFORWARD)
+		lines[n++] = smtp_attrs_offer(SMTP_ATTRS_XFORWARD);
 	server_answer_lines(s, reply, lines, n);
 }
 
@@ -585,6 +615,9 @@ static void vrfy(struct smtp_server *s, const struct command *c, struct slice ar
 /* Whether HELP speaks of it: what this session may use. */
 static bool is_shown(const struct smtp_server *s, const struct command *c)
 {
+	if ((c->feature == FEATURE_XCLIENT && !s->trust.xclient) ||
+	    (c->feature == FEATURE_XFORWARD && !s->trust.xforward))
+		return false;
 	return is_offered(s, c) && !(c->flags & (s->config->lmtp ? CMD_SMTP : CMD_LMTP));
 }
 
@@ -611,6 +644,18 @@ static void help(struct smtp_server *s, const struct command *self, struct slice
 		if (is_shown(s, &commands[i]))
 			lines[n++] = slice_from_cstr(commands[i].syntax);
 	server_answer_lines(s, &(struct reply){.id = REPLY_HELP}, lines, n);
+}
+
+static void xclient(struct smtp_server *s, const struct command *c, struct slice arg)
+{
+	(void)c;
+	server_xclient(s, arg);
+}
+
+static void xforward(struct smtp_server *s, const struct command *c, struct slice arg)
+{
+	(void)c;
+	server_xforward(s, arg);
 }
 
 static void quit(struct smtp_server *s, const struct command *c, struct slice arg)

@@ -143,6 +143,7 @@ void server_end_answered(struct smtp_server *s, const struct reply *reply, bool 
 	}
 	s->taken = s->mail_tried = false;
 	server_reset_transaction(s);
+	server_forget_forwarded(s);
 	server_move(s, ST_READY);
 }
 

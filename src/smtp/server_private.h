@@ -5,6 +5,7 @@
  * server_command.c  command lines: the table of commands
  * server_param.c    the parameters of MAIL and RCPT
  * server_data.c     the octets of messages: DATA and BDAT
+ * server_xclient.c  XCLIENT and XFORWARD
  */
 #ifndef SMTP_SERVER_PRIVATE_H
 #define SMTP_SERVER_PRIVATE_H
@@ -108,11 +109,14 @@ struct smtp_server {
 	bool guard;       /* the client has to wait for what is in `out` */
 	bool early;       /* it did not */
 	bool quit, stopping;
+	uint8_t blank_lines; /* empty command lines right before, up to two */
 	bool broken; /* memory ran out: 421 as soon as it can be */
 	char *peer;  /* name in HELO or EHLO */
 	size_t peer_n;
 	enum reply_id stop_reply; /* what to say when `stopping` */
 	mono_ms held_until;       /* nothing is said or taken before; 0: it is */
+	struct smtp_server_trust trust;
+	struct smtp_attrs *told_client, *told_forwarded; /* by XCLIENT, and XFORWARD; NULL: nothing */
 	char digits[20]; /* a number in a reply */
 
 	struct buf refusals;    /* that nobody has heard of: sender and reply of each */
@@ -146,6 +150,8 @@ enum feature {
 	FEATURE_EXPN = 128,
 	FEATURE_HELP = 256,
 	FEATURE_STARTTLS = 512,
+	FEATURE_XCLIENT = 2048,
+	FEATURE_XFORWARD = 4096,
 };
 unsigned server_features(const struct smtp_server_config *config);
 
@@ -177,6 +183,8 @@ struct slice server_number(struct smtp_server *s, uint64_t number);
 
 /* Run one command line, without its CRLF. */
 void server_command(struct smtp_server *s, struct slice line);
+/* What the client said so far is forgotten at once. */
+void server_forget_client(struct smtp_server *s);
 /* Answer a line that cannot be one: it counts against the limits of the session as a bad command does. */
 void server_bad_line(struct smtp_server *s, const struct reply *reply);
 /* One more command that brings no message on; false when the session has had enough of them and is over. */
@@ -205,5 +213,13 @@ void server_data(struct smtp_server *s);
 void server_bdat(struct smtp_server *s, struct slice arg, const struct reply *refusal);
 void server_data_answered(struct smtp_server *s, const struct reply *reply, bool good);
 void server_end_answered(struct smtp_server *s, const struct reply *reply, bool good);
+
+/* ---- server_xclient.c ---- */
+
+void server_xclient(struct smtp_server *s, struct slice arg);
+void server_xclient_answered(struct smtp_server *s, const struct reply *reply, bool good);
+void server_xforward(struct smtp_server *s, struct slice arg);
+/* A transaction that it was told for is over. */
+void server_forget_forwarded(struct smtp_server *s);
 
 #endif

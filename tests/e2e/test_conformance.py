@@ -163,6 +163,8 @@ LISTENERS = {
     "parts": 'refuse_media = {"video/*"}\n  refuse_attachments = {"exe"}',
     "tls": "tls = require",
     "errors": "errors_per_minute = 2",
+    "proxied": 'proxy = {"127.0.0.1/32"}',
+    "trusting": 'xclient = {"127.0.0.1/32"}\n  xforward = {"127.0.0.1/32"}',
     "small": 'size_max = "64k"\n  header_max = "8k"\n  line_max = 1000\n  recipients_max = 100\n  hops_max = 25\n'
              "  own_hops_max = 2",
 }
@@ -400,6 +402,19 @@ def errors_rate(world):
     return d, d.reply()
 
 
+@draws("PROXY_DENIED", CLOSED)
+def proxy_denied(world):
+    d = world.house.call()
+    return d, d.command("PROXY TCP4 192.0.2.1 192.0.2.2 56324 25")
+
+
+@draws("PROXY_BAD", CLOSED)
+def proxy_bad(world):
+    d = world.house.call("proxied", greet=False)
+    d.send("PROXY TCP4 192.0.2.1 192.0.2.2 56324\r\n")
+    return d, d.reply()
+
+
 @draws("SHUTDOWN", CLOSED)
 def shutdown(world):
     server = world.own().start()
@@ -493,6 +508,12 @@ def line_endless(world):
     d = world.house.greeted()
     d.send(b"x" * (2048 + 65536 + 2))
     return d, d.reply()
+
+
+# ---- XCLIENT and XFORWARD ------------------------------------------------------------------------------------------
+
+simple("NOT_TRUSTED", "XCLIENT ADDR=192.0.2.1", "trusting", STRANGER)
+simple("ATTRIBUTE", "XFORWARD NAME=client.example PORT=smtp", "trusting")
 
 
 # ---- STARTTLS ------------------------------------------------------------------------------------------------------

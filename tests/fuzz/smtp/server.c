@@ -32,6 +32,8 @@ static void configure(struct desk *d, struct choice c)
 	d->config.messages_max = c.config & 128 ? 1 : 100;
 	d->data_reply = data_replies[c.replies & 3];
 	d->greeting = greetings[c.replies >> 2 & 7];
+	d->config.knows_xclient = d->config.knows_xforward = c.replies & 32;
+	d->trust = (struct smtp_server_trust){.xclient = c.replies & 64, .xforward = c.replies & 128};
 }
 
 /* A step of the client, between two moments at which it waits. */

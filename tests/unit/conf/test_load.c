@@ -225,7 +225,7 @@ static void mistakes_of_meaning_are_refused_with_their_line(void **state)
 	static const struct {
 		const char *text, *error;
 	} rows[] = {
-		{"listen a { prot = 25 }", "there is no \"prot\" in listen; did you mean \"port\"?"},
+		{"listen a { prt = 25 }", "there is no \"prt\" in listen; did you mean \"port\"?"},
 		{"domian a {}", "there is no \"domian\" at the top; did you mean \"domain\"?"},
 		{"queue { size_max = 5M }", "\"size_max\" does not belong in queue, but in section smtp"},
 		{"queue { hostname = a }", "\"hostname\" does not belong in queue, but outside of all sections"},

@@ -33,6 +33,7 @@ struct desk {
 	bool silent; /* do not answer: the events wait for desk_answer_now */
 	bool quiet;  /* do not keep octets of messages: long runs */
 	bool no_tls; /* there is no TLS for the time being */
+	struct smtp_server_trust trust;
 
 	bool waiting;
 	struct smtp_event asked;
@@ -118,6 +119,11 @@ static inline void desk_note_envelope(struct desk *d)
 		buf_add_lit(&d->log, " utf8");
 	if (e->envid.n)
 		desk_note(d, " envid=", e->envid);
+	if (smtp_server_forwarded(d->s)) {
+		assert(d->trust.xforward);
+		buf_add_lit(&d->log, " forwarded for ");
+		assert(smtp_attrs_write(smtp_server_forwarded(d->s), false, &d->log));
+	}
 }
 
 static inline struct reply desk_answer_rcpt(const struct smtp_event *ev)
@@ -151,6 +157,16 @@ static inline struct reply desk_answer_end(struct desk *d)
 	return (struct reply){d->config.lmtp ? REPLY_ACCEPTED_RCPT : REPLY_ACCEPTED, {SLICE("ID"), who}};
 }
 
+/* Of a client that XCLIENT told of: names choose it. */
+static inline enum reply_id desk_greeting(struct desk *d)
+{
+	struct slice name = smtp_attrs_get(smtp_server_client(d->s), SMTP_ATTR_NAME);
+
+	if (desk_is(name, "refused"))
+		return REPLY_GREETING_REFUSED;
+	return desk_is(name, "busy") ? REPLY_GREETING_BUSY : REPLY_GREETING;
+}
+
 static inline struct reply desk_answer(struct desk *d, const struct smtp_event *ev)
 {
 	switch (ev->type) {
@@ -174,6 +190,8 @@ static inline struct reply desk_answer(struct desk *d, const struct smtp_event *
 		return desk_answer_end(d);
 	case SMTP_EV_STARTTLS:
 		return (struct reply){.id = d->no_tls ? REPLY_STARTTLS_UNAVAILABLE : REPLY_STARTTLS};
+	case SMTP_EV_XCLIENT:
+		return (struct reply){desk_greeting(d), {d->config.name}};
 	case SMTP_EV_VRFY:
 		return (struct reply){.id = REPLY_VRFY_MAYBE};
 	default:
@@ -217,6 +235,12 @@ static inline void desk_answer_now(struct desk *d)
 {
 	while (d->waiting)
 		desk_answer_one(d);
+}
+
+static inline void desk_note_attrs(struct desk *d, const char *what, const struct smtp_attrs *attrs)
+{
+	desk_note(d, what, SLICE_NONE);
+	assert(smtp_attrs_write(attrs, true, &d->log));
 }
 
 static inline void desk_note_rcpt(struct desk *d, const struct smtp_event *ev)
@@ -303,6 +327,10 @@ static inline void desk_event(struct desk *d, const struct smtp_event *ev)
 	case SMTP_EV_STATUS:
 		desk_note(d, "STATUS", SLICE_NONE);
 		break;
+	case SMTP_EV_XCLIENT:
+		assert(!d->open && d->trust.xclient);
+		desk_note_attrs(d, "XCLIENT ", smtp_server_client(d->s));
+		break;
 	case SMTP_EV_STARTTLS:
 		desk_note(d, "STARTTLS", SLICE_NONE);
 		break;
@@ -376,6 +404,7 @@ static inline void desk_start(struct desk *d)
 {
 	d->s = smtp_server_new(&d->config);
 	assert(d->s);
+	smtp_server_trust(d->s, d->trust);
 	smtp_server_start(d->s, d->now);
 	desk_pull(d);
 }

@@ -4,8 +4,8 @@
  * Input is read into a buffer that all connections share, and offered to the handler; what the handler does not take
  * is kept, and nothing more is read until conn_resume. Output is gathered and goes out at the end of the turn.
  *
- * A server may put TLS under a connection: from conn_start_tls on, the handler sees and writes what is inside of it.
- * While the handshake is under way nothing is offered to it and nothing can be written.
+ * Either side may put TLS under a connection: from conn_start_tls or conn_connect_tls on, the handler sees and writes
+ * what is inside of it. While the handshake is under way nothing is offered to it and nothing can be written.
  */
 #ifndef NET_CONN_H
 #define NET_CONN_H
@@ -29,8 +29,8 @@ struct conn_handler {
 	void (*closed)(void *arg, const char *why);
 	/* The handshake is done. */
 	void (*secured)(void *arg);
-	/* The handshake needs a signature: conn_signed has to be called, now or later. These two may be NULL for a
-	 * connection that never has TLS. */
+	/* The handshake of a server needs a signature: conn_signed has to be called, now or later. These two may be
+	 * NULL for a connection that never has TLS. */
 	void (*sign)(void *arg, const struct tls_request *request);
 };
 
@@ -71,6 +71,8 @@ void conn_pause(struct conn *c);
  * good for, see tls.h. False, and nothing has changed: octets wait that were written or came before, or there is no
  * memory. */
 bool conn_start_tls(struct conn *c, struct tls_server *server, struct slice binding);
+/* The same as a client: the handshake begins. Whether the server is who it should be stands in the facts. */
+bool conn_connect_tls(struct conn *c, struct tls_client *client, const struct tls_aim *aim);
 /* What `sign` asked for; empty: there is no signature, and the handshake fails. */
 void conn_signed(struct conn *c, struct slice signature);
 /* False when there is no TLS, or the handshake is not done yet. */

@@ -115,15 +115,40 @@ bool conn_tls_seal(struct conn *c)
 	return false;
 }
 
-bool conn_start_tls(struct conn *c, struct tls_server *server, struct slice binding)
+static bool can_start(const struct conn *c)
 {
-	if (c->tls || c->closing || c->finishing || c->reported || conn_pending(c) > 0 || buf_len(&c->kept) > 0)
-		return false;
-	c->tls = tls_new(server, binding);
-	if (!c->tls)
-		return false;
+	return !c->tls && !c->closing && !c->finishing && !c->reported && conn_pending(c) == 0 &&
+	       buf_len(&c->kept) == 0;
+}
+
+static void start(struct conn *c, struct tls *tls)
+{
+	c->tls = tls;
 	buf_init(&c->plain, CONN_OUTPUT_MAX);
 	c->shaking = true;
+}
+
+bool conn_start_tls(struct conn *c, struct tls_server *server, struct slice binding)
+{
+	struct tls *tls = can_start(c) ? tls_new(server, binding) : NULL;
+
+	if (!tls)
+		return false;
+	start(c, tls);
+	return true;
+}
+
+bool conn_connect_tls(struct conn *c, struct tls_client *client, const struct tls_aim *aim)
+{
+	struct tls *tls = can_start(c) ? tls_connect(client, aim) : NULL;
+
+	/* The client speaks first. */
+	if (!tls || tls_handshake(tls) != TLS_WAITS) {
+		tls_free(tls);
+		return false;
+	}
+	start(c, tls);
+	loop_mark_dirty(c->loop, &c->dirty);
 	return true;
 }
 

@@ -2,7 +2,7 @@
 
 #include "base/heap.h"
 #include "mail/address.h"
-#include "net/tls_key.h"
+#include "net/tls_private.h"
 
 #include <assert.h>
 #include <stdio.h>
@@ -17,7 +17,6 @@
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
 
-#define WHY_MAX         160
 #define IDLE_FED_MAX    ((size_t)32 * 1024)
 #define KEY_UPDATES_MAX 64 /* of one session; an honest one has one for each 2^24 records (RFC 8446 5.5) */
 /* Handshakes that wait for a signature at one time: each has a stack of its own. */
@@ -37,18 +36,6 @@ struct tls_server {
 	struct certificate *certificates; /* the first stands for all names that no other is for */
 	size_t count;
 	struct tls_tickets tickets;
-};
-
-struct tls {
-	struct tls_server *server;
-	SSL *ssl;
-	struct tls_signing signing;
-	uint8_t binding[SHA256_DIGEST_LENGTH];
-	char name[TLS_NAME_MAX + 1]; /* that was asked for */
-	unsigned key_updates;
-	size_t fed; /* octets since the BIO for them was made */
-	bool done, failed;
-	char why[WHY_MAX];
 };
 
 static struct tls *tls_of(const SSL *ssl)
@@ -321,8 +308,7 @@ static bool add_chain(struct tls_server *s, const struct tls_chain *chain, const
 	return *why == NULL;
 }
 
-/* Once for the process. What a file of the system says about TLS is not asked: this file says it. */
-static bool begin_library(void)
+bool tls_begin_library(void)
 {
 	static bool begun;
 
@@ -340,7 +326,7 @@ struct tls_server *tls_server_new(const struct tls_chain *chains, size_t count, 
 	if (s) {
 		s->refs = 1;
 		s->certificates = heap_array(count, sizeof *s->certificates);
-		good = s->certificates && begin_library();
+		good = s->certificates && tls_begin_library();
 	}
 	for (size_t i = 0; good && i < count; i++)
 		good = add_chain(s, &chains[i], why);
@@ -380,18 +366,14 @@ static void on_message(int sent, int version, int type, const void *p, size_t n,
 		t->key_updates++;
 }
 
-struct tls *tls_new(struct tls_server *server, struct slice binding)
+struct tls *tls_open(SSL_CTX *context)
 {
 	struct tls *t = heap_new(struct tls);
 	BIO *in = BIO_new(BIO_s_mem()), *out = BIO_new(BIO_s_mem());
 
-	if (t) {
-		t->server = tls_server_ref(server);
-		t->ssl = SSL_new(server->certificates[0].context);
-	}
-	if (!t || !t->ssl || !in || !out ||
-	    !EVP_Digest(binding.p, binding.n, t->binding, NULL, EVP_sha256(), NULL) ||
-	    !SSL_set_session_id_context(t->ssl, t->binding, sizeof t->binding)) {
+	if (t)
+		t->ssl = SSL_new(context);
+	if (!t || !t->ssl || !in || !out) {
 		BIO_free(in);
 		BIO_free(out);
 		tls_free(t);
@@ -403,6 +385,21 @@ struct tls *tls_new(struct tls_server *server, struct slice binding)
 	SSL_set_bio(t->ssl, in, out);
 	SSL_set_app_data(t->ssl, t);
 	SSL_set_msg_callback(t->ssl, on_message);
+	return t;
+}
+
+struct tls *tls_new(struct tls_server *server, struct slice binding)
+{
+	struct tls *t = tls_open(server->certificates[0].context);
+
+	if (!t)
+		return NULL;
+	t->server = tls_server_ref(server);
+	if (!EVP_Digest(binding.p, binding.n, t->binding, NULL, EVP_sha256(), NULL) ||
+	    !SSL_set_session_id_context(t->ssl, t->binding, sizeof t->binding)) {
+		tls_free(t);
+		return NULL;
+	}
 	SSL_set_mode(t->ssl, SSL_MODE_ASYNC);
 	SSL_set_accept_state(t->ssl);
 	return t;
@@ -427,6 +424,7 @@ void tls_free(struct tls *t)
 	SSL_free(t->ssl);
 	ERR_clear_error();
 	tls_server_unref(t->server);
+	tls_client_unref(t->client);
 	heap_free(t);
 }
 
@@ -495,6 +493,8 @@ enum tls_result tls_handshake(struct tls *t)
 	if (result == TLS_DONE) {
 		t->done = true;
 		SSL_clear_mode(t->ssl, SSL_MODE_ASYNC);
+		if (t->client)
+			tls_judge(t);
 	}
 	return result;
 }
@@ -592,6 +592,9 @@ void tls_facts(const struct tls *t, struct tls_facts *ret)
 		.group = group_name ? group_name : "",
 		.resumed = SSL_session_reused(t->ssl),
 		.name = slice_from_cstr(t->name),
+		.verified = t->verdict.verified,
+		.unverified = t->verdict.why,
+		.peer = slice_from_cstr(t->verdict.peer),
 	};
 }
 

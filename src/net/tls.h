@@ -1,14 +1,20 @@
 /*
- * tls: the server side of TLS without I/O, and without a private key.
+ * tls: TLS without I/O, on either side; and the server's without a private key.
  *
- * A tls_server is a set of certificates with the keys of tickets; a tls is one session of it. Octets from the network
- * go in, octets for the network come out, each in memory. The signature that a handshake needs is made elsewhere: the
+ * A tls_server is a set of certificates with the keys of tickets, a tls_client a set of authorities that are trusted; a
+ * tls is one session of either. Octets from the network go in, octets for the network come out, each in memory.
+ *
+ * The server's side: the signature that a handshake needs is made elsewhere: the
  * handshake stops with TLS_SIGN, tls_request says what is to be signed by which key, and tls_signed lets it go on. So
  * the process that talks to the world never holds a private key, and never waits for one.
  *
  * TLS 1.2 and 1.3 with forward secrecy and authenticated ciphers; no renegotiation, no compression, no early data.
  * Sessions are resumed by tickets. They are bound to the listener (`binding`) and to the name that was asked for by
  * SNI: elsewhere, a whole handshake is done. ALPN has to have "smtp", if there is any.
+ *
+ * The client's side: the handshake goes through whatever the server's certificate is worth, and the facts say whether
+ * it was verified (RFC 5280 the chain, RFC 9525 the name), or why not. What that means for the mail is the caller's to
+ * say.
  */
 #ifndef NET_TLS_H
 #define NET_TLS_H
@@ -72,6 +78,26 @@ void tls_server_unref(struct tls_server *s); /* NULL is fine */
 /* From now on; sessions that stand are not changed. */
 void tls_server_set_tickets(struct tls_server *s, const struct tls_tickets *tickets);
 
+struct tls_client;
+
+/*
+ * Who is trusted: `authorities` is a file in PEM, NULL: the system's. `revoked` is a file in PEM with the lists of
+ * revoked certificates (CRL) of whoever issues those that are to be verified; NULL: none is asked for. NULL without
+ * memory. A file that cannot be used is no failure: then nothing is verified, for the reason that
+ * tls_client_complaint gives (NULL: there is none).
+ */
+struct tls_client *tls_client_new(const char *authorities, const char *revoked);
+const char *tls_client_complaint(const struct tls_client *c);
+struct tls_client *tls_client_ref(struct tls_client *c);
+void tls_client_unref(struct tls_client *c); /* NULL is fine */
+
+/* Whom a client means to talk to. Lent for the call. */
+struct tls_aim {
+	struct slice name; /* whom the certificate has to be for, and SNI: a host name in A-labels, or an IP address */
+	struct slice peer; /* sessions are resumed with the same peer by the same name alone: "192.0.2.1:25" */
+	bool strict;       /* nothing weak, at the price of no session; else whatever is better than none */
+};
+
 struct tls;
 
 enum tls_result {
@@ -84,6 +110,8 @@ enum tls_result {
 
 /* NULL without memory. */
 struct tls *tls_new(struct tls_server *server, struct slice binding);
+/* A client's session. NULL without memory, or when the name is none. It begins with tls_handshake. */
+struct tls *tls_connect(struct tls_client *client, const struct tls_aim *aim);
 void tls_free(struct tls *t); /* NULL is fine */
 
 /* Octets from the network. False without memory. */
@@ -110,6 +138,10 @@ struct tls_facts {
 	const char *version, *cipher, *group; /* the group may be "" */
 	bool resumed;
 	struct slice name; /* SNI: a host name in lower case; empty: none, or none that is one */
+	/* Of a client's session. */
+	bool verified;          /* chain and name */
+	const char *unverified; /* why not; else "" */
+	struct slice peer;      /* the names that the certificate is for, in printable ASCII, perhaps not all */
 };
 /* Good after the handshake, for the life of the session. */
 void tls_facts(const struct tls *t, struct tls_facts *ret);

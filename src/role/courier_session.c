@@ -205,6 +205,8 @@ void courier_pull_events(struct link *k)
 
 	while (smtp_client_next(k->client, &ev)) {
 		switch (ev.type) {
+		case SMTP_CLIENT_HANDSHAKE:
+			break;
 		case SMTP_CLIENT_READY:
 			courier_give_job(k);
 			break;

@@ -40,9 +40,10 @@ static_assert(SMTP_COMMAND_LINE_MAX < 16384, "a command fits into the least outp
 void client_move(struct smtp_client *c, enum client_state to)
 {
 	static const unsigned allowed[] = {
-		[CLIENT_NEW] = 1u << CLIENT_GREETING | 1u << CLIENT_CLOSED,
+		[CLIENT_NEW] = 1u << CLIENT_SHAKING | 1u << CLIENT_GREETING | 1u << CLIENT_CLOSED,
+		[CLIENT_SHAKING] = 1u << CLIENT_GREETING | 1u << CLIENT_HELLO | 1u << CLIENT_CLOSED,
 		[CLIENT_GREETING] = 1u << CLIENT_HELLO | 1u << CLIENT_QUITTING | 1u << CLIENT_CLOSED,
-		[CLIENT_HELLO] = 1u << CLIENT_OPEN | 1u << CLIENT_CLOSED,
+		[CLIENT_HELLO] = 1u << CLIENT_SHAKING | 1u << CLIENT_OPEN | 1u << CLIENT_CLOSED,
 		[CLIENT_OPEN] = 1u << CLIENT_QUITTING | 1u << CLIENT_CLOSED,
 		[CLIENT_QUITTING] = 1u << CLIENT_CLOSED,
 		[CLIENT_CLOSED] = 0,
@@ -91,6 +92,7 @@ struct smtp_client *smtp_client_new(const struct smtp_client_config *config)
 	assert(config->output_max <= SIZE_MAX / 64);
 	assert(config->greeting_timeout > 0 && config->command_timeout > 0 && config->data_timeout > 0);
 	assert(config->block_timeout > 0 && config->end_timeout > 0);
+	assert(config->tls == SMTP_CLIENT_TLS_OFF ? !config->tls_first : config->tls_timeout > 0);
 
 	struct smtp_client *c = heap_new(struct smtp_client);
 	if (!c)
@@ -146,6 +148,10 @@ void smtp_client_start(struct smtp_client *c, mono_ms now)
 {
 	assert(c->state == CLIENT_NEW);
 	client_touch(c, now);
+	if (c->config->tls_first) {
+		client_move(c, CLIENT_SHAKING);
+		return;
+	}
 	client_move(c, CLIENT_GREETING);
 	client_expect(c, CMD_GREETING, 1);
 }
@@ -412,6 +418,11 @@ static bool next_request(struct smtp_client *c, struct smtp_client_event *ev)
 {
 	struct client_job *j = client_youngest(c);
 
+	if (c->state == CLIENT_SHAKING && !c->handshake_given) {
+		c->handshake_given = true;
+		ev->type = SMTP_CLIENT_HANDSHAKE;
+		return true;
+	}
 	if (takes_job(c)) {
 		c->ready_given = true;
 		ev->type = SMTP_CLIENT_READY;
@@ -470,6 +481,8 @@ enum smtp_stage client_stage(const struct smtp_client *c)
 		return client_awaited_stage(c);
 	if (c->open > 0)
 		return job_stage(c, &c->slot[(c->oldest + c->open - 1) % 2]);
+	if (c->state == CLIENT_SHAKING)
+		return SMTP_STAGE_TLS;
 	return c->state == CLIENT_NEW ? SMTP_STAGE_CONNECT : SMTP_STAGE_EHLO;
 }
 
@@ -535,7 +548,11 @@ static void close_connection(struct smtp_client *c, const char *what, struct sli
 {
 	char text[SMTP_OUTCOME_TEXT_MAX];
 	const char *now = doing(c);
-	int n = snprintf(text, sizeof text, "%s%s%s%s%.*s", what, now ? "" : "waiting for the ",
+	int n;
+
+	/* Nothing was heard since TLS was asked for: it may be what the server cannot do. */
+	c->tls_broke = (c->secured && !c->heard_secured) || client_awaits_starttls(c);
+	n = snprintf(text, sizeof text, "%s%s%s%s%.*s", what, now ? "" : "waiting for the ",
 			 now ? now : client_awaits(c), why.n ? ": " : "", SLICE_ARGS(why));
 
 	assert(n > 0);
@@ -550,6 +567,8 @@ void smtp_client_lost(struct smtp_client *c, struct slice why)
 	/* Many close at QUIT without a word; nothing is lost by it. */
 	if (c->state == CLIENT_QUITTING)
 		close_orderly(c, why);
+	else if (c->state == CLIENT_SHAKING)
+		client_close_handshake(c, why);
 	else
 		close_connection(c, "connection lost while ", why);
 }
@@ -561,6 +580,8 @@ static span_ms patience(const struct smtp_client *c)
 {
 	if (c->state == CLIENT_CLOSED || c->state == CLIENT_NEW)
 		return 0;
+	if (c->state == CLIENT_SHAKING)
+		return c->config->tls_timeout;
 	if (buf_len(&c->out) > 0)
 		return c->config->block_timeout;
 	span_ms p = c->flights ? client_patience(c) : 0;
@@ -582,6 +603,11 @@ void smtp_client_tick(struct smtp_client *c, mono_ms now)
 		return;
 	if (c->progress) {
 		client_touch(c, now);
+		return;
+	}
+	if (c->state == CLIENT_SHAKING) {
+		snprintf(what, sizeof what, "it took longer than %lld s", (long long)(patience(c) / SECOND));
+		client_close_handshake(c, slice_from_cstr(what));
 		return;
 	}
 	snprintf(what, sizeof what, "timed out after %lld s while ", (long long)(patience(c) / SECOND));

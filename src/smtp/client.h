@@ -23,10 +23,21 @@
 #include "mail/envelope.h"
 #include "smtp/outcome.h"
 
+/* How much TLS a session has to have; more comes later. */
+enum smtp_client_tls {
+	SMTP_CLIENT_TLS_OFF,
+	SMTP_CLIENT_TLS_OPPORTUNISTIC, /* if it is offered and can be had */
+	SMTP_CLIENT_TLS_REQUIRED,      /* with whoever it is */
+	SMTP_CLIENT_TLS_VERIFIED,      /* with a server whose certificate is that of its name */
+};
+
 struct smtp_client_config {
 	struct slice name; /* for EHLO: our host name or literal */
 	bool lmtp;
 	bool pipelining, chunking; /* use them where offered */
+	enum smtp_client_tls tls;
+	bool tls_first;       /* TLS from the first octet (RFC 8314) instead of STARTTLS; not with TLS_OFF */
+	span_ms tls_timeout;  /* for the handshake; > 0 but with TLS_OFF */
 	/* RFC 5321 4.5.3.2.1 to .6 */
 	span_ms greeting_timeout, command_timeout, data_timeout, block_timeout, end_timeout;
 	size_t output_max; /* octets waiting to be sent before no more body is asked for; >= 16384, <= SIZE_MAX / 64 */
@@ -49,6 +60,9 @@ struct smtp_client_job {
 };
 
 enum smtp_client_event_type {
+	SMTP_CLIENT_HANDSHAKE, /* all that was said is in the clear, and from here on nothing may be: the owner does
+				  the handshake of TLS, then smtp_client_secured; or smtp_client_lost when it fails.
+				  Comes once at most, before all others */
 	SMTP_CLIENT_READY,   /* takes a job now (or QUIT). Comes once after EHLO and once after each job that it can
 				follow */
 	SMTP_CLIENT_BODY,    /* job `tag` wants octets: smtp_client_body. Asked again until told `last`; not asked when
@@ -70,6 +84,7 @@ struct smtp_client_event {
 struct smtp_peer {
 	struct slice name; /* from its EHLO reply, or greeting; lent for the life of the session */
 	bool extended, pipelining, chunking, eight_bit_mime, binary_mime, smtputf8, dsn, size, starttls;
+	bool tls_refused;  /* it refused STARTTLS, and the session went on */
 	uint64_t size_max; /* 0 = no limit told */
 };
 
@@ -79,12 +94,21 @@ struct smtp_client;
 struct smtp_client *smtp_client_new(const struct smtp_client_config *config);
 void smtp_client_free(struct smtp_client *c);
 
-/* The connection stands; the greeting is awaited. */
+/* The connection stands; the greeting is awaited, or TLS. */
 void smtp_client_start(struct smtp_client *c, mono_ms now);
 /* Returns the octets taken: no more than a reply that gave outcomes, until those are pulled. After the end everything
  * is taken and ignored. */
 size_t smtp_client_feed(struct smtp_client *c, struct slice in, mono_ms now);
 bool smtp_client_next(struct smtp_client *c, struct smtp_client_event *ev);
+/* What the handshake came to. */
+struct smtp_client_security {
+	bool verified;    /* the server is who it should be */
+	struct slice why; /* it is not; lent for the call */
+};
+/* After HANDSHAKE: everything is under TLS now, and all that was heard before is forgotten (RFC 3207 4.2). */
+void smtp_client_secured(struct smtp_client *c, const struct smtp_client_security *security, mono_ms now);
+/* After CLOSED: the session ended in its handshake, or before it had a reply under TLS. One in the clear might do. */
+bool smtp_client_tls_broke(const struct smtp_client *c);
 /* Only after READY, once for each. The engine checks what the peer can take: a message that needs 8BITMIME, SMTPUTF8 or
  * BINARYMIME is converted (mail/seven.h) or fails with 5.6.2, 5.6.3, 5.6.5, 5.6.7, 5.6.9; one over SIZE fails with
  * 5.3.4, without a transaction on the wire. DSN parameters are passed on where offered. */

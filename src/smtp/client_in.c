@@ -20,9 +20,6 @@
 
 typedef void (*answer_fn)(struct smtp_client *c, struct client_job *j, const struct client_reply *reply);
 
-static void on_greeting(struct smtp_client *c, struct client_job *j, const struct client_reply *reply);
-static void on_ehlo(struct smtp_client *c, struct client_job *j, const struct client_reply *reply);
-static void on_helo(struct smtp_client *c, struct client_job *j, const struct client_reply *reply);
 static void on_rset(struct smtp_client *c, struct client_job *j, const struct client_reply *reply);
 static void on_mail(struct smtp_client *c, struct client_job *j, const struct client_reply *reply);
 static void on_rcpt(struct smtp_client *c, struct client_job *j, const struct client_reply *reply);
@@ -40,9 +37,10 @@ static const struct command {
 	size_t patience;
 	answer_fn answer;
 } commands[] = {
-	[CMD_GREETING] = {"greeting",                    SMTP_STAGE_GREETING, PATIENCE(greeting_timeout), on_greeting},
-	[CMD_EHLO]     = {"reply to EHLO",               SMTP_STAGE_EHLO,     PATIENCE(command_timeout),  on_ehlo},
-	[CMD_HELO]     = {"reply to HELO",               SMTP_STAGE_EHLO,     PATIENCE(command_timeout),  on_helo},
+	[CMD_GREETING] = {"greeting",                    SMTP_STAGE_GREETING, PATIENCE(greeting_timeout), client_on_greeting},
+	[CMD_EHLO]     = {"reply to EHLO",               SMTP_STAGE_EHLO,     PATIENCE(command_timeout),  client_on_ehlo},
+	[CMD_HELO]     = {"reply to HELO",               SMTP_STAGE_EHLO,     PATIENCE(command_timeout),  client_on_helo},
+	[CMD_STARTTLS] = {"reply to STARTTLS",           SMTP_STAGE_TLS,      PATIENCE(command_timeout),  client_on_starttls},
 	[CMD_RSET]     = {"reply to RSET",               SMTP_STAGE_MAIL,     PATIENCE(command_timeout),  on_rset},
 	[CMD_MAIL]     = {"reply to MAIL FROM",          SMTP_STAGE_MAIL,     PATIENCE(command_timeout),  on_mail},
 	[CMD_RCPT]     = {"reply to RCPT TO",            SMTP_STAGE_RCPT,     PATIENCE(command_timeout),  on_rcpt},
@@ -82,6 +80,11 @@ const char *client_awaits(const struct smtp_client *c)
 	return awaited(c)->awaited;
 }
 
+bool client_awaits_starttls(const struct smtp_client *c)
+{
+	return c->flights > 0 && c->flight[c->flight_first].command == CMD_STARTTLS;
+}
+
 enum smtp_stage client_awaited_stage(const struct smtp_client *c)
 {
 	enum smtp_stage stage = awaited(c)->stage;
@@ -118,7 +121,7 @@ void client_expect(struct smtp_client *c, enum client_command command, uint32_t 
 
 /* ---- outcomes and ends ----------------------------------------------------------------------------------------- */
 
-static struct slice reply_text(const struct client_reply *reply, char *text, size_t cap)
+struct slice client_reply_text(const struct client_reply *reply, char *text, size_t cap)
 {
 	return slice_of(text, smtpcodes_reply_text(reply->raw.p, reply->raw.n, SMTPCODES_PEER, ' ', text, cap));
 }
@@ -134,7 +137,7 @@ static struct smtp_outcome reply_outcome(const struct client_reply *reply, enum 
 	if (o.status.klass == 0)
 		o.status.klass = (uint8_t)reply->digit;
 	assert(o.status.klass == reply->digit);
-	o.text = reply_text(reply, text, SMTP_OUTCOME_TEXT_MAX);
+	o.text = client_reply_text(reply, text, SMTP_OUTCOME_TEXT_MAX);
 	return o;
 }
 
@@ -148,15 +151,19 @@ static void close_senseless(struct smtp_client *c, const struct client_reply *re
 			    const char *what)
 {
 	char words[SMTP_OUTCOME_TEXT_MAX / 2], text[SMTP_OUTCOME_TEXT_MAX];
-	struct slice w = reply_text(reply, words, sizeof words);
+	struct slice w = client_reply_text(reply, words, sizeof words);
 	int n = snprintf(text, sizeof text, "unexpected %s: %u %.*s", what, reply->code, SLICE_ARGS(w));
 
 	assert(n > 0 && (size_t)n < sizeof text);
 	client_close_why(c, stage, (struct smtpcodes_status){4, 5, 0}, slice_of(text, (size_t)n));
 }
 
-/* A reply that its command cannot have. */
-static void close_unexpected(struct smtp_client *c, const struct client_reply *reply)
+void client_close_with_reply(struct smtp_client *c, const struct client_reply *reply)
+{
+	close_with_reply(c, reply, commands[reply->command].stage);
+}
+
+void client_close_unexpected(struct smtp_client *c, const struct client_reply *reply)
 {
 	close_senseless(c, reply, commands[reply->command].stage, commands[reply->command].awaited);
 }
@@ -177,159 +184,17 @@ static void close_malformed(struct smtp_client *c, struct slice raw, const char 
 
 /* ---- answers --------------------------------------------------------------------------------------------------- */
 
-/* The session cannot begin. QUIT goes out with the last octets: a server that refused waits for it (RFC 5321 3.1). */
-static void refuse_session(struct smtp_client *c, const struct client_reply *reply)
-{
-	if (reply->digit == 3) {
-		close_unexpected(c, reply);
-		return;
-	}
-	close_with_reply(c, reply, commands[reply->command].stage);
-	buf_add_lit(&c->out, "QUIT\r\n");
-}
-
-/* The first word of the first line, which should be the peer's name (RFC 5321 4.2.3). */
-static void take_peer_name(struct smtp_client *c, struct slice raw)
-{
-	struct slice line = slice_head(raw, slice_find(raw, '\r'));
-	struct slice word = slice_skip(line, 4);
-
-	word = slice_head(word, slice_find(word, ' '));
-	if (word.n == 0)
-		return;
-	word = slice_head(word, sizeof c->peer_name);
-	for (size_t i = 0; i < word.n; i++)
-		c->peer_name[i] = ascii_is_print(word.p[i]) || (unsigned char)word.p[i] >= 0x80 ? word.p[i] : '?';
-	c->peer.name = slice_of(c->peer_name, word.n);
-}
-
-/*
- * Whether the peer calls itself by our name: then we would send mail to ourselves, round and round. No job is open yet,
- * so that the end may be a failure.
- */
-static bool close_own_name(struct smtp_client *c, enum smtp_stage stage)
-{
-	char text[PEER_NAME_MAX + 100];
-
-	if (!c->config->refuses_own_name || !slice_ieq(c->peer.name, c->config->name))
-		return false;
-	assert(c->open == 0);
-	int n = snprintf(text, sizeof text, "the server calls itself %.*s, as we do: mail would loop back to us",
-			 SLICE_ARGS(c->peer.name));
-	client_close(c, (struct smtp_outcome){.verdict = SMTP_FAILED,
-					      .stage = stage,
-					      .status = {5, 3, 5},
-					      .text = slice_of(text, (size_t)n)});
-	buf_add_lit(&c->out, "QUIT\r\n");
-	return true;
-}
-
-static void on_greeting(struct smtp_client *c, struct client_job *j, const struct client_reply *reply)
-{
-	(void)j;
-	take_peer_name(c, reply->raw);
-	if (reply->digit != 2) {
-		refuse_session(c, reply);
-	} else if (close_own_name(c, SMTP_STAGE_GREETING)) {
-		return;
-	} else if (c->quitting) {
-		client_say_quit(c);
-	} else {
-		client_move(c, CLIENT_HELLO);
-		client_say_hello(c, CMD_EHLO);
-	}
-}
-
-/* Several limits: the smallest counts. One that is no number, or 0, is none (RFC 1870 4). */
-static void offer_size(struct smtp_peer *peer, struct slice parameter)
-{
-	uint64_t max = 0;
-
-	peer->size = true;
-	if (slice_u64(parameter, UINT64_MAX, &max) && max > 0 && (peer->size_max == 0 || max < peer->size_max))
-		peer->size_max = max;
-}
-
-static void take_offer(struct smtp_peer *peer, struct slice line)
-{
-	static const struct {
-		struct slice keyword;
-		size_t field;
-	} offers[] = {
-		{{"PIPELINING", 10}, offsetof(struct smtp_peer, pipelining)},
-		{{"CHUNKING", 8}, offsetof(struct smtp_peer, chunking)},
-		{{"8BITMIME", 8}, offsetof(struct smtp_peer, eight_bit_mime)},
-		{{"BINARYMIME", 10}, offsetof(struct smtp_peer, binary_mime)},
-		{{"SMTPUTF8", 8}, offsetof(struct smtp_peer, smtputf8)},
-		{{"DSN", 3}, offsetof(struct smtp_peer, dsn)},
-		{{"STARTTLS", 8}, offsetof(struct smtp_peer, starttls)},
-	};
-	struct slice rest = line, keyword = slice_split(&rest, ' ');
-
-	if (slice_ieq(keyword, SLICE("SIZE")))
-		offer_size(peer, slice_trim(rest));
-	for (size_t i = 0; i < sizeof offers / sizeof *offers; i++)
-		if (slice_ieq(keyword, offers[i].keyword))
-			*(bool *)((char *)peer + offers[i].field) = true;
-}
-
-static void take_offers(struct smtp_peer *peer, struct slice raw)
-{
-	bool first = true;
-
-	for (struct slice rest = raw; rest.n > 0; first = false) {
-		struct slice line = slice_split(&rest, '\n');
-		if (!first)
-			take_offer(peer, slice_trim(slice_skip(line, 4)));
-	}
-	/* RFC 3030 3: only together. RFC 6531 3.1 item 8: SMTPUTF8 implies 8BITMIME, and is of no use without. */
-	peer->binary_mime = peer->binary_mime && peer->chunking;
-	peer->smtputf8 = peer->smtputf8 && peer->eight_bit_mime;
-}
-
-static void on_ehlo(struct smtp_client *c, struct client_job *j, const struct client_reply *reply)
-{
-	(void)j;
-	/* RFC 5321 3.2: a server that does not know EHLO gets HELO. LMTP has LHLO alone (RFC 2033 4.1). */
-	if (reply->digit == 5 && !c->config->lmtp) {
-		client_say_hello(c, CMD_HELO);
-		return;
-	}
-	if (reply->digit != 2) {
-		refuse_session(c, reply);
-		return;
-	}
-	take_peer_name(c, reply->raw);
-	if (close_own_name(c, SMTP_STAGE_EHLO))
-		return;
-	c->peer.extended = true;
-	take_offers(&c->peer, reply->raw);
-	client_move(c, CLIENT_OPEN);
-}
-
-static void on_helo(struct smtp_client *c, struct client_job *j, const struct client_reply *reply)
-{
-	(void)j;
-	if (reply->digit != 2) {
-		refuse_session(c, reply);
-		return;
-	}
-	take_peer_name(c, reply->raw);
-	if (!close_own_name(c, SMTP_STAGE_EHLO))
-		client_move(c, CLIENT_OPEN);
-}
-
 static void on_rset(struct smtp_client *c, struct client_job *j, const struct client_reply *reply)
 {
 	(void)j;
 	if (reply->digit != 2)
-		close_unexpected(c, reply);
+		client_close_unexpected(c, reply);
 }
 
 static void on_mail(struct smtp_client *c, struct client_job *j, const struct client_reply *reply)
 {
 	if (reply->digit == 3) {
-		close_unexpected(c, reply);
+		client_close_unexpected(c, reply);
 		return;
 	}
 	j->mail_answered = true;
@@ -368,7 +233,7 @@ static size_t rcpt_answered(struct client_job *j)
 static void on_rcpt(struct smtp_client *c, struct client_job *j, const struct client_reply *reply)
 {
 	if (reply->digit == 3) {
-		close_unexpected(c, reply);
+		client_close_unexpected(c, reply);
 		return;
 	}
 	j->answered++;
@@ -395,7 +260,7 @@ static void on_rcpt(struct smtp_client *c, struct client_job *j, const struct cl
 static void data_for_nobody(struct smtp_client *c, struct client_job *j, const struct client_reply *reply)
 {
 	if (reply->digit == 2)
-		close_unexpected(c, reply);
+		client_close_unexpected(c, reply);
 	else if (reply->digit == 3 && (j->accepted > 0 || c->config->lmtp))
 		close_senseless(c, reply, SMTP_STAGE_DATA, "reply to DATA without recipients");
 	else if (reply->digit == 3)
@@ -411,7 +276,7 @@ static void on_data(struct smtp_client *c, struct client_job *j, const struct cl
 	else if (reply->digit == 3)
 		job_move(j, JOB_BODY);
 	else if (reply->digit == 2)
-		close_unexpected(c, reply);
+		client_close_unexpected(c, reply);
 	else
 		job_settle(j, reply_outcome(reply, SMTP_STAGE_DATA, j->text));
 }
@@ -430,7 +295,7 @@ static void chunk_refused(struct smtp_client *c, struct client_job *j, const str
 static void on_bdat(struct smtp_client *c, struct client_job *j, const struct client_reply *reply)
 {
 	if (reply->digit == 3)
-		close_unexpected(c, reply);
+		client_close_unexpected(c, reply);
 	else if (reply->digit != 2 && j->phase != JOB_SETTLED)
 		chunk_refused(c, j, reply);
 }
@@ -455,7 +320,7 @@ static size_t end_answered(struct client_job *j)
 static void on_end(struct smtp_client *c, struct client_job *j, const struct client_reply *reply)
 {
 	if (reply->digit == 3) {
-		close_unexpected(c, reply);
+		client_close_unexpected(c, reply);
 		return;
 	}
 	/* A chunk before the last was refused: these replies speak for nobody any more. */
@@ -477,7 +342,7 @@ static void on_empty(struct smtp_client *c, struct client_job *j, const struct c
 {
 	(void)j;
 	if (reply->digit == 3)
-		close_unexpected(c, reply);
+		client_close_unexpected(c, reply);
 }
 
 static void on_quit(struct smtp_client *c, struct client_job *j, const struct client_reply *reply)
@@ -486,7 +351,7 @@ static void on_quit(struct smtp_client *c, struct client_job *j, const struct cl
 	struct smtp_outcome o = {.verdict = SMTP_DELIVERED, .stage = SMTP_STAGE_END, .code = reply->code};
 
 	o.status.klass = 2;
-	o.text = reply_text(reply, c->why, sizeof c->why);
+	o.text = client_reply_text(reply, c->why, sizeof c->why);
 	client_close(c, o);
 }
 
@@ -527,6 +392,7 @@ static void answer(struct smtp_client *c, struct client_reply *reply, mono_ms no
 	}
 	struct client_job *j = land(c, &reply->command);
 	c->since = now;
+	c->heard_secured = c->secured;
 	/* RFC 5321 3.8: 421 may answer any command. The end of data keeps it as its own reply. */
 	bool good_bye = reply->code == 421 && reply->command != CMD_QUIT;
 	if (!good_bye || reply->command == CMD_END || reply->command == CMD_LAST)
@@ -598,8 +464,10 @@ size_t smtp_client_feed(struct smtp_client *c, struct slice in, mono_ms now)
 
 	assert(c->state != CLIENT_NEW);
 	client_touch(c, now);
-	while (taken < in.n && c->state != CLIENT_CLOSED && !client_has_outcomes(c))
+	while (taken < in.n && c->state > CLIENT_SHAKING && c->state < CLIENT_CLOSED && !client_has_outcomes(c))
 		taken += take_octets(c, slice_skip(in, taken), now);
+	if (c->state == CLIENT_SHAKING && taken < in.n)
+		client_close_injected(c);
 	client_check_memory(c);
 	/* Nothing is said to a session that is over. */
 	return c->state == CLIENT_CLOSED ? in.n : taken;

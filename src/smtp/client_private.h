@@ -1,16 +1,21 @@
 /*
  * client_private: what the files of the client engine share.
  *
- *	client.c      the session and its jobs: states, events, deadlines, the end
- *	client_in.c   octets become replies, replies answer commands
- *	client_out.c  jobs become commands, messages become data
+ *	client.c        the session and its jobs: states, events, deadlines, the end
+ *	client_begin.c  from the greeting to the first job
+ *	client_in.c     octets become replies, replies answer commands
+ *	client_out.c    jobs become commands, messages become data
  *
  * A session (enum client_state) and each of its jobs (enum job_phase) have a state that moves only through client_move
  * and job_move:
  *
- *	NEW ---> GREETING ---> HELLO ---> OPEN ---> QUITTING
- *	 |          |  \________ | ________^___________^        GREETING -> QUITTING: quit was asked before the 220
- *	 '----------'------------'----------'----------'---> CLOSED
+ *	 .--> SHAKING <-------.  TLS: from the first octet, or when STARTTLS was answered with 220
+ *	 |     |  |  \         \
+ *	NEW ---|->GREETING ---> HELLO ---> OPEN ---> QUITTING
+ *	 |     |      |  \________ | ________^___________^      GREETING -> QUITTING: quit was asked before the 220
+ *	 '-----'------'------------'----------'----------'---> CLOSED
+ *
+ *	SHAKING goes on with GREETING or HELLO, whichever was not there in the clear.
  *
  *	FREE --send--> ENVELOPE --354, or every RCPT answered--> BODY --last octets--> END --its replies--> SETTLED
  *	 ^ \               |                                      |                     |                     ^ |
@@ -35,8 +40,9 @@
 
 enum client_state {
 	CLIENT_NEW,
+	CLIENT_SHAKING, /* the owner does a handshake of TLS */
 	CLIENT_GREETING,
-	CLIENT_HELLO, /* EHLO, LHLO or HELO is out */
+	CLIENT_HELLO, /* EHLO, LHLO, HELO or STARTTLS is out */
 	CLIENT_OPEN,
 	CLIENT_QUITTING,
 	CLIENT_CLOSED,
@@ -106,6 +112,7 @@ enum client_command {
 	CMD_GREETING,
 	CMD_EHLO,
 	CMD_HELO,
+	CMD_STARTTLS,
 	CMD_RSET,
 	CMD_MAIL,
 	CMD_RCPT,
@@ -144,6 +151,11 @@ struct smtp_client {
 	uint32_t dirty; /* 0 = none */
 	bool quitting;
 	bool ready_given;
+	bool greeted;
+	bool handshake_given; /* the owner was asked for TLS */
+	bool secured;         /* everything is under TLS */
+	bool heard_secured;   /* a reply came under TLS */
+	bool tls_broke;
 
 	struct client_flight flight[FLIGHTS_MAX];
 	unsigned flight_first, flights;
@@ -197,9 +209,25 @@ void client_close_why(struct smtp_client *c, enum smtp_stage stage, struct smtpc
 /* The same, for what went wrong on our side: 4.3.0. */
 void client_close_ours(struct smtp_client *c, struct slice text);
 
+/* client_begin.c: replies, in their turn; the end of a session by its TLS */
+void client_on_greeting(struct smtp_client *c, struct client_job *j, const struct client_reply *reply);
+void client_on_ehlo(struct smtp_client *c, struct client_job *j, const struct client_reply *reply);
+void client_on_helo(struct smtp_client *c, struct client_job *j, const struct client_reply *reply);
+void client_on_starttls(struct smtp_client *c, struct client_job *j, const struct client_reply *reply);
+void client_close_handshake(struct smtp_client *c, struct slice why);
+/* Octets came in the clear when TLS had been agreed on (CVE-2011-0411 and its kin, the other way round). */
+void client_close_injected(struct smtp_client *c);
+
 /* client_in.c */
+/* Its words; `cap` octets of `text` hold them. */
+struct slice client_reply_text(const struct client_reply *reply, char *text, size_t cap);
+/* The reply ends the session, at the stage of its command. */
+void client_close_with_reply(struct smtp_client *c, const struct client_reply *reply);
+/* A reply that its command cannot have. */
+void client_close_unexpected(struct smtp_client *c, const struct client_reply *reply);
 /* "reply to RCPT TO"; of the oldest command without reply, which must be. */
 const char *client_awaits(const struct smtp_client *c);
+bool client_awaits_starttls(const struct smtp_client *c);
 enum smtp_stage client_awaited_stage(const struct smtp_client *c);
 span_ms client_patience(const struct smtp_client *c);
 /* Counts `count` replies as owed to what was just queued. */

@@ -14,7 +14,7 @@ enum smtp_verdict {
 };
 #define SMTP_VERDICT_MAX SMTP_FAILED
 
-/* How far the attempt came. The names are those that people see in trace and reports. */
+/* How far the attempt came. The names are those that people see in trace and reports; the numbers are kept on disk. */
 enum smtp_stage {
 	SMTP_STAGE_ROUTE, /* no next hop was found */
 	SMTP_STAGE_CONNECT,
@@ -25,8 +25,9 @@ enum smtp_stage {
 	SMTP_STAGE_DATA,    /* DATA, or a BDAT that is not the last */
 	SMTP_STAGE_END,     /* the final dot, or BDAT LAST */
 	SMTP_STAGE_MAILBOX, /* delivery into a Maildir */
+	SMTP_STAGE_TLS,     /* STARTTLS and its handshake, between EHLO and MAIL */
 };
-#define SMTP_STAGE_MAX SMTP_STAGE_MAILBOX
+#define SMTP_STAGE_MAX SMTP_STAGE_TLS
 
 /* "connecting", "greeting", "EHLO", "MAIL FROM", ... */
 const char *smtp_stage_name(enum smtp_stage stage);

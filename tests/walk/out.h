@@ -79,6 +79,8 @@ static inline void out_event(struct out *o, const struct smtp_client_event *ev, 
 	struct slice rest = slice_skip(message, o->given), part = piece ? slice_head(rest, piece) : rest;
 
 	switch (ev->type) {
+	case SMTP_CLIENT_HANDSHAKE:
+		abort(); /* none was asked for */
 	case SMTP_CLIENT_READY:
 		if (o->offered)
 			smtp_client_quit(o->c, 0);

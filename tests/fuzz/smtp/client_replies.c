@@ -43,6 +43,8 @@ static void owner(struct run *r)
 			smtp_client_send(r->c, &job, 0);
 		else if (ev.type == SMTP_CLIENT_READY)
 			smtp_client_quit(r->c, 0);
+		else if (ev.type == SMTP_CLIENT_HANDSHAKE)
+			smtp_client_secured(r->c, &(struct smtp_client_security){.verified = true}, 0);
 		else if (ev.type == SMTP_CLIENT_BODY)
 			smtp_client_body(r->c, slice_of("x\r\n.y", 5), true, 0);
 	}
@@ -106,6 +108,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 						   .data_timeout = 1,
 						   .block_timeout = 1,
 						   .end_timeout = 1,
+						   .tls_timeout = 1,
 						   .output_max = 16384};
 
 	if (size < 1)
@@ -113,6 +116,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	config.lmtp = data[0] & 1;
 	config.pipelining = data[0] & 2;
 	config.chunking = data[0] & 4;
+	config.tls = data[0] >> 6;
 	play(&lines, &config, data + 1, size - 1, SIZE_MAX);
 	play(&cut, &config, data + 1, size - 1, 1 + data[0] / 8);
 	check(&lines);

@@ -30,6 +30,10 @@ struct turn {
 struct dialog {
 	bool lmtp, no_pipelining, chunking, stay; /* stay: no QUIT */
 	bool own_name;                            /* a peer with our name is refused */
+	enum smtp_client_tls tls;
+	bool tls_first;
+	/* NULL: the server is verified; "?why": it is not; "!why": the handshake fails; "": it never ends */
+	const char *handshake;
 	struct smtp_client_job jobs[JOBS_MAX];
 	const char *messages[JOBS_MAX]; /* NULL: a small one */
 	size_t piece;                   /* octets of each piece of body; 0 = whole */
@@ -58,6 +62,9 @@ static const struct smtp_client_config *driver_config(const struct dialog *d)
 
 	config = (struct smtp_client_config){
 		.name = SLICE("me.example"),
+		.tls = d->tls,
+		.tls_first = d->tls_first,
+		.tls_timeout = 30 * SECOND,
 		.lmtp = d->lmtp,
 		.pipelining = !d->no_pipelining,
 		.chunking = d->chunking,
@@ -136,6 +143,23 @@ static void driver_body(struct driver *r, uint64_t tag)
 	free(copy);
 }
 
+/* All that follows is under TLS: the octets of the dialog are what is inside. */
+static void driver_handshake(struct driver *r)
+{
+	const char *how = r->d->handshake;
+
+	assert_int_equal(smtp_client_output(r->c).n, 0);
+	assert_true(smtp_client_deadline(r->c) == r->now + 30 * SECOND);
+	r->trace_n += (size_t)snprintf(r->trace + r->trace_n, 32, "handshake\n");
+	if (!how || how[0] == '?')
+		smtp_client_secured(r->c,
+				    &(struct smtp_client_security){
+					    .verified = !how, .why = how ? slice_from_cstr(how + 1) : SLICE_NONE},
+				    r->now);
+	else if (how[0] == '!')
+		smtp_client_lost(r->c, slice_from_cstr(how + 1));
+}
+
 /* Pulls all events and takes all output, until both are empty. `gulp`: octets that leave at once. */
 static void driver_pump(struct driver *r, size_t gulp)
 {
@@ -147,6 +171,8 @@ static void driver_pump(struct driver *r, size_t gulp)
 			assert_false(r->closed);
 			if (ev.type == SMTP_CLIENT_READY) {
 				driver_ready(r);
+			} else if (ev.type == SMTP_CLIENT_HANDSHAKE) {
+				driver_handshake(r);
 			} else if (ev.type == SMTP_CLIENT_BODY) {
 				driver_body(r, ev.tag);
 			} else if (ev.type == SMTP_CLIENT_DONE) {

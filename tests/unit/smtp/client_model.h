@@ -14,6 +14,8 @@
  *	- the message arrives octet for octet, or converted; and by DATA every lenient reader of the octets finds
  *exactly one message in them (attacks.md, SM-out)
  *	- commands wait for replies where they must (RFC 2920 3.1)
+ *	- with TLS: no job without as much of it as is asked for, no use of what was offered before it, no second one,
+ *	  and nothing but the end when octets in the clear come in place of the handshake
  */
 #ifndef CLIENT_MODEL_H
 #define CLIENT_MODEL_H
@@ -52,7 +54,7 @@ static unsigned model_choose(struct model_source *s, unsigned n)
 
 /* ---- state ----------------------------------------------------------------------------------------------------- */
 
-enum model_kind { M_GREETING, M_HELLO, M_RSET, M_MAIL, M_RCPT, M_DATA, M_BDAT, M_END, M_EMPTY, M_QUIT };
+enum model_kind { M_GREETING, M_HELLO, M_STARTTLS, M_RSET, M_MAIL, M_RCPT, M_DATA, M_BDAT, M_END, M_EMPTY, M_QUIT };
 
 struct model_command {
 	enum model_kind kind;
@@ -80,6 +82,7 @@ struct model {
 
 	bool sane; /* the peer keeps to the protocol, but for its choice of codes */
 	bool pipelining, chunking, eight_bit, binary, utf8, hello_done;
+	bool starttls, secured, verified, shaking;
 
 	/* The peer: what it has read, and what it says. */
 	char in[MODEL_OCTETS], out[MODEL_OCTETS], data[MODEL_OCTETS];
@@ -124,6 +127,7 @@ static void model_say(struct model *m, const char *text)
 static void model_reply(struct model *m, enum model_kind kind)
 {
 	static const char *const usual[] = {[M_GREETING] = "220 peer\r\n",     [M_HELLO] = "",
+					    [M_STARTTLS] = "220 go\r\n",
 					    [M_RSET] = "250 reset\r\n",        [M_MAIL] = "250 2.1.0 mail\r\n",
 					    [M_RCPT] = "250 2.1.5 rcpt\r\n",   [M_DATA] = "354 go\r\n",
 					    [M_BDAT] = "250 chunk\r\n",        [M_END] = "250 2.6.0 end\r\n",
@@ -157,7 +161,7 @@ static void model_reply(struct model *m, enum model_kind kind)
 		model_say(m, kind == M_RSET || kind == M_QUIT ? usual[kind] : refusals[model_pick(m, 8)]);
 	else
 		model_say(m, strange[model_pick(m, sizeof strange / sizeof *strange)]);
-	if (kind == M_DATA || kind == M_HELLO || kind == M_QUIT || !m->pipelining)
+	if (kind == M_DATA || kind == M_HELLO || kind == M_STARTTLS || kind == M_QUIT || !m->pipelining)
 		m->barrier = m->out_n;
 }
 
@@ -173,6 +177,7 @@ static void model_hello(struct model *m)
 		return;
 	}
 	set = set < 64 ? 0x7f & ~0x40u : set;
+	m->starttls = m->config.tls && model_pick(m, 8);
 	m->pipelining = (set & 1) && m->config.pipelining;
 	m->chunking = (set & 2) && m->config.chunking;
 	m->eight_bit = set & 4;
@@ -186,6 +191,8 @@ static void model_hello(struct model *m)
 			model_say(m, "\r\n");
 		}
 	}
+	if (m->starttls)
+		model_say(m, "250-starttls\r\n");
 	model_say(m, "250 HELP\r\n");
 	m->barrier = m->out_n;
 }
@@ -480,6 +487,10 @@ static void model_line(struct model *m, struct slice line)
 		else
 			model_hello(m);
 		m->barrier = m->out_n;
+	} else if (slice_eq(line, SLICE("STARTTLS"))) {
+		MODEL_CHECK(m, m->config.tls && m->starttls && !m->secured && m->now < 0 && m->next_job == 0);
+		model_expect(m, M_STARTTLS, -1, -1);
+		model_reply(m, M_STARTTLS);
 	} else if (slice_starts(line, SLICE("MAIL FROM:<"))) {
 		model_mail(m, line);
 	} else if (slice_starts(line, SLICE("RCPT TO:<"))) {
@@ -592,8 +603,47 @@ static void model_make_job(struct model *m, int i)
 	j->lies = dice == 0 && model_message_bare(j);
 }
 
+static bool model_was_told_220(struct model *m)
+{
+	return model_code(m, M_STARTTLS, -1, -1) == 220;
+}
+
+static void model_greet(struct model *m)
+{
+	model_expect(m, M_GREETING, -1, -1);
+	model_reply(m, M_GREETING);
+}
+
+/* What it said before the end of the handshake, it said in the clear. */
+static void model_handshake(struct model *m)
+{
+	MODEL_CHECK(m, !m->secured && m->now < 0 && smtp_client_output(m->c).n == 0);
+	MODEL_CHECK(m, m->config.tls_first ? m->in_n == 0 : model_was_told_220(m) || m->confused);
+	if (!m->sane && model_pick(m, 16) == 0)
+		model_say(m, "250 put in\r\n");
+	m->shaking = m->said < m->out_n || model_pick(m, 16) == 0;
+	if (m->shaking)
+		return;
+	m->secured = true;
+	m->verified = model_pick(m, 4);
+	m->pipelining = m->chunking = m->eight_bit = m->binary = m->utf8 = m->starttls = false;
+	smtp_client_secured(
+		m->c, &(struct smtp_client_security){.verified = m->verified, .why = SLICE("it is another")}, m->time);
+	if (m->config.tls_first)
+		model_greet(m);
+}
+
+static void model_check_tls(struct model *m)
+{
+	MODEL_CHECK(m, !m->shaking);
+	MODEL_CHECK(m, m->config.tls < SMTP_CLIENT_TLS_REQUIRED || m->secured);
+	MODEL_CHECK(m, m->config.tls < SMTP_CLIENT_TLS_VERIFIED || m->verified);
+	MODEL_CHECK(m, !m->starttls || m->secured || !model_was_told_220(m));
+}
+
 static void model_ready(struct model *m)
 {
+	model_check_tls(m);
 	if (m->next_job == m->jobs) {
 		smtp_client_quit(m->c, m->time);
 		m->quit = true;
@@ -701,6 +751,9 @@ static void model_event(struct model *m, const struct smtp_client_event *ev)
 {
 	MODEL_CHECK(m, !m->closed);
 	switch (ev->type) {
+	case SMTP_CLIENT_HANDSHAKE:
+		model_handshake(m);
+		break;
 	case SMTP_CLIENT_READY:
 		model_ready(m);
 		break;
@@ -832,7 +885,10 @@ static void model_run(struct model_source *source)
 						.data_timeout = MINUTE,
 						.block_timeout = MINUTE,
 						.end_timeout = MINUTE,
+						.tls_timeout = MINUTE,
 						.output_max = 16384};
+	m->config.tls = model_pick(m, 2) ? model_pick(m, 4) : SMTP_CLIENT_TLS_OFF;
+	m->config.tls_first = m->config.tls && model_pick(m, 4) == 0;
 	m->jobs = 1 + (int)model_pick(m, MODEL_JOBS);
 	for (int i = 0; i < m->jobs; i++)
 		model_make_job(m, i);
@@ -842,8 +898,8 @@ static void model_run(struct model_source *source)
 		return;
 	}
 	smtp_client_start(m->c, m->time);
-	model_expect(m, M_GREETING, -1, -1);
-	model_reply(m, M_GREETING);
+	if (!m->config.tls_first)
+		model_greet(m);
 	while (!m->closed) {
 		MODEL_CHECK(m, steps++ < 100000);
 		model_step(m, &at);

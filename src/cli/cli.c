@@ -387,6 +387,11 @@ void cli_explain_outcome(FILE *to, const char *indent, const struct smtp_outcome
 	fprintf(to, ": ");
 	print_reply(to, o);
 	fputc('\n', to);
+	if (o->secured.n) {
+		fprintf(to, "%sthe session: ", indent);
+		cli_print(to, o->secured);
+		fputc('\n', to);
+	}
 	if (o->ambiguous)
 		fprintf(to, "%sthe other side may have taken it all the same: this attempt's end is not known\n",
 			indent);
@@ -418,10 +423,11 @@ json_t *cli_json_outcome(const struct smtp_outcome *o, struct slice remote)
 	bool explain = o->verdict != SMTP_DELIVERED;
 
 	smtpcodes_classify(o->code, o->status, o->text.n ? o->text.p : "", o->text.n, cli_rules(), &finding);
-	return json_pack("{s:s, s:s, s:o, s:o, s:o, s:o, s:b, s:o, s:o}", "verdict", verdict_names[o->verdict], "stage",
-			 smtp_stage_name(o->stage), "code", o->code ? json_integer(o->code) : json_null(), "status",
-			 cli_json_status(o->status), "text", cli_json_text(o->text), "remote",
-			 cli_json_text_or_null(remote), "ambiguous", o->ambiguous, "class",
+	return json_pack("{s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:b, s:o, s:o}", "verdict", verdict_names[o->verdict],
+			 "stage", smtp_stage_name(o->stage), "code", o->code ? json_integer(o->code) : json_null(),
+			 "status", cli_json_status(o->status), "text", cli_json_text(o->text), "remote",
+			 cli_json_text_or_null(remote), "secured", cli_json_text_or_null(o->secured), "ambiguous",
+			 o->ambiguous, "class",
 			 explain ? json_string(smtpcodes_class(finding.klass)->name) : json_null(), "advice",
 			 explain && finding.advice ? json_string(finding.advice) : json_null());
 }

@@ -232,20 +232,22 @@ static const uint8_t verdict_class[] = {[SMTP_DELIVERED] = 2, [SMTP_DEFERRED] = 
 void finding_set(struct finding *f, const struct smtp_outcome *outcome, struct slice remote, span_ms took, wall_ms at)
 {
 	struct slice text = slice_head(outcome->text, SMTP_OUTCOME_TEXT_MAX);
+	struct slice secured = slice_head(outcome->secured, SMTP_OUTCOME_SECURED_MAX);
 
 	assert(outcome->verdict <= SMTP_VERDICT_MAX);
 	assert(outcome->stage <= SMTP_STAGE_MAX);
 	finding_free(f);
 	remote = slice_head(remote, STORE_REMOTE_MAX);
 	*f = (struct finding){.outcome = *outcome, .took = took > 0 ? took : 0, .at = at};
-	f->outcome.text = SLICE_NONE;
+	f->outcome.text = f->outcome.secured = SLICE_NONE;
 	if (f->outcome.status.klass != verdict_class[outcome->verdict])
 		f->outcome.status = (struct smtpcodes_status){.klass = verdict_class[outcome->verdict]};
-	f->texts = heap_alloc(text.n + remote.n + 1);
+	f->texts = heap_alloc(text.n + secured.n + remote.n + 1);
 	if (!f->texts)
 		return;
 	char *to = f->texts;
 	f->outcome.text = keep(&to, text);
+	f->outcome.secured = keep(&to, secured);
 	f->remote = keep(&to, remote);
 }
 
@@ -292,7 +294,8 @@ void engine_tell(struct queue_engine *e, const struct queue_event *event)
 	if (e->told_count >= ENGINE_EVENTS_MAX)
 		return;
 	struct told *t =
-		heap_alloc(sizeof *t + event->rcpt.n + event->sender.n + event->remote.n + event->outcome.text.n);
+		heap_alloc(sizeof *t + event->rcpt.n + event->sender.n + event->remote.n + event->outcome.text.n +
+			   event->outcome.secured.n);
 	if (!t)
 		return;
 	char *at = t->texts;
@@ -301,6 +304,7 @@ void engine_tell(struct queue_engine *e, const struct queue_event *event)
 	t->event.sender = keep(&at, event->sender);
 	t->event.remote = keep(&at, event->remote);
 	t->event.outcome.text = keep(&at, event->outcome.text);
+	t->event.outcome.secured = keep(&at, event->outcome.secured);
 	list_init(&t->link);
 	list_append(&e->telling, &t->link);
 	e->told_count++;

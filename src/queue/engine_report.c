@@ -337,7 +337,7 @@ static bool add_late(struct queue_engine *e, struct report_line *line, const str
 				     .at = row->last_at,
 				     .attempted = true};
 	if (!keep(e, &line->rcpt.address) || !keep(e, &line->rcpt.orcpt) || !keep(e, &line->outcome.text) ||
-	    !keep(e, &line->remote))
+	    !keep(e, &line->outcome.secured) || !keep(e, &line->remote))
 		return engine_did(e, STORE_NO_MEMORY);
 	if (row->state == STORE_CLAIMED)
 		return true;

@@ -385,14 +385,14 @@ enum store_result sqlite_schema_create(struct sqlite_store *s)
 }
 
 /* Half an upgrade goes with the connection. */
-static enum store_result upgrade(struct sqlite_store *s)
+static enum store_result upgrade(struct sqlite_store *s, int64_t version)
 {
 	char number[60];
 	enum store_result result = sqlite_exec(s, "BEGIN IMMEDIATE");
 
 	sqlite3_snprintf(sizeof number, number, "PRAGMA user_version = %d; COMMIT", STORE_SCHEMA_VERSION);
-	if (!result)
-		result = sqlite_exec(s, store_sqlite_upgrade);
+	for (; !result && version < STORE_SCHEMA_VERSION; version++)
+		result = sqlite_exec(s, store_sqlite_upgrades[version]);
 	return result ? result : sqlite_exec(s, number);
 }
 
@@ -503,7 +503,7 @@ static enum store_result connect_steps(struct sqlite_store *s, struct buf *why)
 	if (!result)
 		sqlite3_db_config(s->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0, NULL);
 	if (!result && version < STORE_SCHEMA_VERSION)
-		result = version == 0 ? sqlite_schema_create(s) : upgrade(s);
+		result = version == 0 ? sqlite_schema_create(s) : upgrade(s, version);
 	if (!result)
 		result = sqlite_prepare_all(s);
 	return result ? result : state_load(s);

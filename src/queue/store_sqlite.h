@@ -25,7 +25,7 @@
 #include "queue/store.h"
 #include "queue/store_sqlite_gather.h"
 
-#define STORE_SCHEMA_VERSION 2 /* 1: without the digests in message and recipient */
+#define STORE_SCHEMA_VERSION 3 /* 1: without the digests in message and recipient; 2: without history.secured */
 #define STORE_APPLICATION_ID 0x506f7374 /* "Post" */
 
 enum store_statement {
@@ -123,8 +123,8 @@ static inline struct sqlite_store *sqlite_store_of(struct store *st)
 
 /* ---- schema */
 extern const char store_sqlite_schema[];
-/* From version 1; rows that are there keep no digest. */
-extern const char store_sqlite_upgrade[];
+/* From each version to the next; rows that are there stay without what is new. */
+extern const char *const store_sqlite_upgrades[STORE_SCHEMA_VERSION];
 const char *store_sqlite_text(enum store_statement which);
 
 /* ---- connections */
@@ -171,6 +171,7 @@ msg_id read_id(struct row *r, bool none_ok);
 struct store_digest read_digest(struct row *r);
 /* Lent until the statement steps or is reset. */
 struct slice read_text(struct row *r, size_t max);
+struct slice read_text_or_none(struct row *r, size_t max); /* NULL is the empty text */
 
 /* One step of what was bound. *ret_row says whether there is a row; a statement without one is reset. */
 enum store_result row_step(struct sqlite_store *s, struct row *r, bool *ret_row);

@@ -24,6 +24,7 @@ enum store_result sqlite_history_add(struct sqlite_store *s, msg_id id, const st
 	struct row r = row_bind(s, STORE_SQL_HISTORY_PUT);
 
 	assert(o->text.n <= SMTP_OUTCOME_TEXT_MAX);
+	assert(o->secured.n <= SMTP_OUTCOME_SECURED_MAX);
 	assert(line->remote.n <= STORE_REMOTE_MAX);
 	assert(line->text.n <= STORE_TEXT_MAX);
 	bind_hash(&r, id);
@@ -41,6 +42,7 @@ enum store_result sqlite_history_add(struct sqlite_store *s, msg_id id, const st
 	bind_int(&r, line->took);
 	bind_int(&r, line->next_due);
 	bind_hash(&r, line->about);
+	bind_text(&r, o->secured);
 	if (ret_seq)
 		*ret_seq = s->state.seq;
 	return row_run(s, &r);

@@ -51,6 +51,7 @@ static struct smtp_outcome read_outcome(struct row *r)
 	o.ambiguous = flags & 1;
 	o.dsn_relayed = flags & 2;
 	o.lossy = flags & 4;
+	o.secured = read_text_or_none(r, SMTP_OUTCOME_SECURED_MAX);
 	return o;
 }
 
@@ -143,7 +144,8 @@ enum store_result sqlite_load_rcpt(struct store *st, msg_id id, uint32_t n, stru
 	if (result || !row)
 		return sqlite_was_read(s, result ? result : STORE_NOT_FOUND);
 	result = read_rcpt(s, r.stmt, id, ret);
-	struct slice *texts[] = {&ret->rcpt.address, &ret->rcpt.orcpt, &ret->last.text, &ret->last_remote};
+	struct slice *texts[] = {&ret->rcpt.address, &ret->rcpt.orcpt, &ret->last.text, &ret->last.secured,
+				 &ret->last_remote};
 	if (!result && !keep(arena, texts, sizeof texts / sizeof *texts))
 		result = STORE_NO_MEMORY;
 	row_done(&r);

@@ -104,6 +104,15 @@ struct store_digest read_digest(struct row *r)
 	return (struct store_digest){.known = true, .value = (uint32_t)read_int(r, 0, UINT32_MAX)};
 }
 
+struct slice read_text_or_none(struct row *r, size_t max)
+{
+	assert(r->i < sqlite3_column_count(r->stmt));
+	if (sqlite3_column_type(r->stmt, r->i) != SQLITE_NULL)
+		return read_text(r, max);
+	r->i++;
+	return SLICE_NONE;
+}
+
 struct slice read_text(struct row *r, size_t max)
 {
 	int column = next_column(r, SQLITE_BLOB);

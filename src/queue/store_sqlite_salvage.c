@@ -42,7 +42,7 @@
 
 static const struct {
 	const char *read, *write;
-	int older; /* so many columns less had version 1, at the end: they are empty then */
+	int older; /* so many columns less had an older version, at the end: they are empty then */
 } tables[SALVAGE_TABLES] = {
 	[SALVAGE_MESSAGE] =
 		{"SELECT * FROM message WHERE id = ?",
@@ -53,7 +53,8 @@ static const struct {
 			       .older = 1},
 	[SALVAGE_BODY] = {"SELECT * FROM body WHERE id = ?", "INSERT INTO body VALUES (?, ?, ?)"},
 	[SALVAGE_HISTORY] = {"SELECT * FROM history WHERE msg = ? ORDER BY seq",
-			     "INSERT INTO history VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"},
+			     "INSERT INTO history VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+			     .older = 1},
 };
 
 /* ---- files ---------------------------------------------------------------------------------------------------- */

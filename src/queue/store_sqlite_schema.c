@@ -97,6 +97,7 @@ const char store_sqlite_schema[] =
 	"  took INTEGER NOT NULL,"
 	"  next_due INTEGER NOT NULL,"
 	"  about INTEGER NOT NULL,"
+	"  secured BLOB,"                   /* NULL: before version 3 */
 	"  PRIMARY KEY (msg, seq)) WITHOUT ROWID;"
 
 	"CREATE TABLE turn ("
@@ -112,16 +113,18 @@ const char store_sqlite_schema[] =
 	"  PRIMARY KEY (site, flow)) WITHOUT ROWID;"
 	"CREATE INDEX lane_visit ON lane (site, visit);";
 
-const char store_sqlite_upgrade[] =
-	"ALTER TABLE message ADD COLUMN file_digest INTEGER;"
-	"ALTER TABLE message ADD COLUMN digest INTEGER;"
-	"ALTER TABLE recipient ADD COLUMN digest INTEGER;";
+const char *const store_sqlite_upgrades[STORE_SCHEMA_VERSION] = {
+	[1] = "ALTER TABLE message ADD COLUMN file_digest INTEGER;"
+	      "ALTER TABLE message ADD COLUMN digest INTEGER;"
+	      "ALTER TABLE recipient ADD COLUMN digest INTEGER;",
+	[2] = "ALTER TABLE history ADD COLUMN secured BLOB;",
+};
 
 /* Read by read_message and read_rcpt of store_sqlite_read.c, in this order. */
 #define MESSAGE \
 	"m.id, m.open, m.rcpt_count, m.in_file, m.size, m.arrived, m.arrived_queue, m.sender, m.envid, m.body, m.ret," \
 	" m.utf8, m.content, m.flow, m.client, m.helo, m.protocol, m.login, m.about, m.file_digest, m.digest"
-#define OUTCOME "h.verdict, h.stage, h.code, h.status, h.flags, h.text"
+#define OUTCOME "h.verdict, h.stage, h.code, h.status, h.flags, h.text, h.secured"
 #define RCPT \
 	"r.n, r.address, r.orcpt, r.notify, r.flow, r.digest, r.state, r.site, r.due, r.attempts, r.warned, h.remote, h.at, " OUTCOME \
 	" FROM recipient r LEFT JOIN history h ON h.msg = r.msg AND h.seq = r.last"
@@ -150,7 +153,7 @@ static const char *const texts[] = {
 		" VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0, 0, 0)",
 	[STORE_SQL_HISTORY_PUT] =
 		"INSERT INTO history (msg, seq, event, at, n, verdict, stage, code, status, flags, text, remote, took,"
-		" next_due, about) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+		" next_due, about, secured) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
 	[STORE_SQL_MESSAGE_EXISTS] = "SELECT 1 FROM message WHERE id = ?",
 
 	[STORE_SQL_SETTLE_LOAD] =

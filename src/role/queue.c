@@ -632,7 +632,7 @@ static void log_outcome(enum log_event_id id, const struct queue_event *ev)
 	log_event(id, LOG_ID("id", ev->id), LOG_TEXT("to", ev->rcpt), LOG_TEXT("from", ev->sender),
 		  LOG_TEXT("remote", ev->remote), LOG_CSTR("stage", smtp_stage_name(o->stage)),
 		  LOG_NUMBER("code", o->code), LOG_STATUS("status", o->status), LOG_TEXT("text", o->text),
-		  LOG_NUMBER("delay_ms", ev->delay));
+		  LOG_TEXT("secured", o->secured), LOG_NUMBER("delay_ms", ev->delay));
 }
 
 static void log_queue_event(const struct queue_event *ev)

@@ -139,6 +139,7 @@ static void put_outcome(struct buf *out, const struct smtp_outcome *o)
 	pack_u8(out, o->ambiguous);
 	pack_u8(out, o->dsn_relayed);
 	pack_u8(out, o->lossy);
+	pack_slice(out, slice_head(o->secured, SMTP_OUTCOME_SECURED_MAX));
 }
 
 static struct smtp_outcome get_outcome(struct unpack *u)
@@ -152,6 +153,7 @@ static struct smtp_outcome get_outcome(struct unpack *u)
 	o.ambiguous = unpack_bool(u);
 	o.dsn_relayed = unpack_bool(u);
 	o.lossy = unpack_bool(u);
+	o.secured = unpack_slice(u, SMTP_OUTCOME_SECURED_MAX);
 	if (o.code > 999)
 		u->bad = true;
 	return o;

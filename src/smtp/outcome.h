@@ -41,8 +41,12 @@ struct smtp_outcome {
 	bool ambiguous;                 /* the connection was lost after the end of the data: the peer may have it */
 	bool dsn_relayed;               /* delivered, and the peer took over the DSN parameters (RFC 3461 5.2.2) */
 	bool lossy;                     /* delivered, and a conversion on the way replaced octets: 2.6.4 */
+	/* How the session was secured, in words of the courier: "TLSv1.3 ..., verified". Empty: it was in the clear, or
+	 * never came to be. Lent */
+	struct slice secured;
 };
 
-#define SMTP_OUTCOME_TEXT_MAX 1000
+#define SMTP_OUTCOME_TEXT_MAX    1000
+#define SMTP_OUTCOME_SECURED_MAX 400
 
 #endif

@@ -173,6 +173,7 @@ static void add_history(struct mem_store *st, struct mem_message *m, const struc
 	h->about = line->about;
 	h->outcome = line->outcome;
 	h->outcome.text = keep(st, line->outcome.text);
+	h->outcome.secured = keep(st, line->outcome.secured);
 	struct slice text = slice_head(line->text, sizeof h->text - 1);
 	if (text.n)
 		memcpy(h->text, text.p, text.n);
@@ -287,6 +288,7 @@ static void set_rcpt(struct mem_store *st, struct mem_message *m, const struct s
 		row->attempts++;
 		row->last = s->outcome;
 		row->last.text = keep(st, s->outcome.text);
+		row->last.secured = keep(st, s->outcome.secured);
 		row->last_remote = keep(st, s->remote);
 		row->last_at = s->at;
 	}

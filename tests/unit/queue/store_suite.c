@@ -207,8 +207,9 @@ static bool dump_history(void *arg, const struct store_history *h)
 {
 	struct dump *d = arg;
 
-	buf_printf(&d->out, "    %d n %d at %d \"%.*s\" \"%.*s\" about %d\n", h->event, (int)h->n,
-		   (int)(h->at % 100000), SLICE_ARGS(h->outcome.text), SLICE_ARGS(h->text), (int)h->about);
+	buf_printf(&d->out, "    %d n %d at %d \"%.*s\" \"%.*s\" \"%.*s\" about %d\n", h->event, (int)h->n,
+		   (int)(h->at % 100000), SLICE_ARGS(h->outcome.text), SLICE_ARGS(h->outcome.secured),
+		   SLICE_ARGS(h->text), (int)h->about);
 	return true;
 }
 
@@ -439,6 +440,7 @@ static void an_attempt_that_is_deferred_leaves_its_story(void **state)
 	s.warned = true;
 	s.outcome.ambiguous = true;
 	s.outcome.lossy = true;
+	s.outcome.secured = SLICE("TLSv1.3, verified");
 	assert_ok(ops_of(w->st)->settle(w->st, &s));
 	commit(w);
 	restart(w);
@@ -458,6 +460,7 @@ static void an_attempt_that_is_deferred_leaves_its_story(void **state)
 	assert_false(r.last.dsn_relayed);
 	assert_true(r.last.lossy);
 	assert_slice(r.last.text, "the peer's words");
+	assert_slice(r.last.secured, "TLSv1.3, verified");
 	assert_slice(r.last_remote, "mx.example [192.0.2.9]:25");
 	assert_int_equal(r.last_at, 1700000000100);
 	s = attempt(1, 1, STORE_WAITING, 700, 900, SITE);
@@ -476,6 +479,8 @@ static void an_attempt_that_is_deferred_leaves_its_story(void **state)
 	assert_int_equal(lines[1].n, 1);
 	assert_int_equal(lines[1].next_due, 500);
 	assert_int_equal(lines[1].took, 12);
+	assert_int_equal(lines[1].outcome.secured.n, 17);
+	assert_int_equal(lines[2].outcome.secured.n, 0);
 	assert_int_equal(lines[2].next_due, 200);
 }
 

@@ -294,7 +294,8 @@ static void a_database_of_an_older_version_comes_through(void **state)
 {
 	make_queue(*state, false);
 	doctor("ALTER TABLE message DROP COLUMN digest; ALTER TABLE message DROP COLUMN file_digest;"
-	       "ALTER TABLE recipient DROP COLUMN digest; PRAGMA user_version = 1");
+	       "ALTER TABLE recipient DROP COLUMN digest; ALTER TABLE history DROP COLUMN secured;"
+	       "PRAGMA user_version = 1");
 	assert_salvage(*state);
 	assert_int_equal(ledger.done.messages, MESSAGES);
 	assert_int_equal(ledger.done.held + ledger.done.lost + ledger.done.forgotten, 0);

@@ -167,9 +167,9 @@ static void a_newer_database_is_left_alone(void **state)
 	struct store *st = ram_open(*state, 0, 0);
 
 	ops_of(st)->close(st);
-	doctor("PRAGMA user_version = 3");
+	doctor("PRAGMA user_version = 4");
 	assert_refused(*state, STORE_VERSION, "newer version");
-	doctor("PRAGMA user_version = 2");
+	doctor("PRAGMA user_version = 3");
 	st = ram_open(*state, 0, 0);
 	ops_of(st)->close(st);
 }
@@ -203,7 +203,8 @@ static void a_database_of_an_older_version_is_upgraded(void **state)
 	assert_true(load(st, 2, STORE_OK).digest.known);
 	ops_of(st)->close(st);
 	doctor("ALTER TABLE message DROP COLUMN digest; ALTER TABLE message DROP COLUMN file_digest;"
-	       "ALTER TABLE recipient DROP COLUMN digest; PRAGMA user_version = 1;"
+	       "ALTER TABLE recipient DROP COLUMN digest; ALTER TABLE history DROP COLUMN secured;"
+	       "PRAGMA user_version = 1;"
 	       "UPDATE message SET sender = x'40'");
 	st = ram_open(*state, 0, 0);
 	assert_int_equal(load(st, 1, STORE_OK).sender.n, 1);
@@ -215,6 +216,33 @@ static void a_database_of_an_older_version_is_upgraded(void **state)
 	st = ram_open(*state, 0, 0);
 	assert_false(load(st, 1, STORE_OK).damaged);
 	assert_true(load(st, 3, STORE_CORRUPT).damaged);
+	ops_of(st)->close(st);
+}
+
+/* Version 2 did not keep how sessions were secured. */
+static void a_history_of_an_older_version_goes_on(void **state)
+{
+	struct store *st = ram_open(*state, 0, 0);
+	struct arena arena;
+	struct store_rcpt r;
+
+	put(st, 1, 1, 0);
+	assert_ok(ops_of(st)->settle(st, &(struct store_settle){.id = 1,
+								.next = STORE_WAITING,
+								.due = 5,
+								.attempted = true,
+								.outcome = {.verdict = SMTP_DEFERRED,
+									    .status = {4, 0, 0},
+									    .secured = SLICE("TLSv1.3")}}));
+	assert_ok(ops_of(st)->commit(st));
+	ops_of(st)->close(st);
+	doctor("ALTER TABLE history DROP COLUMN secured; PRAGMA user_version = 2");
+	st = ram_open(*state, 0, 0);
+	arena_init(&arena, 10000);
+	assert_ok(ops_of(st)->load_rcpt(st, 1, 0, &arena, &r));
+	assert_int_equal(r.attempts, 1);
+	assert_int_equal(r.last.secured.n, 0);
+	arena_free(&arena);
 	ops_of(st)->close(st);
 }
 
@@ -345,7 +373,7 @@ static void a_value_that_we_cannot_have_written_is_found(void **state)
 		"UPDATE history SET event = 0",
 		"UPDATE history SET event = 4",
 		"UPDATE history SET verdict = 3",
-		"UPDATE history SET stage = 9",
+		"UPDATE history SET stage = 99",
 		"UPDATE history SET code = 1000",
 		"UPDATE history SET status = 6000000",
 		"UPDATE history SET flags = 8",
@@ -557,6 +585,7 @@ int main(void)
 		DISK_TEST(a_server_that_lost_its_place_to_another_does_not_come_back),
 		DISK_TEST(a_newer_database_is_left_alone),
 		DISK_TEST(a_database_of_an_older_version_is_upgraded),
+		DISK_TEST(a_history_of_an_older_version_goes_on),
 		DISK_TEST(a_change_to_an_envelope_is_found_and_shown),
 		DISK_TEST(what_is_not_our_database_is_refused),
 		DISK_TEST(a_value_that_we_cannot_have_written_is_found),

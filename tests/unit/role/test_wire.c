@@ -25,6 +25,7 @@ static const struct smtp_outcome outcome = {
 	.text = {"busy\n\0x", 7},
 	.ambiguous = true,
 	.lossy = true,
+	.secured = {"TLSv1.3, verified", 17},
 };
 static const struct store_message stored = {
 	.id = 99,

@@ -136,6 +136,22 @@ static void check_certificates(const struct conf *conf, struct conf_error *error
 	}
 }
 
+/* Files of authorities that cannot be read leave a route without any that it believes. */
+static void check_trust(const struct conf *conf, struct conf_error *error)
+{
+	for (size_t i = 0; i < conf->route_count; i++) {
+		const struct conf_route_keys *r = &conf->routes[i];
+		if (r->tls_ca.n == 0 && r->tls_crl.n == 0)
+			continue;
+		struct tls_client *c =
+			tls_client_new(r->tls_ca.n ? r->tls_ca.p : NULL, r->tls_crl.n ? r->tls_crl.p : NULL);
+		if (c && tls_client_complaint(c))
+			conf_warn(error, (struct conf_place){r->tls_ca.n ? r->tls_ca.p : r->tls_crl.p, 0},
+				  "route \"%.*s\": %s", SLICE_ARGS(r->domain), tls_client_complaint(c));
+		tls_client_unref(c);
+	}
+}
+
 static int check_conf(const struct cli_command *self, const char *path, bool dump, bool json)
 {
 	static struct conf_error error;
@@ -145,6 +161,8 @@ static int check_conf(const struct cli_command *self, const char *path, bool dum
 
 	if (conf)
 		check_certificates(conf, &error);
+	if (conf)
+		check_trust(conf, &error);
 	buf_init(&text, CONF_TEXT_MAX);
 	dump = dump && conf;
 	if (dump && !conf_dump(conf, &text))

@@ -90,6 +90,8 @@ static void check_route(struct build *b, const struct conf_raw_section *s, const
 	if (r->from_anybody && slice_eq(r->domain, SLICE("*")))
 		conf_wrong(b->err, build_key_place(s, "from_anybody"),
 			   "from_anybody would make an open relay of the route for everything");
+	if (r->tls == SMTP_CLIENT_TLS_OFF && r->tls_first == ROUTE_TLS_FIRST_YES)
+		conf_wrong(b->err, build_key_place(s, "tls_first"), "tls is off, so that it cannot come first");
 	for (size_t i = 0; i < b->c->domain_count; i++)
 		if (r->domain.n && slice_eq(b->c->domains[i].name, r->domain))
 			conf_wrong(b->err, s->at, "\"%.*s\" is a domain of ours, so that it needs no route",
@@ -118,6 +120,11 @@ void build_routes(struct build *b)
 		if (group) {
 			group->convert = r->convert;
 			group->own_name = r->own_name;
+			group->tls = (struct route_tls){.level = r->tls,
+							.first = r->tls_first,
+							.name = r->tls_name,
+							.authorities = r->tls_ca,
+							.revoked = r->tls_crl};
 		}
 		t->rules[t->rule_count++] = (struct route_rule){
 			.domain = r->domain,

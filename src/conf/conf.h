@@ -141,6 +141,9 @@ struct conf_route_keys {
 	struct slice domain; /* canonical, ".example.net" or "*" */
 	struct conf_texts hosts;
 	bool from_anybody, convert, own_name;
+	enum smtp_client_tls tls;
+	enum route_tls_first tls_first;
+	struct slice tls_name, tls_ca, tls_crl; /* empty: none */
 };
 
 enum conf_rule_verdict { CONF_VERDICT_OF_CODES, CONF_VERDICT_TEMPORARY, CONF_VERDICT_PERMANENT };

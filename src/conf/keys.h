@@ -48,6 +48,8 @@ enum conf_type {
 	TYPE_MAILBOX,
 	TYPE_DELIMITER,
 	TYPE_RESOLVER, /* "192.0.2.53@53"; "none" is the system's */
+	TYPE_PEER_NAME, /* a host name in A-labels, or an IP address */
+	TYPE_FILE,      /* a path */
 	TYPE_NOTE,     /* any one line */
 	TYPE_TEXT_LAST = TYPE_NOTE,
 

@@ -250,6 +250,18 @@ static bool read_wording(struct slice text, const struct conf_text_context *cont
 	       is_condition(SLICE("*"), SLICE("*"), text) && buf_add(out, text);
 }
 
+/* In the form that certificates have it. */
+static bool read_peer_name(struct slice text, const struct conf_text_context *context, struct buf *out,
+			   const char **why)
+{
+	struct ip_address address;
+
+	if (ip_parse(text, &address))
+		return read_ip(text, context, out, why);
+	*why = "it is neither a host name nor an address";
+	return add_domain_name(text, out);
+}
+
 static bool read_note(struct slice text, const struct conf_text_context *context, struct buf *out, const char **why)
 {
 	(void)context;
@@ -278,6 +290,8 @@ static const struct {
 	[TYPE_PATTERNS] = {read_pattern, false},
 	[TYPE_DOMAINS] = {read_domain, false},
 	[TYPE_PARAMETERS] = {read_parameter, false},
+	[TYPE_PEER_NAME] = {read_peer_name, true},
+	[TYPE_FILE] = {read_path, true},
 	[TYPE_NOTE] = {read_note, true},
 	[TYPE_REPLY_CODES] = {read_reply_code, false},
 	[TYPE_STATUS_CODES] = {read_status_code, false},

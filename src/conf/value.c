@@ -226,6 +226,8 @@ static const char *const type_words[TYPE_COUNT_OF] = {
 	[TYPE_MAILBOX] = "\"none\" or the name of a mailbox",
 	[TYPE_DELIMITER] = "\"none\" or one of the characters + - _ = # . ~",
 	[TYPE_RESOLVER] = "\"none\", or an IP address with or without @port",
+	[TYPE_PEER_NAME] = "\"none\", a host name or an IP address",
+	[TYPE_FILE] = "\"none\" or a path",
 	[TYPE_NOTE] = "\"none\" or a text of at most 200 octets",
 	[TYPE_NETWORKS] = "a list of networks",
 	[TYPE_ADDRESSES] = "a list of IP addresses",

@@ -9,6 +9,7 @@
 #define POLICY_ROUTE_TABLE_H
 
 #include "policy/network.h"
+#include "smtp/client.h"
 
 enum route_host_kind {
 	ROUTE_HOST_NAME,    /* `name` is to be looked up */
@@ -24,6 +25,15 @@ struct route_host {
 	uint16_t port; /* NAME, ADDRESS; never 0 */
 };
 
+enum route_tls_first { ROUTE_TLS_FIRST_AUTO, ROUTE_TLS_FIRST_NO, ROUTE_TLS_FIRST_YES };
+
+struct route_tls {
+	enum smtp_client_tls level;
+	enum route_tls_first first;
+	struct slice name;                 /* instead of the hosts' names; empty: those */
+	struct slice authorities, revoked; /* paths, NUL-terminated; empty: those of the system; none are asked for */
+};
+
 struct route_group {
 	struct slice name;
 	const struct route_host *hosts; /* in order of preference */
@@ -32,6 +42,7 @@ struct route_group {
 	bool convert;  /* messages may be converted to what its hosts take */
 	bool own_name; /* its hosts may have our own name */
 	bool ours; /* each of them is this very server: what goes there comes back */
+	struct route_tls tls;
 };
 
 struct route_rule {
@@ -50,6 +61,15 @@ struct route_table {
 
 #define ROUTE_PORT_SMTP 25
 #define ROUTE_PORT_LMTP 24
+#define ROUTE_PORT_SUBMISSIONS 465
+
+/* Whether TLS comes before all else with this host. */
+static inline bool route_tls_is_first(const struct route_tls *tls, const struct route_host *host)
+{
+	if (tls->level == SMTP_CLIENT_TLS_OFF || tls->first == ROUTE_TLS_FIRST_NO)
+		return false;
+	return tls->first == ROUTE_TLS_FIRST_YES || host->port == ROUTE_PORT_SUBMISSIONS;
+}
 
 /*
  * One host: "mx.example.net", "mx.example.net:25", "192.0.2.1:25", "[192.0.2.1]:25", "[2001:db8::1]:25", with "inet:"

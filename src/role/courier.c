@@ -134,6 +134,7 @@ void courier_configure(struct courier *c, struct conf *conf)
 
 	c->conf = conf_ref(conf);
 	conf_unref(old);
+	courier_forget_trust(c);
 	/* Hosts may have changed places. */
 	for (size_t i = 0; i < COURIER_BUCKETS; i++)
 		for (struct site *site = c->sites[i]; site; site = site->next)
@@ -267,6 +268,7 @@ void courier_free(struct courier *c)
 	loop_timer_free(c->patience);
 	loop_timer_free(c->again);
 	loop_timer_free(c->room);
+	courier_forget_trust(c);
 	conf_unref(c->conf);
 	buf_free(&c->held);
 	buf_free(&c->frame);

@@ -204,12 +204,8 @@ static void on_connected(void *arg, int fd, int error)
 	courier_start_session(k, fd);
 }
 
-static void try_next_address(struct link *k)
+static void connect_address(struct link *k)
 {
-	if (k->address == k->address_count) {
-		courier_host_failed(k);
-		return;
-	}
 	const struct net_address *address = &k->addresses[k->address];
 	name_remote(k, address);
 	k->attempt = conn_connect(k->courier->loop, address, k->conf->connect_timeout, on_connected, k);
@@ -233,6 +229,22 @@ static struct link *new_link(struct site *site)
 	site->link_count++;
 	c->link_count++;
 	return k;
+}
+
+static void try_next_address(struct link *k)
+{
+	k->in_clear = false;
+	k->secured[0] = '\0';
+	if (k->address == k->address_count)
+		courier_host_failed(k);
+	else
+		connect_address(k);
+}
+
+void courier_try_in_clear(struct link *k)
+{
+	k->in_clear = true;
+	connect_address(k);
 }
 
 /* Nobody else would take the site's jobs up again. */

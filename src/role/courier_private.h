@@ -1,6 +1,7 @@
 /*
  * The inside of the courier: jobs (courier_jobs.c), what serves one site (courier_site.c), the search for a host that
- * takes us (courier_link.c) and the session with it (courier_session.c). courier.c is what the roles see.
+ * takes us (courier_link.c), the session with it (courier_session.c) and its TLS (courier_tls.c). courier.c is what the
+ * roles see.
  */
 #ifndef ROLE_COURIER_PRIVATE_H
 #define ROLE_COURIER_PRIVATE_H
@@ -18,6 +19,7 @@
 TAILQ_HEAD(job_list, courier_job);
 
 struct site;
+struct courier_trust;
 
 /* One connection to a next hop, from the first look-up to its end. */
 struct link {
@@ -35,7 +37,10 @@ struct link {
 	size_t address, address_count;
 	struct conn_lookup *lookup;
 	struct conn_attempt *attempt;
+	bool in_clear; /* TLS broke at this address: this time it goes without */
 	/* Once connected. */
+	char secured[SMTP_OUTCOME_SECURED_MAX]; /* how, for log and trace; "": it is not */
+	bool handshake_due;
 	struct conn *conn;
 	struct smtp_client *client;
 	struct loop_timer *timer;
@@ -84,6 +89,7 @@ struct courier {
 	struct loop_timer *patience;
 	bool stopping, finished;
 	struct crc32c crc; /* of bodies in files */
+	struct courier_trust *trust; /* of the configuration in force */
 };
 
 /* ---- courier_jobs.c: jobs come from the queue and go back to it ------------------------------------------------ */
@@ -134,6 +140,8 @@ void courier_note_finding(struct link *k, struct smtpcodes_status status, const 
 struct smtpcodes_status courier_connect_status(int error);
 /* The host that the link has come to does not do: the next one, or none. k may be gone afterwards. */
 void courier_host_failed(struct link *k);
+/* The same address once more, without TLS. k may be gone afterwards. */
+void courier_try_in_clear(struct link *k);
 /* No host of the site took us. If no other connection serves the site, its jobs are told why. k is gone afterwards. */
 void courier_give_up_link(struct link *k);
 /* How logs and reports name the host that the link has come to. */
@@ -150,5 +158,22 @@ void courier_pull_events(struct link *k);
 /* No more jobs; courier_pull_events carries it out. */
 void courier_quit_link(struct link *k);
 void courier_on_timer(void *link);
+
+/* ---- courier_tls.c --------------------------------------------------------------------------------------------- */
+
+/* The files of authorities are read anew from now on. */
+void courier_forget_trust(struct courier *c);
+/* What the session that is about to begin has to have. */
+enum smtp_client_tls courier_tls_level(const struct link *k);
+bool courier_tls_is_first(const struct link *k);
+/* False: there is no memory, or the connection does not stand as it should. */
+bool courier_begin_tls(struct link *k);
+/* The handshake is done: tells the log and the engine. */
+void courier_on_secured(struct link *k);
+/* How the session is secured, for outcomes; lent. */
+struct slice courier_secured(struct link *k);
+/* The session ended with `why` before it took a job, which is logged if TLS is to blame. True: mail may go in the clear
+ * all the same. */
+bool courier_falls_back(struct link *k, const struct smtp_outcome *why);
 
 #endif

@@ -154,11 +154,13 @@ static void on_outcome(struct link *k, const struct smtp_client_event *ev)
 	/* No answer, or an answer that ends the session, says something of the site and not of the recipient. That the
 	 * content is gone says something of us. */
 	const struct smtp_outcome *o = &ev->outcome;
+	struct smtp_outcome told = *o;
 	if (job->damaged && o->code == 0)
 		return; /* the queue holds it, see on_done */
 	bool content_gone = o->code == 0 && o->status.subject == 6;
 	bool site_failed = o->verdict == SMTP_DEFERRED && (o->code == 0 || o->code == 421) && !content_gone;
-	courier_tell_outcome(k->courier, job, ev->rcpt, &ev->outcome, courier_remote(k), site_failed);
+	told.secured = courier_secured(k);
+	courier_tell_outcome(k->courier, job, ev->rcpt, &told, courier_remote(k), site_failed);
 }
 
 static void on_done(struct link *k, uint64_t tag)
@@ -179,11 +181,15 @@ static void on_session_end(struct link *k, const struct smtp_outcome *why)
 	k->conn = NULL;
 	if (!k->was_ready && why->verdict != SMTP_DELIVERED) {
 		/* It refused us at the door: another host may not. */
+		bool in_clear = courier_falls_back(k, why);
 		courier_note_failure(k, why);
 		smtp_client_free(k->client);
 		k->client = NULL;
 		loop_timer_set(k->timer, NEVER);
-		courier_host_failed(k);
+		if (in_clear)
+			courier_try_in_clear(k);
+		else
+			courier_host_failed(k);
 		return;
 	}
 	courier_free_link(k);
@@ -206,6 +212,7 @@ void courier_pull_events(struct link *k)
 	while (smtp_client_next(k->client, &ev)) {
 		switch (ev.type) {
 		case SMTP_CLIENT_HANDSHAKE:
+			k->handshake_due = true;
 			break;
 		case SMTP_CLIENT_READY:
 			courier_give_job(k);
@@ -242,6 +249,18 @@ void courier_pull_events(struct link *k)
 	update_timer(k);
 }
 
+/* Not before all is taken that came with the reply to STARTTLS. k may be gone afterwards. */
+static void begin_handshake(struct link *k)
+{
+	if (!k->handshake_due)
+		return;
+	k->handshake_due = false;
+	if (!courier_begin_tls(k)) {
+		smtp_client_lost(k->client, SLICE("out of memory"));
+		courier_pull_events(k);
+	}
+}
+
 static size_t on_input(void *arg, struct slice in)
 {
 	struct link *k = arg;
@@ -266,11 +285,18 @@ static size_t on_input(void *arg, struct slice in)
 			break;
 	}
 	k->gone = NULL;
+	begin_handshake(k);
 	return taken;
 }
 
 static void on_drained(void *arg)
 {
+	courier_pull_events(arg);
+}
+
+static void on_secured(void *arg)
+{
+	courier_on_secured(arg);
 	courier_pull_events(arg);
 }
 
@@ -297,9 +323,12 @@ void courier_on_timer(void *arg)
 
 void courier_start_session(struct link *k, int fd)
 {
-	static const struct conn_handler handler = {on_input, on_drained, on_conn_closed};
+	static const struct conn_handler handler = {on_input, on_drained, on_conn_closed, on_secured, NULL};
 	struct loop *l = k->courier->loop;
 
+	k->settings.tls = courier_tls_level(k);
+	k->settings.tls_first = courier_tls_is_first(k);
+	k->handshake_due = false;
 	k->conn = conn_new(l, fd, &handler, k);
 	k->client = k->conn ? smtp_client_new(&k->settings) : NULL;
 	if (!k->client) {
@@ -311,4 +340,6 @@ void courier_start_session(struct link *k, int fd)
 	}
 	smtp_client_start(k->client, loop_mono(l));
 	courier_pull_events(k);
+	/* No reply came yet, so that nothing has ended. */
+	begin_handshake(k);
 }

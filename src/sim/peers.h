@@ -6,12 +6,14 @@
 
 #include "sim/kernel.h"
 #include "sim/ledger.h"
+#include "smtp/client.h"
 
 /* ---- servers: where mail goes to ---------------------------------------------------------------------------------
  * What a recipient's local part begins with says what becomes of it: "ok-" is taken, "no-" is refused for good,
  * "later-" is put off until the world has healed. */
 
-void servers_start(void);
+/* With TLS, as the routes to them ask for; OFF: they have none. */
+void servers_start(enum smtp_client_tls tls);
 /* One more server, which takes what it is given. Texts are lent for ever. */
 void servers_open(const char *name, const char *address, uint16_t port);
 

@@ -21,8 +21,8 @@ static const char configuration[] =
 	"listen smtp { port = 25 }\n"
 	"domain \"local.example\" { mailboxes = {\"alice\", \"bob\", \"carol\", \"dave\"} }\n"
 	"domain \"lmtp.example\" { deliver = lmtp\n lmtp = \"unix:/lmtp\"\n mailboxes = {\"*\"} }\n"
-	"route \"one.example\" { hosts = {\"mx.one.example:25\", \"[192.0.2.11]:2525\"} }\n"
-	"route \"two.example\" { hosts = {\"[192.0.2.2]:25\"} }\n"
+	"route \"one.example\" { hosts = {\"mx.one.example:25\", \"[192.0.2.11]:2525\"}\n tls = %s }\n"
+	"route \"two.example\" { hosts = {\"[192.0.2.2]:25\"}\n tls = %s }\n"
 	"queue {\n"
 	"retry_first = %us\n"
 	"retry_longest = %us\n"
@@ -37,8 +37,10 @@ static const char configuration[] =
 
 static unsigned longest; /* seconds between two attempts */
 
-static void configure(void)
+static void configure(enum smtp_client_tls tls)
 {
+	/* Without TLS there, one may ask for what can be had. */
+	static const char *const levels[] = {"opportunistic", "opportunistic", "required", "verify"};
 	char text[2000];
 	unsigned first = (unsigned)sim_between(1, 300);
 
@@ -49,8 +51,8 @@ static void configure(void)
 	unsigned lifetime = (unsigned)sim_between(1, 5), inline_max = (unsigned)sim_between(4, 16);
 	unsigned window = sim_chance(200000) ? 100 : 20000, job = (unsigned)sim_between(1, 10);
 	const char *newlines = sim_chance(500000) ? "lf" : "crlf";
-	int n = snprintf(text, sizeof text, configuration, receivers, senders, first, longest, warn, lifetime,
-			 inline_max, window, job, newlines);
+	int n = snprintf(text, sizeof text, configuration, receivers, senders, levels[tls], levels[tls], first,
+			 longest, warn, lifetime, inline_max, window, job, newlines);
 	assert(n > 0 && n < (int)sizeof text);
 	machine_configure(slice_of(text, (size_t)n));
 }
@@ -198,8 +200,9 @@ bool run_world(const struct run_options *o)
 	size_t messages = 1 + sim_below(sim_chance(200000) ? 120 : 30);
 	disk_init(disk);
 	announce(o, disk, messages, until);
-	configure();
-	servers_start();
+	enum smtp_client_tls tls = swarm_tls(o->seed);
+	configure(tls);
+	servers_start(tls);
 	clients_start(messages, until);
 	machine_start();
 	if (!o->calm)

@@ -6,6 +6,7 @@
 #define SIM_RUN_H
 
 #include "sim/disk.h"
+#include "smtp/client.h"
 
 struct run_options {
 	uint64_t seed;
@@ -38,6 +39,8 @@ bool run_story(const char *name);
 
 /* The faults of this run, and what happens at times. */
 void swarm_draw(uint64_t seed, sim_us until);
+/* Whether the servers of this run speak TLS, and what the routes to them ask for. OFF: they do not. */
+enum smtp_client_tls swarm_tls(uint64_t seed);
 /* Of the wall clock. */
 void swarm_jump(void);
 enum disk_kind swarm_disk(void);

@@ -4,6 +4,7 @@
 #include "base/buf.h"
 #include "sim/ledger.h"
 #include "sim/peers.h"
+#include "sim/tls.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -13,6 +14,8 @@
 struct host {
 	const char *name, *domain; /* the one that it takes mail for */
 	bool lmtp, has_spare;
+	enum smtp_client_tls tls; /* what the routes to it ask for; OFF: it has none */
+	unsigned hopes;           /* offers of TLS of which nothing is known to have become yet */
 };
 
 struct visit {
@@ -29,6 +32,9 @@ struct visit {
 	struct octets message; /* chunks so far */
 	uint64_t chunk;        /* octets of one that are still to come */
 	bool chunk_last, in_chunk;
+	struct sim_tls *tls; /* from STARTTLS on */
+	enum sim_tls_way way;
+	bool offered, refused, injected, has_hello, counted;
 };
 
 static void go_on(struct visit *v);
@@ -54,6 +60,17 @@ static void end_visit(struct visit *v, bool hard)
 	flush(v);
 }
 
+static bool is_secured(const struct visit *v)
+{
+	return v->tls && sim_tls_done(v->tls);
+}
+
+/* Octets of the network that so many become. */
+static size_t wire_size(const struct visit *v, size_t n)
+{
+	return is_secured(v) ? sim_tls_size(n) : n;
+}
+
 struct saying {
 	struct visit *visit;
 	size_t n;
@@ -69,7 +86,10 @@ static void say_it(void *arg, uint64_t number)
 	v->busy = false;
 	if (!v->end->closed && !v->silent) {
 		sim_trace(v->host->name, "#%u > %.*s", v->number, SLICE_ARGS(slice_trim(slice_of(s->text, s->n))));
-		octets_add(&v->out, slice_of(s->text, s->n));
+		if (is_secured(v))
+			sim_tls_write(v->tls, slice_of(s->text, s->n), &v->out);
+		else
+			octets_add(&v->out, slice_of(s->text, s->n));
 		flush(v);
 		go_on(v);
 	}
@@ -85,7 +105,7 @@ static void say(struct visit *v, const char *text)
 	s->visit = v;
 	s->n = n;
 	memcpy(s->text, text, n + 1);
-	v->said += n;
+	v->said += wire_size(v, n);
 	v->busy = true;
 	if (sim_chance(sim_plan.peer_slow)) {
 		sim_us wait = sim_between(SIM_SECOND, 100 * SIM_SECOND);
@@ -178,6 +198,14 @@ static void refuse_all(const struct visit *v)
 		ledger_refused(v->rcpts[i]);
 }
 
+static bool hits(uint32_t rate)
+{
+	if (!sim_chance(rate))
+		return false;
+	sim_count(COUNT_FAULT_TLS);
+	return true;
+}
+
 static bool puts_off(void)
 {
 	if (!sim_chance(sim_plan.peer_defers))
@@ -247,7 +275,7 @@ static void end_smtp(struct visit *v, struct slice message)
 	if (vanishes(v))
 		return;
 	for (size_t i = 0; i < v->count; i++)
-		take_rcpt(v, i, message, v->said + sizeof taken - 1);
+		take_rcpt(v, i, message, v->said + wire_size(v, sizeof taken - 1));
 	forget_mail(v);
 	if (take_order(v, SERVER_BREAKS, SLICE_NONE)) {
 		sim_trace(v->host->name, "#%u breaks before its 250 is sent", v->number);
@@ -333,18 +361,65 @@ static void on_ehlo(struct visit *v)
 	char text[300];
 
 	forget_mail(v);
+	v->has_hello = true;
+	v->offered = v->host->tls && !v->tls && !hits(sim_plan.tls_hidden);
+	v->host->hopes += v->offered;
 	v->eight_bit = sim_chance(800000);
 	v->chunking = sim_chance(300000);
 	bool pipelining = sim_chance(700000), dsn = sim_chance(300000), enhanced = sim_chance(800000);
-	snprintf(text, sizeof text, "250-%s\r\n%s%s%s%s%s250 SIZE 50000000\r\n", v->host->name,
+	snprintf(text, sizeof text, "250-%s\r\n%s%s%s%s%s%s250 SIZE 50000000\r\n", v->host->name,
+		 v->offered ? "250-STARTTLS\r\n" : "",
 		 pipelining ? "250-PIPELINING\r\n" : "", v->eight_bit ? "250-8BITMIME\r\n" : "",
 		 v->chunking ? "250-CHUNKING\r\n" : "", dsn ? "250-DSN\r\n" : "",
 		 enhanced ? "250-ENHANCEDSTATUSCODES\r\n" : "");
 	say(v, text);
 }
 
+static void on_starttls(struct visit *v)
+{
+	if (!v->offered || v->tls)
+		sim_fail("%s is asked for TLS that it does not offer", v->host->name);
+	v->has_hello = false;
+	if (hits(sim_plan.tls_refuses)) {
+		v->refused = v->has_hello = true;
+		v->host->hopes--;
+		say(v, "454 4.7.0 not now\r\n");
+		return;
+	}
+	v->injected = hits(sim_plan.tls_injects);
+	if (hits(sim_plan.tls_breaks))
+		v->way = SIM_TLS_REFUSES + (enum sim_tls_way)sim_below(SIM_TLS_WAYS - SIM_TLS_REFUSES);
+	else if (hits(sim_plan.tls_unverified))
+		v->way = SIM_TLS_UNVERIFIED;
+	v->tls = sim_tls_server(v->way);
+	say(v, v->injected ? "220 go\r\n250 2.0.0 put in by somebody\r\n" : "220 go\r\n");
+}
+
+/* Mail comes only as the route to this host has it. */
+static void check_tls(struct visit *v)
+{
+	if (!v->has_hello)
+		sim_fail("%s is sent MAIL without EHLO", v->host->name);
+	if (v->injected)
+		sim_fail("%s is sent mail though its answer to STARTTLS was no good", v->host->name);
+	if (v->host->tls == SMTP_CLIENT_TLS_VERIFIED && v->way == SIM_TLS_UNVERIFIED)
+		sim_fail("%s is sent mail without being who it should be", v->host->name);
+	if (v->tls)
+		return;
+	if (v->host->tls >= SMTP_CLIENT_TLS_REQUIRED)
+		sim_fail("%s is sent mail in the clear", v->host->name);
+	if (!v->offered || v->refused || v->counted)
+		return;
+	/* The offer before this one came to nothing. */
+	if (v->host->hopes < 2)
+		sim_fail("%s is sent mail in the clear though it offers TLS", v->host->name);
+	v->host->hopes -= 2;
+	v->counted = true;
+}
+
 static void on_mail(struct visit *v, struct slice line)
 {
+	check_tls(v);
 	if (v->has_mail) {
 		say(v, "503 5.5.1 one message after the other\r\n");
 		return;
@@ -406,6 +481,12 @@ static void on_bdat(struct visit *v, struct slice line)
 static void on_line(struct visit *v, struct slice line)
 {
 	sim_trace(v->host->name, "#%u < %.*s", v->number, SLICE_ARGS(line));
+	/* The client has heard something under TLS. */
+	if (v->tls && !v->counted && v->has_hello) {
+		v->host->hopes--;
+		v->counted = true;
+		sim_count(COUNT_SECURED);
+	}
 	const struct order *o = take_order(v, SERVER_SAYS, line);
 	if (o) {
 		say(v, o->reply);
@@ -433,7 +514,10 @@ static void on_line(struct visit *v, struct slice line)
 		on_ehlo(v);
 	} else if (slice_istarts(line, SLICE("HELO"))) {
 		forget_mail(v);
+		v->has_hello = true;
 		say(v, "250 hello\r\n");
+	} else if (slice_ieq(line, SLICE("STARTTLS"))) {
+		on_starttls(v);
 	} else if (slice_istarts(line, SLICE("MAIL FROM:"))) {
 		on_mail(v, line);
 	} else if (slice_istarts(line, SLICE("RCPT TO:"))) {
@@ -479,6 +563,26 @@ static void go_on(struct visit *v)
 		end_visit(v, false);
 }
 
+/* Octets of the network, and what there is to say to them as such. False: the handshake has failed. */
+static bool read_secured(struct visit *v, struct slice in)
+{
+	size_t before = v->out.n;
+	bool was = is_secured(v);
+	enum tls_result result = sim_tls_read(v->tls, in, &v->in, &v->out);
+
+	v->said += v->out.n - before;
+	if (!was && is_secured(v))
+		sim_trace(v->host->name, "#%u is under TLS", v->number);
+	if (result != TLS_FAILED)
+		return true;
+	sim_trace(v->host->name, "#%u TLS fails: %s", v->number, sim_tls_why(v->tls));
+	if (v->way == SIM_TLS_SILENT)
+		v->silent = v->busy = true;
+	else
+		end_visit(v, false);
+	return false;
+}
+
 static void on_wake(void *arg)
 {
 	struct visit *v = arg;
@@ -489,8 +593,15 @@ static void on_wake(void *arg)
 		sim_end_close(e);
 		return;
 	}
-	octets_add(&v->in, octets_slice(&e->in));
+	struct octets came = {0};
+	octets_add(&came, octets_slice(&e->in));
 	sim_end_take(e, e->in.n);
+	bool good = !v->tls || v->over || read_secured(v, octets_slice(&came));
+	if (!v->tls)
+		octets_add(&v->in, octets_slice(&came));
+	octets_free(&came);
+	if (!good)
+		return;
 	flush(v);
 	if (!e->closed)
 		go_on(v);
@@ -547,13 +658,14 @@ void servers_open(const char *name, const char *address, uint16_t port)
 	sim_listen(address, port, serve, h);
 }
 
-void servers_start(void)
+void servers_start(enum smtp_client_tls tls)
 {
 	static struct host one = {"one.example", "one.example", false, true},
 			   spare = {"spare.example", "one.example", false, false},
 			   two = {"two.example", "two.example", false, false},
 			   lmtp = {"lmtp.example", "lmtp.example", true, false};
 
+	one.tls = spare.tls = two.tls = tls;
 	sim_name("mx.one.example", "192.0.2.1");
 	sim_listen("192.0.2.1", 25, serve, &one);
 	sim_listen("192.0.2.11", 2525, serve, &spare);

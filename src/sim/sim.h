@@ -138,6 +138,7 @@ struct sim_plan {
 	/* DNS, by question */
 	uint32_t dns_fails, dns_slow, dns_empty;
 	/* peers */
+	uint32_t tls_hidden, tls_refuses, tls_injects, tls_breaks, tls_unverified; /* where there is TLS */
 	uint32_t peer_door, peer_defers, peer_refuses, peer_slow, peer_vanishes, peer_garbage;
 	uint32_t client_vanishes, client_garbage, client_slow, client_retries;
 	uint32_t client_leaves; /* by message: soon after its end went out */

@@ -8,6 +8,7 @@
 #include "net/descriptor.h"
 #include "sim/kernel.h"
 #include "sim/machine.h"
+#include "sim/tls.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -19,6 +20,8 @@
 #define DROPPED_MAX ((size_t)64 * 1024)
 #define NAMES_MAX   64
 #define HOSTS_MAX   64
+/* What a handshake allocates, of the order of. */
+#define HANDSHAKE_MEMORY ((size_t)30000)
 
 /* ---- streams ----------------------------------------------------------------------------------------------------- */
 
@@ -227,6 +230,9 @@ struct conn {
 	bool closing;   /* conn_close was called: freed at the end of the turn */
 	size_t dropped; /* octets that came while finishing */
 	struct loop_timer *linger;
+	struct sim_tls *tls; /* NULL: there is none */
+	bool shaking;        /* the handshake is under way */
+	bool failed;         /* TLS is over; its alert may still go out */
 };
 
 static struct conn *conn_of_ready(struct sim_ready *r)
@@ -241,6 +247,7 @@ static void conn_destroy(struct conn *c)
 	sim_end_close(c->end);
 	octets_free(&c->kept);
 	octets_free(&c->out);
+	sim_tls_free(c->tls);
 	sim_free(c);
 }
 
@@ -276,9 +283,37 @@ static void offer(struct conn *c, struct slice in)
 		octets_add(&c->kept, slice_skip(in, taken));
 }
 
+/* The handler finishes the connection. */
+static void tls_fails(struct conn *c)
+{
+	if (c->failed || c->closing || c->reported)
+		return;
+	c->failed = true;
+	c->shaking = false;
+	if (!c->finishing)
+		c->handler.closed(c->arg, sim_tls_why(c->tls));
+}
+
+static void tls_input(struct conn *c, struct slice in)
+{
+	struct octets plain = {0};
+	enum tls_result result = sim_tls_read(c->tls, in, &plain, &c->out);
+
+	kernel_dirty(c->loop, &c->dirty);
+	if (c->shaking && sim_tls_done(c->tls)) {
+		c->shaking = false;
+		c->handler.secured(c->arg);
+	}
+	if (plain.n > 0 && !c->closing && !c->finishing && !c->reported)
+		offer(c, octets_slice(&plain));
+	if (result == TLS_FAILED)
+		tls_fails(c);
+	octets_free(&plain);
+}
+
 static bool can_read(const struct conn *c)
 {
-	return !c->closing && !c->reported && (!c->paused || c->finishing) &&
+	return !c->closing && !c->reported && (!c->failed || c->finishing) && (!c->paused || c->finishing) &&
 	       (c->end->in.n > 0 || c->end->eof || c->end->reset);
 }
 
@@ -296,6 +331,8 @@ static void read_some(struct conn *c)
 			c->dropped += n;
 			if (c->dropped > DROPPED_MAX)
 				conn_close(c);
+		} else if (c->tls) {
+			tls_input(c, slice_of(copy, n));
 		} else {
 			offer(c, slice_of(copy, n));
 		}
@@ -334,7 +371,7 @@ static void output_sent(struct conn *c)
 		sim_end_shut(c->end);
 		if (c->reported)
 			conn_close(c);
-	} else if (c->handler.drained && !c->broken) {
+	} else if (c->handler.drained && !c->broken && !c->shaking && !c->failed) {
 		c->handler.drained(c->arg);
 	}
 }
@@ -437,10 +474,12 @@ void conn_finish(struct conn *c, span_ms linger)
 
 bool conn_write(struct conn *c, struct slice octets)
 {
-	if (c->closing || c->broken || c->torn)
+	if (c->closing || c->broken || c->torn || c->shaking || c->failed)
 		return false;
 	c->torn = c->out.n + octets.n > OUTPUT_MAX || sim_memory_fails(octets.n);
-	if (!c->torn)
+	if (!c->torn && c->tls)
+		sim_tls_write(c->tls, octets, &c->out);
+	else if (!c->torn)
 		octets_add(&c->out, octets);
 	kernel_dirty(c->loop, &c->dirty);
 	return !c->torn;
@@ -470,6 +509,53 @@ void conn_resume(struct conn *c)
 	}
 	if (can_read(c))
 		kernel_ready(c->loop, &c->ready);
+}
+
+/* ---- TLS --------------------------------------------------------------------------------------------------------- */
+
+/* There are no certificates of ours here. */
+bool conn_start_tls(struct conn *c, struct tls_server *server, struct slice binding)
+{
+	(void)c;
+	(void)server;
+	(void)binding;
+	return false;
+}
+
+void conn_signed(struct conn *c, struct slice signature)
+{
+	(void)c;
+	(void)signature;
+}
+
+bool conn_connect_tls(struct conn *c, struct tls_client *client, const struct tls_aim *aim)
+{
+	struct octets none = {0};
+
+	(void)client;
+	if (c->tls || c->closing || c->finishing || c->reported || c->out.n > 0 || c->kept.n > 0 ||
+	    sim_memory_fails(HANDSHAKE_MEMORY))
+		return false;
+	c->tls = sim_tls_client(aim->name);
+	c->shaking = true;
+	sim_tls_read(c->tls, SLICE_NONE, &none, &c->out);
+	kernel_dirty(c->loop, &c->dirty);
+	return true;
+}
+
+bool conn_tls_facts(const struct conn *c, struct tls_facts *ret)
+{
+	bool verified = c->tls && sim_tls_verified(c->tls);
+
+	if (!c->tls || c->shaking || c->failed)
+		return false;
+	*ret = (struct tls_facts){.version = "TLSv1.3",
+				  .cipher = "TLS_AES_256_GCM_SHA384",
+				  .group = "x25519",
+				  .name = sim_tls_name(c->tls),
+				  .verified = verified,
+				  .unverified = verified ? "" : "self-signed certificate"};
+	return true;
 }
 
 /* ---- hosts and names --------------------------------------------------------------------------------------------- */

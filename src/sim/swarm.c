@@ -98,6 +98,26 @@ static void draw_storm(uint64_t seed)
 	sim_trace("world", "storm: %s", storms[which].name);
 }
 
+/* Each fifth world has TLS. Faults of it are drawn there only, so that the others are what they were without. */
+#define TLS_EVERY 5
+
+enum smtp_client_tls swarm_tls(uint64_t seed)
+{
+	if (seed % TLS_EVERY != TLS_EVERY - 1)
+		return SMTP_CLIENT_TLS_OFF;
+	return (enum smtp_client_tls)(SMTP_CLIENT_TLS_OPPORTUNISTIC + seed / TLS_EVERY % 3);
+}
+
+static void draw_tls(uint64_t seed)
+{
+	uint32_t *const rates[] = {&sim_plan.tls_hidden, &sim_plan.tls_refuses, &sim_plan.tls_injects,
+				   &sim_plan.tls_breaks, &sim_plan.tls_unverified};
+
+	for (size_t i = 0; swarm_tls(seed) && i < sizeof rates / sizeof *rates; i++)
+		if (sim_chance(300000))
+			*rates[i] = (uint32_t)sim_between(10000, 600000);
+}
+
 static bool healed;
 
 void swarm_jump(void)
@@ -192,6 +212,7 @@ void swarm_draw(uint64_t seed, sim_us until)
 	if (calm)
 		return;
 	draw_storm(seed);
+	draw_tls(seed);
 	/* Where one host refuses at its door, the next one may be gone. */
 	if (sim_plan.peer_door && sim_chance(500000))
 		sim_plan.refuse = (uint32_t)sim_between(100000, 600000);

@@ -177,8 +177,8 @@ static void texts_that_are_not_what_they_should_be_are_refused(void **state)
 		snprintf(expected, sizeof expected, "%s", key->name);
 		write_file(key, key->name, conf_type_is_list(key->type) ? "{\"\"}" : "\"\"", &file);
 		refuse(buf_cstr(&file), expected);
-		if (key->type == TYPE_PATH || key->type == TYPE_SOCKET || key->type == TYPE_WORDINGS ||
-		    key->type == TYPE_NOTE)
+		if (key->type == TYPE_PATH || key->type == TYPE_FILE || key->type == TYPE_SOCKET ||
+		    key->type == TYPE_WORDINGS || key->type == TYPE_NOTE)
 			continue;
 		write_file(key, key->name,
 			   conf_type_is_list(key->type) ? "{\"no @ such thing/ \"}" : "\"no @ such thing/ \"", &file);

@@ -1,0 +1,134 @@
+#include "role/courier_private.h"
+
+#include "base/heap.h"
+#include "net/log.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* Who is trusted by a route; routes that name the same files share one, and with it the sessions to be resumed. */
+struct courier_trust {
+	struct courier_trust *next;
+	struct tls_client *client;
+	struct slice authorities, revoked; /* in `texts`, each with a NUL */
+	char texts[];
+};
+
+void courier_forget_trust(struct courier *c)
+{
+	struct courier_trust *t;
+
+	while ((t = c->trust)) {
+		c->trust = t->next;
+		tls_client_unref(t->client);
+		heap_free(t);
+	}
+}
+
+static struct slice keep(char **at, struct slice s)
+{
+	char *p = *at;
+
+	if (s.n)
+		memcpy(p, s.p, s.n);
+	p[s.n] = '\0';
+	*at += s.n + 1;
+	return slice_of(p, s.n);
+}
+
+static struct courier_trust *new_trust(const struct route_tls *tls)
+{
+	struct courier_trust *t = heap_alloc(sizeof *t + tls->authorities.n + tls->revoked.n + 2);
+
+	if (!t)
+		return NULL;
+	char *at = t->texts;
+	t->authorities = keep(&at, tls->authorities);
+	t->revoked = keep(&at, tls->revoked);
+	t->client = tls_client_new(t->authorities.n ? t->authorities.p : NULL, t->revoked.n ? t->revoked.p : NULL);
+	if (t->client)
+		return t;
+	heap_free(t);
+	return NULL;
+}
+
+/* NULL: there is no memory. */
+static struct tls_client *trust_of(struct courier *c, const struct route_tls *tls)
+{
+	for (struct courier_trust *t = c->trust; t; t = t->next)
+		if (slice_eq(t->authorities, tls->authorities) && slice_eq(t->revoked, tls->revoked))
+			return t->client;
+	struct courier_trust *t = new_trust(tls);
+	if (!t)
+		return NULL;
+	t->next = c->trust;
+	c->trust = t;
+	if (tls_client_complaint(t->client))
+		log_event(LOG_TRUST_FAILED, LOG_CSTR("reason", tls_client_complaint(t->client)));
+	return t->client;
+}
+
+enum smtp_client_tls courier_tls_level(const struct link *k)
+{
+	return k->in_clear ? SMTP_CLIENT_TLS_OFF : k->group->tls.level;
+}
+
+bool courier_tls_is_first(const struct link *k)
+{
+	return !k->in_clear && route_tls_is_first(&k->group->tls, &k->group->hosts[k->host]);
+}
+
+bool courier_begin_tls(struct link *k)
+{
+	const struct route_tls *tls = &k->group->tls;
+	struct tls_client *client = trust_of(k->courier, tls);
+	struct tls_aim aim = {.name = tls->name.n ? tls->name : k->group->hosts[k->host].name,
+			      .peer = courier_remote(k),
+			      .strict = tls->level == SMTP_CLIENT_TLS_VERIFIED};
+
+	return client && conn_connect_tls(k->conn, client, &aim);
+}
+
+void courier_on_secured(struct link *k)
+{
+	struct tls_facts f = {.version = "", .cipher = "", .group = "", .unverified = ""};
+
+	conn_tls_facts(k->conn, &f);
+	log_event(LOG_TLS_OUT, LOG_TEXT("remote", courier_remote(k)), LOG_CSTR("version", f.version),
+		  LOG_CSTR("cipher", f.cipher), LOG_CSTR("group", f.group),
+		  LOG_CSTR("resumed", f.resumed ? "yes" : "no"), LOG_CSTR("verified", f.verified ? "yes" : "no"),
+		  LOG_CSTR("reason", f.unverified),
+		  LOG_TEXT("name", f.name), LOG_TEXT("certificate", f.peer));
+	if (f.verified)
+		snprintf(k->secured, sizeof k->secured, "%s %s, verified as %.*s", f.version, f.cipher,
+			 SLICE_ARGS(slice_head(f.name, 200)));
+	else
+		snprintf(k->secured, sizeof k->secured, "%s %s, not verified: %s", f.version, f.cipher, f.unverified);
+	smtp_client_secured(k->client,
+			    &(struct smtp_client_security){.verified = f.verified,
+							   .why = slice_from_cstr(f.unverified)},
+			    loop_mono(k->courier->loop));
+}
+
+struct slice courier_secured(struct link *k)
+{
+	if (!k->secured[0] && smtp_client_peer(k->client)->tls_refused)
+		return SLICE("in the clear: the server refused STARTTLS");
+	return slice_from_cstr(k->secured);
+}
+
+/* Whoever could break the handshake could as well have taken the offer out of the reply to EHLO: nothing is lost by it
+ * that an opportunistic route could have kept. */
+bool courier_falls_back(struct link *k, const struct smtp_outcome *why)
+{
+	bool broke = smtp_client_tls_broke(k->client);
+	bool again = broke && k->group->tls.level == SMTP_CLIENT_TLS_OPPORTUNISTIC && !courier_tls_is_first(k);
+
+	if (broke || why->stage == SMTP_STAGE_TLS)
+		log_event(LOG_TLS_OUT_FAILED, LOG_TEXT("remote", courier_remote(k)), LOG_STATUS("status", why->status),
+			  LOG_TEXT("reason", why->text), LOG_CSTR("then", again ? "in the clear" : ""));
+	if (again)
+		snprintf(k->secured, sizeof k->secured, "in the clear: %.*s",
+			 SLICE_ARGS(slice_head(why->text, sizeof k->secured - sizeof "in the clear: ")));
+	return again;
+}

@@ -632,6 +632,13 @@ class Connection:
     def __init__(self, connection):
         self.socket = connection
         self.file = connection.makefile("rb")
+        self.tls = None
+
+    def secure(self, context):
+        """The server's side of a handshake; what came before it in the clear is none."""
+        self.socket = context.wrap_socket(self.socket, server_side=True)
+        self.file = self.socket.makefile("rb")
+        self.tls = self.socket.version()
 
     def send(self, text):
         self.socket.sendall(text if isinstance(text, bytes) else text.encode())
@@ -662,17 +669,22 @@ class Connection:
 class Peer:
     """A well-behaved server with programmable replies: answers[verb] = a reply, or a function of the argument.
 
-    Verbs: GREETING, EHLO (its lines), HELO, MAIL, RCPT, DATA, END, RSET, QUIT, NOOP. It keeps each message as
-    (sender, recipients, octets) and each command line.
+    Verbs: GREETING, EHLO (its lines), HELO, STARTTLS, MAIL, RCPT, DATA, END, RSET, QUIT, NOOP. It keeps each message as
+    (sender, recipients, octets) and each command line. With `tls`, a context of ssl, it has TLS: by STARTTLS, or from
+    the first octet (`implicit`). How each message came stands in `versions`, what handshakes came to in `handshakes`.
     """
 
     def __init__(self, port=0, extensions=("PIPELINING", "8BITMIME", "SIZE 100000000", "ENHANCEDSTATUSCODES", "DSN",
-                                           "SMTPUTF8", "CHUNKING"), lmtp=False, **answers):
+                                           "SMTPUTF8", "CHUNKING"), lmtp=False, tls=None, implicit=False, **answers):
         self.extensions = extensions
         self.answers = answers
         self.lmtp = lmtp
+        self.tls = tls
+        self.implicit = implicit
         self.commands = []
         self.messages = []
+        self.versions = []
+        self.handshakes = []
         self.peer = RawPeer(self._serve, port)
         self.port = self.peer.port
 
@@ -683,7 +695,17 @@ class Peer:
         answer = self.answers.get(verb, default)
         return answer(argument) if callable(answer) else answer
 
+    def _secure(self, c):
+        try:
+            c.secure(self.tls)
+        except OSError as fault:
+            self.handshakes.append(str(fault))
+            raise
+        self.handshakes.append(c.tls)
+
     def _serve(self, c, _number):
+        if self.implicit:
+            self._secure(c)
         c.send(self._answer("GREETING", "", "220 peer.example.net ESMTP") + "\r\n")
         sender, rcpts, body = None, [], b""
         while True:
@@ -694,7 +716,7 @@ class Peer:
             if verb in ("EHLO", "LHLO"):
                 lines = self._answer("EHLO", argument, None)
                 if lines is None:
-                    names = ["peer.example.net", *self.extensions]
+                    names = ["peer.example.net", *self.extensions, *(["STARTTLS"] if self.tls and not c.tls else [])]
                     lines = "\r\n".join(f"250{'-' if i < len(names) - 1 else ' '}{n}" for i, n in enumerate(names))
                 c.send(lines + "\r\n")
             elif verb == "HELO":
@@ -724,6 +746,12 @@ class Peer:
                     sender, rcpts, body = None, [], b""
                 else:
                     c.send("250 2.0.0 chunk\r\n")
+            elif verb == "STARTTLS" and self.tls:
+                reply = self._answer("STARTTLS", argument, "220 2.0.0 go ahead")
+                c.send(reply + "\r\n")
+                if reply.startswith("220"):
+                    self._secure(c)
+                    sender, rcpts = None, []
             elif verb == "QUIT":
                 c.send(self._answer("QUIT", "", "221 2.0.0 bye") + "\r\n")
                 return
@@ -735,6 +763,7 @@ class Peer:
         for rcpt in rcpts if self.lmtp else [None]:
             reply = self._answer("END", rcpt, "250 2.0.0 taken")
             if reply.startswith("2"):
+                self.versions.append(c.tls)
                 self.messages.append((sender, [rcpt] if self.lmtp else list(rcpts), body))
             c.send(reply + "\r\n")
 

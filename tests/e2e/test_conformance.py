@@ -52,8 +52,8 @@ STATUSES_LATER = {
     "X.3.6": "priorities (RFC 6710)",
     "X.5.6": AUTH,
     "X.6.10": "never: deprecated by the registry, X.6.8 is sent",
-    "X.7.3": "REQUIRETLS (RFC 8689)", "X.7.4": AUTH, "X.7.5": DKIM, "X.7.6": DKIM,
-    "X.7.7": DKIM, "X.7.8": AUTH, "X.7.9": AUTH, "X.7.10": AUTH, "X.7.11": AUTH, "X.7.12": AUTH, "X.7.13": AUTH,
+    "X.7.3": "REQUIRETLS (RFC 8689)", "X.7.4": AUTH, "X.7.6": DKIM,
+    "X.7.7": DKIM, "X.7.8": AUTH, "X.7.9": AUTH, "X.7.11": AUTH, "X.7.12": AUTH, "X.7.13": AUTH,
     "X.7.14": "BURL (RFC 4468)", "X.7.15": "priorities (RFC 6710)", "X.7.16": "priorities (RFC 6710)",
     "X.7.17": "RRVS (RFC 7293)", "X.7.18": "RRVS (RFC 7293)", "X.7.19": "RRVS (RFC 7293)", "X.7.20": DKIM,
     "X.7.21": DKIM, "X.7.22": DKIM, "X.7.23": SPF, "X.7.24": SPF,
@@ -1037,6 +1037,22 @@ def address_outside_ascii():
 @reports("5.6.9", "a header section outside ASCII for a next hop without SMTPUTF8 (RFC 6531 3.5)")
 def header_outside_ascii():
     return Situation(Peer(extensions=("8BITMIME",)), raw=message("Grüße"), mail_options=" SMTPUTF8 BODY=8BITMIME")
+
+
+@reports("4.7.5", "a next hop whose handshake fails where TLS is required, until the lifetime of the message is over")
+def broken_handshake():
+    def script(connection, _number):
+        for reply in "220 peer.example.net ESMTP", "250-peer.example.net\r\n250 STARTTLS":
+            connection.send(reply + "\r\n")
+            connection.line()
+        connection.send("220 2.0.0 go ahead\r\n")
+        connection.socket.recv(5)
+    return Situation(RawPeer(script), keys="  tls = required\n")
+
+
+@reports("4.7.10", "a next hop that offers no TLS where TLS is required, until the lifetime of the message is over")
+def no_tls():
+    return Situation(Peer(), keys="  tls = required\n")
 
 
 @pytest.mark.parametrize("status", REPORTED)

@@ -149,6 +149,9 @@ void channel_free(struct channel *ch)
 {
 	if (!ch || ch->closing)
 		return;
+	/* A new one may take its place before anybody hears of its end. */
+	if (!ch->reported)
+		ledger_channel_closed(kernel_role(ch->loop));
 	ch->closing = true;
 	kernel_dirty(ch->loop, &ch->dirty);
 }

@@ -282,5 +282,5 @@ def test_two_servers_on_one_data_directory(make_server):
     assert "another server" in second.log()
     first.submit()
     first.wait_mail()
-    assert first.queued() == [], "its control socket is gone"
+    wait_for(lambda: first.queued() == [], "an answer on its control socket: nothing is left")
     assert not (first.data / "quarantine").exists()

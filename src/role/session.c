@@ -479,6 +479,12 @@ static void on_event(struct session *s, const struct smtp_event *ev)
 		session_reply(s, receiver_tls(s->receiver) ? REPLY_STARTTLS : REPLY_STARTTLS_UNAVAILABLE, SLICE_NONE,
 			      SLICE_NONE);
 		break;
+	case SMTP_EV_AUTH:
+	case SMTP_EV_AUTH_RESPONSE:
+		session_reply(s, REPLY_AUTH_TEMPORARY, SLICE_NONE, SLICE_NONE);
+		break;
+	case SMTP_EV_AUTH_ABORT:
+		break;
 	case SMTP_EV_HELO:
 		session_on_helo(s, ev);
 		break;

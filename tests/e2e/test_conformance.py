@@ -38,22 +38,20 @@ ROWS = {row.name: row for row in doc.read_rows()}
 # ---- what is not drawn yet -----------------------------------------------------------------------------------------
 
 # Rows of replies.def -> the feature that will draw them.
-LATER = {}
-
 AUTH = "AUTH (RFC 4954)"
+LATER = {name: AUTH for name in ROWS if name.startswith("AUTH_")}
+
 SPF, DKIM = "SPF (RFC 7208)", "DKIM (RFC 6376)"
 # Reply codes and enhanced codes that no row has yet -> the feature that will have one.
 CODES_LATER = {
-    235: AUTH, 253: "ETRN (RFC 1985)", 334: AUTH, 355: "CHECKPOINT (RFC 1845)", 432: AUTH, 453: "ATRN (RFC 2645)",
-    458: "ETRN (RFC 1985)", 459: "ETRN (RFC 1985)", 523: AUTH, 525: AUTH, 534: AUTH,
-    535: AUTH, 538: AUTH,
+    253: "ETRN (RFC 1985)", 355: "CHECKPOINT (RFC 1845)", 453: "ATRN (RFC 2645)", 458: "ETRN (RFC 1985)",
+    459: "ETRN (RFC 1985)",
 }
 STATUSES_LATER = {
     "X.3.6": "priorities (RFC 6710)",
-    "X.5.6": AUTH,
     "X.6.10": "never: deprecated by the registry, X.6.8 is sent",
     "X.7.3": "REQUIRETLS (RFC 8689)", "X.7.4": AUTH, "X.7.5": DKIM, "X.7.6": DKIM,
-    "X.7.7": DKIM, "X.7.8": AUTH, "X.7.9": AUTH, "X.7.10": AUTH, "X.7.11": AUTH, "X.7.12": AUTH, "X.7.13": AUTH,
+    "X.7.7": DKIM,
     "X.7.14": "BURL (RFC 4468)", "X.7.15": "priorities (RFC 6710)", "X.7.16": "priorities (RFC 6710)",
     "X.7.17": "RRVS (RFC 7293)", "X.7.18": "RRVS (RFC 7293)", "X.7.19": "RRVS (RFC 7293)", "X.7.20": DKIM,
     "X.7.21": DKIM, "X.7.22": DKIM, "X.7.23": SPF, "X.7.24": SPF,

@@ -42,3 +42,9 @@ bool conn_tls_facts(const struct conn *c, struct tls_facts *ret)
 	(void)ret;
 	return false;
 }
+
+void conn_tls_binding(const struct conn *c, struct tls_binding *ret)
+{
+	(void)c;
+	*ret = (struct tls_binding){0};
+}

@@ -12,6 +12,7 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/hash.h"
+#include "mail/address_list.h"
 #include "mail/envelope.h"
 
 /* ---- lines ------------------------------------------------------------------------------------------------- */
@@ -85,17 +86,7 @@ bool compose_text_field(struct buf *out, const char *name, struct slice text);
 
 /* ---- addresses --------------------------------------------------------------------------------------------- */
 
-#define COMPOSE_COMMENT_DEPTH 32
-#define COMPOSE_ADDRESS_MAX   512 /* octets; those that SMTP takes are shorter */
-
-/*
- * The addresses of an address-list with comments, groups, routes and quoted strings (RFC 5322 3.4 and 4.4), each as
- * local@domain, or local alone when it has no domain; what is between the words of an address is left out. `each` gets
- * it, lent until it returns, and stops all by returning its complaint. Returns NULL, or static text: what is wrong.
- * The addresses have no CR, LF or NUL, but are not otherwise checked.
- */
-const char *compose_addresses(struct slice list, const char *(*each)(void *arg, struct slice address), void *arg);
-
+#define COMPOSE_ADDRESS_MAX MAIL_LISTED_ADDRESS_MAX
 #define COMPOSE_RCPT_MAX 100000
 
 /* Recipients, each once. */

@@ -164,6 +164,14 @@ bool conf_has_tls(const struct conf *c)
 	return false;
 }
 
+bool conf_has_auth(const struct conf *c)
+{
+	for (size_t i = 0; i < c->listener_count; i++)
+		if (c->listeners[i].server.mechanism_count > 0)
+			return true;
+	return false;
+}
+
 bool conf_asks_dns(const struct conf *c)
 {
 	bool asks = c->check_null_mx != CONF_CHECK_NO || c->check_domains != CONF_CHECK_NO;

@@ -34,7 +34,7 @@ static struct networks build_networks(struct build *b, const struct conf_texts *
 	return (struct networks){list, texts->count};
 }
 
-static void finish_server(struct build *b, struct conf_listener *l)
+static void finish_server(struct build *b, struct conf_listener *l, struct conf_place at)
 {
 	l->server.name = b->c->hostname;
 	if (l->socket.n) /* whoever can listen there owns the machine */
@@ -51,6 +51,7 @@ static void finish_server(struct build *b, struct conf_listener *l)
 	l->xforward = build_networks(b, &l->xforward_texts);
 	l->server.knows_xclient = l->xclient.count > 0;
 	l->server.knows_xforward = l->xforward.count > 0;
+	build_mechanisms(b, l, at);
 }
 
 /* "address port" or the path: no two may be at one place. */
@@ -102,7 +103,7 @@ static void build_listeners(struct build *b)
 		l->name = build_keep(b, s->title);
 		build_section(b, SECTION_LISTEN, s, l);
 		check_listener(b, s, l);
-		finish_server(b, l);
+		finish_server(b, l, s->at);
 	}
 	assert(n == count);
 	check_listeners(b, list, count);
@@ -111,7 +112,7 @@ static void build_listeners(struct build *b)
 		list[n].name = SLICE("submit");
 		list[n].address = SLICE("");
 		list[n].socket = c->submit_socket;
-		finish_server(b, &list[n++]);
+		finish_server(b, &list[n++], build_key_place(b->raw->first, "submit_socket"));
 	}
 	c->listeners = list;
 	c->listener_count = n;
@@ -251,6 +252,7 @@ static void build_all(struct build *b)
 		conf_wrong(b->err, build_key_place(b->raw->first, "control_socket"), "there must be a control_socket");
 	for (size_t i = 0; i < sizeof once / sizeof *once; i++)
 		build_section(b, once[i], build_only_section(b, once[i]), c);
+	build_check_mechanisms(b, build_only_section(b, SECTION_ACCOUNTS));
 	build_queue(b);
 	c->delimiter = c->delimiter_text.n ? c->delimiter_text.p[0] : 0;
 	c->relay_networks = build_networks(b, &c->relay_texts);

@@ -6,6 +6,7 @@
  *	build_domains.c  domains, the directory
  *	build_routes.c   routes and host groups
  *	build_rules.c    rules about other servers' replies
+ *	build_auth.c     what listeners offer by AUTH
  */
 #ifndef CONF_BUILD_PRIVATE_H
 #define CONF_BUILD_PRIVATE_H
@@ -58,6 +59,12 @@ struct slice build_title(struct build *b, const struct conf_raw_section *s);
 /* Where a key stands; where its section does when it is not given. */
 struct conf_place build_key_place(const struct conf_raw_section *section, const char *name);
 bool build_key_given(const struct conf_raw_section *section, const char *name);
+
+/* ---- build_auth.c -------------------------------------------------------------------------------------------- */
+
+/* After the listener's keys and those of section accounts. */
+void build_mechanisms(struct build *b, struct conf_listener *l, struct conf_place at);
+void build_check_mechanisms(struct build *b, const struct conf_raw_section *s);
 
 /* ---- build_domains.c, build_routes.c ------------------------------------------------------------------------- */
 

@@ -56,6 +56,10 @@ struct conf_texts {
 /* Whether the DNS is asked, and whether mail waits while it does not answer. */
 enum conf_check { CONF_CHECK_NO, CONF_CHECK_YES, CONF_CHECK_STRICT };
 
+/* Whether mail waits for AUTH, and what may be used without TLS. */
+enum conf_auth { CONF_AUTH_NO, CONF_AUTH_OFFER, CONF_AUTH_REQUIRE };
+enum conf_in_clear { CONF_IN_CLEAR_NEVER, CONF_IN_CLEAR_SCRAM, CONF_IN_CLEAR_ALL };
+
 struct conf_listener {
 	struct slice name;    /* "smtp", "submission"; "submit" for submit_socket */
 	struct slice address; /* "127.0.0.1", "::", "*" = every address of both families; empty for a unix socket */
@@ -85,6 +89,19 @@ struct conf_listener {
 	bool bounce_single_recipient;
 	bool require_from;
 	struct conf_texts suspend_parameters; /* also in .server */
+	enum conf_auth auth;                  /* as in the file; .server has the mechanisms */
+	enum conf_in_clear in_clear;
+	bool submission; /* RFC 6409 */
+};
+
+/* Those who log in; who they are is in directory/accounts.h. */
+struct conf_accounts {
+	struct conf_texts mechanisms; /* names; none: the usual ones */
+	struct conf_texts scram_only; /* patterns of login names, see policy/pattern.h */
+	bool tells_transition;
+	uint32_t failures_per_account, failures_per_network;
+	span_ms failures_span, failure_delay;           /* 0: no delay */
+	uint32_t messages_per_hour, recipients_per_hour; /* of a user who has no limit of his own; 0: no limit */
 };
 
 struct conf_certificate {
@@ -180,6 +197,7 @@ struct conf {
 	const struct conf_certificate *certificates; /* the first is for every other name, too; none: one is made */
 	size_t certificate_count;
 	bool keep_cram_md5; /* of passwords that are set */
+	struct conf_accounts accounts;
 	span_ms ticket_lifetime; /* 0: no session of TLS is resumed */
 	struct conf_texts relay_texts;
 	struct networks relay_networks;
@@ -295,6 +313,9 @@ bool conf_may_post(const struct conf *c, const struct relay_client *client, cons
 
 /* Whether a listener speaks TLS. */
 bool conf_has_tls(const struct conf *c);
+
+/* Whether a listener has AUTH. */
+bool conf_has_auth(const struct conf *c);
 
 /* Whether anything in it asks the DNS. */
 bool conf_asks_dns(const struct conf *c);

@@ -63,6 +63,7 @@ enum conf_type {
 	TYPE_PARAMETERS, /* of MAIL and RCPT */
 	TYPE_MEDIA,      /* media types; "*" as subtype stands for all */
 	TYPE_EXTENSIONS, /* of file names, without the dot */
+	TYPE_MECHANISMS, /* of AUTH */
 	TYPE_REPLY_CODES, /* these three: conditions of rules, see codes/smtpcodes.h */
 	TYPE_STATUS_CODES,
 	TYPE_WORDINGS,

@@ -1,5 +1,6 @@
 #include "conf/text.h"
 
+#include "directory/sasl.h"
 #include "policy/pattern.h"
 
 #include <assert.h>
@@ -184,6 +185,16 @@ static bool read_extension(struct slice text, const struct conf_text_context *co
 	return text.n > 0;
 }
 
+static bool read_mechanism(struct slice text, const struct conf_text_context *context, struct buf *out,
+			   const char **why)
+{
+	enum sasl_mechanism mechanism;
+
+	(void)context;
+	*why = "there is no such mechanism";
+	return sasl_find(text, &mechanism) && buf_add(out, slice_from_cstr(sasl_row(mechanism)->name));
+}
+
 static bool read_resolver(struct slice text, const struct conf_text_context *context, struct buf *out, const char **why)
 {
 	struct slice port = text, address = slice_split(&port, '@');
@@ -298,6 +309,7 @@ static const struct {
 	[TYPE_WORDINGS] = {read_wording, false},
 	[TYPE_MEDIA] = {read_media, false},
 	[TYPE_EXTENSIONS] = {read_extension, false},
+	[TYPE_MECHANISMS] = {read_mechanism, false},
 };
 
 bool conf_text_read(enum conf_type type, struct slice text, const struct conf_text_context *context, struct buf *out,

@@ -98,6 +98,9 @@ void account_scram(const struct accounts *a, const struct account *account, enum
 /* Whether it may send as the address, in the envelope or in From. `delimiter` of sub-addresses is stripped from the
  * local part, too, if it is not 0: who may send as alice@ may send as alice+list@. */
 bool account_may_send_as(const struct account *account, const struct mail_address *address, char delimiter);
+/* The same by the patterns of an account. */
+bool account_patterns_allow(const struct slice *patterns, size_t count, const struct mail_address *address,
+			    char delimiter);
 
 /* ---- for those who change ------------------------------------------------------------------------------------ */
 

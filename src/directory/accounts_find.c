@@ -211,19 +211,24 @@ void account_scram(const struct accounts *a, const struct account *account, enum
 	secrets_scram(&account->secrets, hash, a->key, account->name, ret);
 }
 
-bool account_may_send_as(const struct account *account, const struct mail_address *address, char delimiter)
+bool account_patterns_allow(const struct slice *patterns, size_t count, const struct mail_address *address,
+			    char delimiter)
 {
 	struct mail_address whole = *address;
 
-	if (!account->known)
-		return false;
-	if (pattern_any_matches(account->addresses, account->address_count, &whole))
+	if (pattern_any_matches(patterns, count, &whole))
 		return true;
 	size_t n = delimiter ? slice_find(address->local, delimiter) : address->local.n;
 	if (n == 0 || n == address->local.n || address->local.p[0] == '"')
 		return false;
 	whole.local.n = n;
-	return pattern_any_matches(account->addresses, account->address_count, &whole);
+	return pattern_any_matches(patterns, count, &whole);
+}
+
+bool account_may_send_as(const struct account *account, const struct mail_address *address, char delimiter)
+{
+	return account->known &&
+	       account_patterns_allow(account->addresses, account->address_count, address, delimiter);
 }
 
 /* ---- listing ------------------------------------------------------------------------------------------------- */

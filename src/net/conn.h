@@ -77,6 +77,8 @@ bool conn_connect_tls(struct conn *c, struct tls_client *client, const struct tl
 void conn_signed(struct conn *c, struct slice signature);
 /* False when there is no TLS, or the handshake is not done yet. */
 bool conn_tls_facts(const struct conn *c, struct tls_facts *ret);
+/* The same for what binds to the session; empty where there is no TLS. */
+void conn_tls_binding(const struct conn *c, struct tls_binding *ret);
 
 struct listener;
 /* Takes a listening socket. `accepted` gets a connected socket and where it comes from. `busy` is sent to who comes

@@ -170,3 +170,10 @@ bool conn_tls_facts(const struct conn *c, struct tls_facts *ret)
 	tls_facts(c->tls, ret);
 	return true;
 }
+
+void conn_tls_binding(const struct conn *c, struct tls_binding *ret)
+{
+	*ret = (struct tls_binding){0};
+	if (c->tls && !c->shaking && !c->failed)
+		tls_binding(c->tls, ret);
+}

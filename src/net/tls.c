@@ -598,6 +598,28 @@ void tls_facts(const struct tls *t, struct tls_facts *ret)
 	};
 }
 
+void tls_binding(const struct tls *t, struct tls_binding *ret)
+{
+	static const char label[] = "EXPORTER-Channel-Binding";
+	bool old = SSL_version(t->ssl) < TLS1_3_VERSION;
+
+	assert(t->done);
+	*ret = (struct tls_binding){0};
+	if (old && SSL_get_extms_support(t->ssl) != 1)
+		return;
+	if (SSL_export_keying_material(t->ssl, ret->exporter, sizeof ret->exporter, label, sizeof label - 1,
+				       (const unsigned char *)"", 0, 1) == 1)
+		ret->exporter_n = sizeof ret->exporter;
+	ERR_clear_error();
+	if (!old)
+		return;
+	/* The first Finished message: the client's, but the server's in a handshake that resumes. */
+	ret->unique_n = SSL_session_reused(t->ssl) ? SSL_get_finished(t->ssl, ret->unique, sizeof ret->unique)
+						   : SSL_get_peer_finished(t->ssl, ret->unique, sizeof ret->unique);
+	if (ret->unique_n > sizeof ret->unique)
+		ret->unique_n = 0;
+}
+
 const char *tls_why(const struct tls *t)
 {
 	return t->failed ? t->why : "";

@@ -145,6 +145,19 @@ struct tls_facts {
 };
 /* Good after the handshake, for the life of the session. */
 void tls_facts(const struct tls *t, struct tls_facts *ret);
+/*
+ * What binds words said inside to this session and no other (channel binding): tls-exporter (RFC 9266), and under TLS
+ * 1.2 tls-unique (RFC 5929 3). TLS 1.2 without the extended master secret (RFC 7627) has neither: there they can be the
+ * same for two sessions. After the handshake.
+ */
+#define TLS_EXPORTER_SIZE 32
+#define TLS_UNIQUE_MAX    64
+struct tls_binding {
+	uint8_t exporter[TLS_EXPORTER_SIZE], unique[TLS_UNIQUE_MAX];
+	size_t exporter_n, unique_n; /* 0: there is none */
+};
+void tls_binding(const struct tls *t, struct tls_binding *ret);
+
 /* Why it failed; a static text or one of the session's. */
 const char *tls_why(const struct tls *t);
 

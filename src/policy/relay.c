@@ -4,7 +4,7 @@
 
 bool relay_client_may_relay(const struct relay_client *client, struct networks relay_networks)
 {
-	return client->local_user || networks_contain(relay_networks, &client->address);
+	return client->local_user || client->authenticated || networks_contain(relay_networks, &client->address);
 }
 
 enum relay_decision relay_decide(const struct relay_client *client, struct networks relay_networks,

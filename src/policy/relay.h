@@ -2,8 +2,9 @@
  * relay: who may send to whom.
  *
  * Mail for our own domains is taken from everybody, mail for others only from clients that may relay: local users (who
- * come by a unix socket) and the listed networks. There is no third way: what an address looks like inside its local
- * part (user%other@ours, "user@other"@ours, other!user@ours) is never interpreted (RFC 5321 2.3.11, 3.6.2).
+ * come by a unix socket), users who have authenticated, and the listed networks. There is no other way: what an address
+ * looks like inside its local part (user%other@ours, "user@other"@ours, other!user@ours) is never interpreted (RFC 5321
+ * 2.3.11, 3.6.2).
  */
 #ifndef POLICY_RELAY_H
 #define POLICY_RELAY_H
@@ -13,6 +14,7 @@
 
 struct relay_client {
 	bool local_user;           /* by a unix socket of this machine */
+	bool authenticated;        /* by AUTH: a user of ours */
 	struct ip_address address; /* else; size 0: unknown, may nothing */
 };
 

@@ -115,8 +115,9 @@ static void end_without_listener(struct receiver *r)
 }
 
 /*
- * Nobody is greeted before the queue has given ids and the keys role its certificates: until then no message can be
- * taken, or not under TLS, and who waits a moment in the socket's line is better off than who is told to come again.
+ * Nobody is greeted before the queue has given ids, the keys role its certificates, and the auth role is there: until
+ * then no message can be taken, or not under TLS or from users, and who waits a moment in the socket's line is better
+ * off than who is told to come again.
  */
 static void start_listening(struct receiver *r)
 {
@@ -141,6 +142,8 @@ void receiver_listen_if_ready(struct receiver *r)
 	if (r->next_id == r->end_id && !r->spare_block)
 		return;
 	if (conf_has_tls(r->conf) && !r->keys_heard)
+		return;
+	if (conf_has_auth(r->conf) && !r->auth_heard)
 		return;
 	start_listening(r);
 	r->self->ready(r->self->arg);
@@ -382,6 +385,10 @@ static void receiver_peer(void *arg, struct wire_peer peer, int fd)
 		receiver_use_keys(r, fd);
 		return;
 	}
+	if (peer.kind == ROLE_AUTH) {
+		receiver_use_auth(r, fd);
+		return;
+	}
 	if (peer.kind != ROLE_QUEUE) {
 		descriptor_close(fd);
 		return;
@@ -419,6 +426,7 @@ static void receiver_end(void *arg)
 	loop_timer_free(r->patience);
 	channel_free(r->queue);
 	receiver_end_keys(r);
+	receiver_end_auth(r);
 	conf_unref(r->conf);
 	heap_free(r->slots);
 	heap_free(r->generations);

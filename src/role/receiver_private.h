@@ -1,6 +1,6 @@
 /*
  * The receiver's parts: receiver.c (the role: listeners, the queue, the table of sessions), receiver_keys.c (what TLS
- * needs), and session*.c (one session, see session_private.h).
+ * needs), receiver_auth.c (what AUTH needs), and session*.c (one session, see session_private.h).
  */
 #ifndef ROLE_RECEIVER_PRIVATE_H
 #define ROLE_RECEIVER_PRIVATE_H
@@ -11,6 +11,7 @@
 #include "net/resolver.h"
 #include "policy/rate.h"
 #include "role/role.h"
+#include "role/wire_auth.h"
 
 struct session;
 
@@ -46,6 +47,10 @@ struct receiver {
 	struct tls_server *tls;
 	struct tls_tickets tickets;
 
+	struct channel *auth; /* NULL while it is away */
+	bool auth_heard;
+	uint64_t auth_serial; /* of questions to it */
+
 	struct resolver *resolver; /* NULL: the DNS is not asked */
 	mono_ms since;             /* when this process began */
 	uint64_t accepted;         /* messages since then */
@@ -80,6 +85,14 @@ struct tls_server *receiver_tls(const struct receiver *r);
 /* False: nobody can sign now. The answer goes to session_signed. */
 bool receiver_ask_signature(struct receiver *r, uint64_t tag, const struct tls_request *request);
 
+/* ---- receiver_auth.c ---- */
+
+/* Takes fd, a connection to the auth role. */
+void receiver_use_auth(struct receiver *r, int fd);
+void receiver_end_auth(struct receiver *r);
+/* Sends what is in r->frame, and wipes it. False: nobody is there. */
+bool receiver_tell_auth(struct receiver *r, uint16_t type);
+
 /* ---- session.c ---- */
 
 /* Takes fd. */
@@ -91,6 +104,12 @@ void session_spool(struct session *s, enum store_result result, int fd);
 void session_resolved(struct session *s, enum resolver_answer answer);
 /* The signature that its handshake waits for, if it does; empty: there is none. */
 void session_signed(struct session *s, struct slice signature);
+/* These come from the auth role, perhaps for a question that is over. */
+void session_challenge(struct session *s, uint64_t serial, struct slice challenge);
+void session_authenticated(struct session *s, const struct wire_auth_done *done);
+void session_spent(struct session *s, const struct wire_auth_spent *spent);
+/* It is gone: what waits for it gets 454 or 451. */
+void session_auth_lost(struct session *s);
 /* The queue is gone: what waits for it gets 451. */
 void session_queue_lost(struct session *s);
 void session_shutdown(struct session *s);

@@ -26,7 +26,7 @@ struct process {
 	const struct role_ops *ops;
 	struct role_self self;
 	void *role;
-	struct link queue, keys;
+	struct link queue, keys, auth;
 	struct rate_table *counts; /* NULL: none is shared */
 	bool configured;
 	int status;
@@ -47,6 +47,8 @@ const struct role_ops *role_ops_of(enum role_kind kind)
 		return &admin_role;
 	case ROLE_KEYS:
 		return &keys_role;
+	case ROLE_AUTH:
+		return &auth_role;
 	case ROLE_SUPERVISOR:
 		break;
 	}
@@ -87,6 +89,13 @@ static void keys_lost(void *arg)
 	wait_for_link(&p->keys);
 }
 
+static void auth_lost(void *arg)
+{
+	struct process *p = arg;
+
+	wait_for_link(&p->auth);
+}
+
 static void ask_for_link(void *arg)
 {
 	struct link *l = arg;
@@ -112,6 +121,8 @@ static void link_is_there(struct process *p, enum role_kind kind)
 		loop_timer_set(p->queue.missing, NEVER);
 	if (kind == ROLE_KEYS)
 		loop_timer_set(p->keys.missing, NEVER);
+	if (kind == ROLE_AUTH)
+		loop_timer_set(p->auth.missing, NEVER);
 }
 
 static enum log_level log_level_of(const struct conf *c)
@@ -243,11 +254,13 @@ int role_main(enum role_kind kind, uint32_t index, int fd)
 		.finished = end_process,
 		.queue_lost = queue_lost,
 		.keys_lost = keys_lost,
+		.auth_lost = auth_lost,
 		.arg = &p,
 	};
 	p.loop = loop_new();
 	p.supervisor = p.loop ? channel_new(p.loop, fd, &handler, &p) : NULL;
-	bool linked = p.supervisor && begin_link(&p, &p.queue, ROLE_QUEUE) && begin_link(&p, &p.keys, ROLE_KEYS);
+	bool linked = p.supervisor && begin_link(&p, &p.queue, ROLE_QUEUE) && begin_link(&p, &p.keys, ROLE_KEYS) &&
+		      begin_link(&p, &p.auth, ROLE_AUTH);
 	p.role = linked ? p.ops->start(p.loop, &p.self) : NULL;
 	if (!p.role) {
 		log_event(LOG_START_FAILED, LOG_CSTR("reason", "out of memory"));
@@ -260,6 +273,7 @@ int role_main(enum role_kind kind, uint32_t index, int fd)
 	shared_unmap(p.counts, sizeof *p.counts);
 	loop_timer_free(p.queue.missing);
 	loop_timer_free(p.keys.missing);
+	loop_timer_free(p.auth.missing);
 	channel_free(p.supervisor);
 	loop_free(p.loop);
 	log_flush();

@@ -25,8 +25,9 @@ struct role_self {
 	void (*finished)(void *arg, int status);
 	/* The connection to the queue is gone. When no new one comes soon, the queue lives, and one is asked for. */
 	void (*queue_lost)(void *arg);
-	/* The same for the keys; receivers alone. */
+	/* The same for the keys, and for auth; receivers alone. */
 	void (*keys_lost)(void *arg);
+	void (*auth_lost)(void *arg);
 	void *arg;
 };
 
@@ -46,7 +47,7 @@ struct role_ops {
 	void (*end)(void *role);                                 /* frees it */
 };
 
-extern const struct role_ops receiver_role, queue_role, sender_role, mailbox_role, admin_role, keys_role;
+extern const struct role_ops receiver_role, queue_role, sender_role, mailbox_role, admin_role, keys_role, auth_role;
 const struct role_ops *role_ops_of(enum role_kind kind);
 
 /* The whole of a role's process; fd is its channel to the supervisor. Returns the exit status. */

@@ -99,13 +99,15 @@ static void begin_message(struct session *s)
 		session_reply(s, REPLY_DATA_NO_QUEUE, SLICE_NONE, SLICE_NONE);
 		return;
 	}
-	buf_init(&s->in.body, s->conf->inline_body_max + FILE_PIECE + CONN_INPUT_MAX);
+	buf_init(&s->in.body, s->conf->inline_body_max + FILE_PIECE + CONN_INPUT_MAX +
+				      s->listener->server.header_max + SESSION_ADDED_MAX);
 	if (!write_trace_fields(s) || !watch_parts(s)) {
 		drop_message(s);
 		session_reply(s, REPLY_DATA_STORE, SLICE_NONE, SLICE_NONE);
 		return;
 	}
-	s->in.size = buf_len(&s->in.body);
+	s->in.size = s->in.trace_n = buf_len(&s->in.body);
+	s->in.header_due = session_header_matters(s);
 	session_reply(s, REPLY_DATA_GO, SLICE_NONE, SLICE_NONE);
 }
 
@@ -143,6 +145,12 @@ static void take_octets(struct session *s, struct slice octets)
 		s->in.fault = REPLY_DATA_STORE;
 		return;
 	}
+	if (s->in.header_due && smtp_server_scan(s->engine)->in_header)
+		return;
+	if (s->in.header_due)
+		session_take_header(s);
+	if (s->in.fault != REPLY_OK)
+		return;
 	if (s->in.file) {
 		if (buf_len(&s->in.body) >= FILE_PIECE)
 			flush_to_file(s);
@@ -250,9 +258,9 @@ static bool put_message(struct session *s)
 }
 
 /* RFC 5322 3.6: every message has these. */
-static bool has_required_fields(const struct mail_scan *scan)
+static bool has_required_fields(const struct mail_scan *scan, bool adds_date)
 {
-	unsigned wanted = MAIL_SCAN_HAS_FROM | MAIL_SCAN_HAS_DATE;
+	unsigned wanted = MAIL_SCAN_HAS_FROM | (adds_date ? 0 : MAIL_SCAN_HAS_DATE);
 
 	return (scan->flags & wanted) == wanted && !(scan->flags & MAIL_SCAN_HEADER_BROKEN);
 }
@@ -262,9 +270,17 @@ static struct slice reply_argument(const struct session *s, enum reply_id id, co
 {
 	if (id == REPLY_DATA_POLICY)
 		return SLICE("its header section has to be well formed, with From and Date");
-	if (id == REPLY_DATA_MEDIA)
+	if (id == REPLY_DATA_MEDIA || id == REPLY_DATA_NOT_OWN)
 		return slice_of(s->refused, s->refused_n);
 	return slice_from_cstr(text->text);
+}
+
+/* And as %2. */
+static struct slice second_argument(const struct session *s, enum reply_id id, size_t n)
+{
+	if (id == REPLY_ACCEPTED_RCPT)
+		return smtp_server_envelope(s->engine)->rcpt[n].address;
+	return id == REPLY_DATA_NOT_OWN ? slice_from_cstr(s->refused_field) : SLICE_NONE;
 }
 
 /* The first recipient from `from` on that takes no message of this size; their number when all do. */
@@ -283,7 +299,7 @@ static struct slice about(const struct session *s, enum reply_id id)
 	const struct mail_envelope *e = smtp_server_envelope(s->engine);
 	size_t over = id == REPLY_DATA_RCPT_TOO_BIG ? find_over(s, 0) : e->rcpt_count;
 
-	if (id == REPLY_DATA_MEDIA)
+	if (id == REPLY_DATA_MEDIA || id == REPLY_DATA_NOT_OWN)
 		return slice_of(s->refused, s->refused_n);
 	return over < e->rcpt_count ? e->rcpt[over].address : SLICE_NONE;
 }
@@ -310,9 +326,7 @@ static void answer_one(struct session *s, enum reply_id id, size_t n, const stru
 	else if (id == REPLY_DATA_RCPT_TOO_BIG)
 		reply_over(s, find_over(s, 0));
 	else
-		session_reply(s, id, reply_argument(s, id, text),
-			      id == REPLY_ACCEPTED_RCPT ? smtp_server_envelope(s->engine)->rcpt[n].address
-							: SLICE_NONE);
+		session_reply(s, id, reply_argument(s, id, text), second_argument(s, id, n));
 }
 
 /* One answer for SMTP, one for each recipient for LMTP. Ends the transaction. */
@@ -381,9 +395,12 @@ static enum reply_id judge_size(const struct session *s)
 
 static void end_message(struct session *s)
 {
+	if (s->in.fault == REPLY_OK && s->in.header_due)
+		session_take_header(s);
 	if (s->in.fault == REPLY_OK && s->in.file && buf_len(&s->in.body) > 0)
 		flush_to_file(s);
-	if (s->in.fault == REPLY_OK && s->listener->require_from && !has_required_fields(smtp_server_scan(s->engine)))
+	if (s->in.fault == REPLY_OK && s->listener->require_from &&
+	    !has_required_fields(smtp_server_scan(s->engine), s->listener->submission))
 		s->in.fault = REPLY_DATA_POLICY;
 	if (s->in.fault == REPLY_OK)
 		s->in.fault = judge_size(s);
@@ -421,9 +438,11 @@ void session_answer(struct session *s, enum store_result result)
 		s->messages++;
 		s->receiver->accepted++;
 		char room[SESSION_FORWARDED];
+		session_used(s, s->in.takers);
 		log_event(LOG_ACCEPTED, LOG_ID("id", s->in.id), LOG_CSTR("session", s->name),
 			  LOG_TEXT("client", session_client(s)), LOG_TEXT("from", e->sender),
 			  LOG_NUMBER("rcpts", s->in.takers), LOG_NUMBER("size", s->in.size),
+			  LOG_TEXT("login", s->user ? s->user->login : SLICE_NONE),
 			  LOG_CSTR("tls", smtp_server_is_secure(s->engine) ? "yes" : ""),
 			  LOG_TEXT("forwarded", session_forwarded(s, room)));
 	} else {
@@ -431,8 +450,7 @@ void session_answer(struct session *s, enum store_result result)
 			  LOG_CSTR("reason", store_result_text(result)));
 	}
 	answer_message(s, reply_for(result));
-	smtp_server_tick(s->engine, loop_mono(s->receiver->loop));
-	session_run(s);
+	session_go_on(s);
 }
 
 void session_queue_lost(struct session *s)
@@ -487,6 +505,15 @@ static void on_event(struct session *s, const struct smtp_event *ev)
 	case SMTP_EV_XCLIENT:
 		session_on_xclient(s);
 		break;
+	case SMTP_EV_AUTH:
+		session_on_auth(s, ev);
+		break;
+	case SMTP_EV_AUTH_RESPONSE:
+		session_on_auth_response(s, ev);
+		break;
+	case SMTP_EV_AUTH_ABORT:
+		session_auth_forget(s);
+		break;
 	case SMTP_EV_HELO:
 		session_on_helo(s, ev);
 		break;
@@ -531,6 +558,8 @@ static void session_free(struct session *s)
 	if (!s)
 		return;
 	drop_message(s);
+	session_auth_forget(s);
+	session_forget_user(s);
 	log_event(LOG_DISCONNECTED, LOG_CSTR("session", s->name), LOG_TEXT("client", session_client(s)),
 		  LOG_NUMBER("messages", s->messages));
 	session_leave_counts(s);
@@ -551,6 +580,8 @@ static mono_ms next_deadline(const struct session *s)
 		return s->greets_at;
 	if (s->awaits_proxy)
 		return s->opened + s->listener->proxy_timeout;
+	if (s->waits_auth)
+		return s->auth_deadline;
 	return s->waits_answer || s->waits_dns ? NEVER : smtp_server_deadline(s->engine);
 }
 
@@ -565,7 +596,7 @@ static void log_refusals(struct session *s)
 
 static bool session_waits(const struct session *s)
 {
-	return s->waits_spool || s->waits_answer || s->waits_dns;
+	return s->waits_spool || s->waits_answer || s->waits_dns || s->waits_auth;
 }
 
 /* Pulls events until one has to wait, and hands over the output. False when the session is over and freed. */
@@ -650,6 +681,12 @@ void session_run(struct session *s)
 		conn_resume(c);
 }
 
+void session_go_on(struct session *s)
+{
+	smtp_server_tick(s->engine, loop_mono(s->receiver->loop));
+	session_run(s);
+}
+
 /* ---- TLS ------------------------------------------------------------------------------------------------------ */
 
 /* False: there is none to be had, and in the clear nothing may be said any more. */
@@ -677,6 +714,8 @@ static void on_secured(void *arg)
 	log_event(LOG_TLS, LOG_CSTR("session", s->name), LOG_TEXT("client", session_client(s)),
 		  LOG_CSTR("version", tls.version), LOG_CSTR("cipher", tls.cipher), LOG_CSTR("group", tls.group),
 		  LOG_CSTR("resumed", tls.resumed ? "yes" : "no"), LOG_TEXT("name", tls.name));
+	session_forget_user(s); /* RFC 3207 4.2 */
+	session_set_mechanisms(s);
 	smtp_server_secured(s->engine, loop_mono(s->receiver->loop));
 	pull_events(s);
 }
@@ -744,8 +783,8 @@ static void on_timer(void *arg)
 		session_proxy_failed(s, "it did not come in time");
 		return;
 	}
-	smtp_server_tick(s->engine, loop_mono(s->receiver->loop));
-	session_run(s);
+	session_auth_expires(s);
+	session_go_on(s);
 }
 
 void session_resolved(struct session *s, enum resolver_answer answer)
@@ -754,8 +793,7 @@ void session_resolved(struct session *s, enum resolver_answer answer)
 		return;
 	s->waits_dns = false;
 	session_on_dns(s, answer);
-	smtp_server_tick(s->engine, loop_mono(s->receiver->loop));
-	session_run(s);
+	session_go_on(s);
 }
 
 void session_abandon(struct session *s)

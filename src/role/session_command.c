@@ -182,6 +182,9 @@ static enum reply_id judge_sender(const struct session *s, const struct mail_add
 		*ret = SLICE("this sender is not welcome here");
 		return REPLY_MAIL_REFUSED;
 	}
+	*ret = sender->text;
+	if (sender->kind != MAIL_DOMAIN_NONE && !session_may_send_as(s, sender))
+		return REPLY_MAIL_NOT_OWN;
 	*ret = sender->domain;
 	if (l->sender_domains.count && sender->kind != MAIL_DOMAIN_NONE &&
 	    !pattern_any_matches(l->sender_domains.list, l->sender_domains.count, sender))
@@ -215,8 +218,23 @@ void session_on_mail(struct session *s, const struct smtp_event *ev)
 		id = judge_sender(s, &ev->address, &argument);
 	if (id == REPLY_MAIL_OK && !within_rate(s, RATE_MESSAGES, s->listener->messages_per_minute))
 		id = REPLY_MAIL_RATE;
+	if (id == REPLY_MAIL_OK && session_spend(s, ev))
+		return;
 	if (id != REPLY_MAIL_OK || (!ask_reverse(s, ev) && !ask_domain(s, ev)))
 		session_reply(s, id, argument, SLICE_NONE);
+}
+
+void session_on_spent(struct session *s, enum wire_allowance allowance)
+{
+	static const enum reply_id replies[] = {
+		[WIRE_ALLOWED] = REPLY_MAIL_OK,
+		[WIRE_LIMITED] = REPLY_MAIL_USER_RATE,
+		[WIRE_NOT_ALLOWED] = REPLY_MAIL_NO_ACCOUNT,
+		[WIRE_ALLOWANCE_UNKNOWN] = REPLY_MAIL_TEMPORARY,
+	};
+
+	if (allowance != WIRE_ALLOWED || !ask_domain(s, &s->asking))
+		session_reply(s, replies[allowance], SLICE("accounts cannot be looked at"), SLICE_NONE);
 }
 
 /* ---- RCPT ----------------------------------------------------------------------------------------------------- */
@@ -354,6 +372,8 @@ void session_on_rcpt(struct session *s, const struct smtp_event *ev)
 		id = REPLY_RCPT_DUPLICATE_BOUNCE;
 	else if (good && !within_rate(s, RATE_RECIPIENTS, s->listener->recipients_per_minute))
 		id = REPLY_RCPT_RATE;
+	else if (good && !session_user_has_room(s))
+		id = REPLY_RCPT_USER_RATE;
 	else if (good && found.decision == RELAY_ALLOWED && ask_domain(s, ev))
 		return;
 	if (reply_row(id)->code / 100 == 2)

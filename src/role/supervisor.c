@@ -2,8 +2,9 @@
  * The supervisor: reads the configuration, binds the sockets, starts the roles, connects them with each other, and
  * starts again what dies. It reads nothing that comes from the network.
  *
- * Every role is this program again, with a channel on descriptor 3. The queue is the centre: each other role but the
- * keys has a connection to it, and each receiver one to the keys, made here anew whenever either end is a new process.
+ * Every role is this program again, with a channel on descriptor 3. The queue is the centre: each other role but keys
+ * and auth has a connection to it, and each receiver one to those two, made here anew whenever either end is a new
+ * process.
  *
  * Stopping goes against the way of a message, so that each role can still finish what it has: receivers (421, no new
  * mail), then senders and mailbox (what is under way), then the queue. SIGHUP reads the configuration again; if it is
@@ -30,7 +31,7 @@
 #include <sysexits.h>
 #include <unistd.h>
 
-#define CHILDREN_MAX   (4 + 2 * CONF_PROCESS_MAX)
+#define CHILDREN_MAX   (5 + 2 * CONF_PROCESS_MAX)
 #define SOCKETS_MAX    CONF_LISTENER_MAX
 #define RESTART_AFTER  (1 * SECOND) /* for a role that died soon after it had been started */
 #define SOON           (2 * SECOND)
@@ -317,11 +318,17 @@ static void connect_children(struct child *a, struct child *b)
 	close(ends[1]);
 }
 
+/* Those that receivers alone talk to. */
+static bool is_for_receivers(enum role_kind kind)
+{
+	return kind == ROLE_KEYS || kind == ROLE_AUTH;
+}
+
 static bool talk_to_each_other(const struct child *a, const struct child *b)
 {
-	if (a->kind == ROLE_KEYS)
+	if (is_for_receivers(a->kind))
 		return b->kind == ROLE_RECEIVER;
-	if (b->kind == ROLE_KEYS)
+	if (is_for_receivers(b->kind))
 		return a->kind == ROLE_RECEIVER;
 	return a != b && (a->kind == ROLE_QUEUE || b->kind == ROLE_QUEUE);
 }
@@ -344,6 +351,7 @@ static enum stage stage_of(enum role_kind kind)
 	case ROLE_SENDER:
 	case ROLE_MAILBOX:
 	case ROLE_KEYS:
+	case ROLE_AUTH:
 		return STAGE_COURIERS;
 	case ROLE_QUEUE:
 		return STAGE_QUEUE;
@@ -380,7 +388,7 @@ static bool on_frame(void *arg, uint16_t type, struct slice payload, int fd)
 	if (fd >= 0)
 		close(fd);
 	if (type == WIRE_PEER_WANTED) {
-		if (!wire_get_peer(payload, &wanted) || (wanted.kind != ROLE_QUEUE && wanted.kind != ROLE_KEYS))
+		if (!wire_get_peer(payload, &wanted) || (wanted.kind != ROLE_QUEUE && !is_for_receivers(wanted.kind)))
 			return false;
 		connect_anew(c, wanted.kind);
 		return true;
@@ -520,6 +528,7 @@ static void add_children(struct supervisor *s)
 {
 	add_child(s, ROLE_QUEUE, 0);
 	add_child(s, ROLE_KEYS, 0);
+	add_child(s, ROLE_AUTH, 0);
 	add_child(s, ROLE_MAILBOX, 0);
 	for (uint32_t i = 0; i < s->conf->senders; i++)
 		add_child(s, ROLE_SENDER, i);

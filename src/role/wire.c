@@ -7,7 +7,8 @@
 
 const char *role_name(enum role_kind kind)
 {
-	static const char *const names[] = {"supervisor", "receiver", "queue", "sender", "mailbox", "admin", "keys"};
+	static const char *const names[] = {"supervisor", "receiver", "queue", "sender", "mailbox",
+					     "admin",      "keys",     "auth"};
 
 	return names[kind];
 }

@@ -63,6 +63,18 @@ enum wire_type {
 	WIRE_SIGNED,            /* struct wire_signed */
 	/* receiver to keys */
 	WIRE_SIGN, /* struct wire_sign */
+
+	/* receiver to auth; the structs are those of wire_auth.h */
+	WIRE_AUTH_BEGIN = 80, /* AUTH, as far as it has come */
+	WIRE_AUTH_RESPONSE,   /* to a challenge */
+	WIRE_AUTH_FORGET,     /* an exchange that nobody waits for any more */
+	WIRE_AUTH_SPEND,      /* a user begins a message */
+	WIRE_AUTH_USED,       /* and had so many recipients in it */
+	/* auth to receiver */
+	WIRE_AUTH_HERE, /* it serves */
+	WIRE_AUTH_CHALLENGE,
+	WIRE_AUTH_DONE,
+	WIRE_AUTH_SPENT,
 };
 
 #define WIRE_TEXT_MAX   4096 /* an address, a name, a reply: nothing is longer */
@@ -80,8 +92,9 @@ enum role_kind {
 	ROLE_MAILBOX,
 	ROLE_ADMIN,
 	ROLE_KEYS,
+	ROLE_AUTH,
 };
-#define ROLE_KIND_MAX ROLE_KEYS
+#define ROLE_KIND_MAX ROLE_AUTH
 const char *role_name(enum role_kind kind);
 
 struct wire_peer {

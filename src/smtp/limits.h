@@ -13,6 +13,14 @@
 /* Command line with CRLF: 512 (RFC 5321 4.5.3.1.4) and what the extensions add to MAIL and RCPT (spec: SIZE 26,
  * BODY 16, SMTPUTF8 10, DSN 107 and 507, AUTH 500). One figure for all commands. */
 #define SMTP_COMMAND_LINE_MAX    2048
+/* A line of an exchange of AUTH, and the initial response, in octets of base64 (RFC 4954 4). */
+#define SMTP_AUTH_LINE_MAX       12288
+#define SMTP_CHALLENGE_MAX       (SMTP_AUTH_LINE_MAX / 4 * 3)
+/* The AUTH command itself: long tokens come as initial responses, whatever RFC 4954 4 says about its length. */
+#define SMTP_AUTH_COMMAND_MAX    (5 + SMTP_MECHANISM_MAX + 1 + SMTP_AUTH_LINE_MAX + 2)
+/* The name of a mechanism (RFC 4422 3.1), and how many a listener may offer: all stand on one line of EHLO. */
+#define SMTP_MECHANISM_MAX       20
+#define SMTP_MECHANISMS_MAX      16
 /* Text line with CRLF (RFC 5321 4.5.3.1.6); the default of the configurable limit is more generous. */
 #define SMTP_TEXT_LINE_MIN       1000
 /* Reply line with CRLF: what we send (RFC 5321 4.5.3.1.5), and what we take from others. */
@@ -24,6 +32,8 @@
 #define SMTP_RCPT_MIN            100
 /* No configuration may ask for more: a transaction's memory is bounded by it. */
 #define SMTP_RCPT_MAX            100000
+/* AUTH parameter of MAIL (RFC 4954 3). */
+#define SMTP_AUTH_PARAM_MAX      500
 /* ENVID and ORCPT (RFC 3461 4.4, 4.2). */
 #define SMTP_ENVID_MAX           100
 #define SMTP_ORCPT_MAX           500
@@ -48,6 +58,8 @@
 
 static_assert(SMTP_COMMAND_LINE_MAX >= 512 + 26 + 16 + 10 + 107 + 500, "MAIL with every parameter fits");
 static_assert(SMTP_COMMAND_LINE_MAX >= 1036, "RCPT with DSN fits (RFC 3461 5.4)");
+static_assert(SMTP_AUTH_COMMAND_MAX >= SMTP_COMMAND_LINE_MAX, "AUTH may be longer than other commands");
+static_assert(SMTP_OUTPUT_REPLY_MAX >= SMTP_AUTH_LINE_MAX + 6, "a challenge fits");
 static_assert(SMTP_RCPT_OCTETS >= 256 + SMTP_ORCPT_MAX + 32, "a path and an ORCPT fit, each aligned");
 static_assert(SMTP_OUTPUT_BOUND >= 16 * SMTP_REPLY_LINE_MAX, "the replies to a usual group of commands go out at once");
 static_assert(SMTP_PEER_REPLY_MAX > SMTP_PEER_REPLY_LINE_MAX, "one line fits into a reply");

@@ -28,8 +28,9 @@
  * RSET, EHLO and a refused DATA lead back to READY from MAIL, RCPT, CHUNKED and FAILED; so does a faulty message from
  * TEXT and CHUNK. A refused BDAT passes CHUNK too, since its octets are to be read: it leads to FAILED out of a
  * transaction, unless it was the last chunk, and back to where it came from otherwise. STARTTLS leads to TLS from every
- * state between commands, and the handshake from there to START. XCLIENT leads from START and READY to where a greeting
- * does. Every state leads to CLOSED.
+ * state between commands, and the handshake from there to START. AUTH leads from READY to AUTH with its first
+ * challenge, and the end of the exchange back. XCLIENT leads from START and READY to where a greeting does. Every state
+ * leads to CLOSED.
  */
 /* clang-format off */
 static const uint16_t moves[ST_COUNT] = {
@@ -37,7 +38,8 @@ static const uint16_t moves[ST_COUNT] = {
 	[ST_REFUSED] = ST(ST_CHUNK),
 	[ST_TLS]     = ST(ST_CONNECT) | ST(ST_START),
 	[ST_START]   = ST(ST_START) | ST(ST_REFUSED) | ST(ST_READY) | ST(ST_CHUNK) | ST(ST_TLS),
-	[ST_READY]   = ST(ST_START) | ST(ST_REFUSED) | ST(ST_READY) | ST(ST_MAIL) | ST(ST_CHUNK) | ST(ST_TLS),
+	[ST_READY]   = ST(ST_START) | ST(ST_REFUSED) | ST(ST_READY) | ST(ST_AUTH) | ST(ST_MAIL) | ST(ST_CHUNK) | ST(ST_TLS),
+	[ST_AUTH]    = ST(ST_READY) | ST(ST_AUTH),
 	[ST_MAIL]    = ST(ST_READY) | ST(ST_RCPT) | ST(ST_CHUNK) | ST(ST_FAILED) | ST(ST_TLS),
 	[ST_RCPT]    = ST(ST_READY) | ST(ST_RCPT) | ST(ST_TEXT) | ST(ST_CHUNK) | ST(ST_FAILED) | ST(ST_TLS),
 	[ST_TEXT]    = ST(ST_READY) | ST(ST_END),
@@ -72,6 +74,11 @@ static void check_state(const struct smtp_server *s)
 		break;
 	case ST_CHUNK:
 		break;
+	case ST_AUTH:
+		assert(s->exchange.open);
+		assert(!s->authenticated);
+		assert(!s->tx.open);
+		break;
 	default:
 		assert(!s->tx.open);
 		assert(s->tx.envelope.rcpt_count == 0);
@@ -89,10 +96,11 @@ void server_move(struct smtp_server *s, enum server_state to)
 
 /* What the owner may answer: the first digit of success; 0 = the event asks for nothing. 4yz and 5yz refuse any. */
 static const uint8_t success[] = {
-	[SMTP_EV_CONNECT] = 2, [SMTP_EV_HELO] = 2, [SMTP_EV_MAIL] = 2,   [SMTP_EV_RCPT] = 2,
-	[SMTP_EV_DATA] = 3,    [SMTP_EV_BODY] = 0, [SMTP_EV_END] = 2,    [SMTP_EV_RESET] = 0,
-	[SMTP_EV_VRFY] = 2,    [SMTP_EV_EXPN] = 2, [SMTP_EV_STATUS] = 2, [SMTP_EV_CLOSE] = 0,
-	[SMTP_EV_STARTTLS] = 2, [SMTP_EV_XCLIENT] = 2,
+	[SMTP_EV_CONNECT] = 2,  [SMTP_EV_HELO] = 2, [SMTP_EV_MAIL] = 2,          [SMTP_EV_RCPT] = 2,
+	[SMTP_EV_DATA] = 3,     [SMTP_EV_BODY] = 0, [SMTP_EV_END] = 2,           [SMTP_EV_RESET] = 0,
+	[SMTP_EV_VRFY] = 2,     [SMTP_EV_EXPN] = 2, [SMTP_EV_STATUS] = 2,        [SMTP_EV_CLOSE] = 0,
+	[SMTP_EV_STARTTLS] = 2, [SMTP_EV_AUTH] = 2, [SMTP_EV_AUTH_RESPONSE] = 2, [SMTP_EV_AUTH_ABORT] = 0,
+	[SMTP_EV_XCLIENT] = 2,
 };
 
 void server_raise(struct smtp_server *s, enum smtp_event_type type)
@@ -232,6 +240,7 @@ void server_close(struct smtp_server *s)
 	s->owed = 0;
 	s->hidden = 0;
 	s->held_until = 0;
+	server_auth_drop(s);
 	server_drop(s);
 	server_raise(s, SMTP_EV_CLOSE);
 	server_move(s, ST_CLOSED);
@@ -293,14 +302,18 @@ struct smtp_server *smtp_server_new(const struct smtp_server_config *config)
 	assert(config->errors_max > 0 && config->idle_commands_max > 0 && config->messages_max > 0);
 	assert(config->command_timeout > 0 && config->data_timeout > 0 && config->message_timeout > 0);
 	assert(config->tls == SMTP_TLS_OFF || config->tls_timeout > 0);
+	assert(config->mechanism_count <= SMTP_MECHANISMS_MAX);
+	assert(!config->auth_required || config->mechanism_count > 0);
 
 	struct smtp_server *s = heap_new(struct smtp_server);
 	if (!s)
 		return NULL;
 	s->config = config;
+	s->usable = UINT32_MAX;
 	buf_init(&s->out, SMTP_OUTPUT_BOUND + SMTP_OUTPUT_REPLY_MAX +
 				  (config->lmtp ? config->rcpt_max * SMTP_OUTPUT_RCPT_MAX : 0));
-	buf_init(&s->line.held, SMTP_COMMAND_LINE_MAX);
+	buf_init(&s->line.held, SMTP_AUTH_COMMAND_MAX);
+	buf_init(&s->exchange.response, SMTP_CHALLENGE_MAX);
 	buf_init(&s->refusals, SMTP_REFUSALS_MAX);
 	buf_init(&s->faulty_from, SMTP_COMMAND_LINE_MAX);
 	arena_init(&s->tx.arena, config->rcpt_max * SMTP_RCPT_OCTETS + SMTP_COMMAND_LINE_MAX);
@@ -314,7 +327,8 @@ void smtp_server_free(struct smtp_server *s)
 	buf_free(&s->out);
 	buf_free(&s->refusals);
 	buf_free(&s->faulty_from);
-	buf_free(&s->line.held);
+	buf_wipe(&s->line.held);
+	buf_wipe(&s->exchange.response);
 	arena_free(&s->tx.arena);
 	heap_free(s->tx.rcpt);
 	heap_free(s->peer);
@@ -378,6 +392,16 @@ bool smtp_server_is_secure(const struct smtp_server *s)
 	return s->secure;
 }
 
+void smtp_server_set_mechanisms(struct smtp_server *s, uint32_t usable)
+{
+	s->usable = usable;
+}
+
+bool smtp_server_is_authenticated(const struct smtp_server *s)
+{
+	return s->authenticated;
+}
+
 /* ---- time -------------------------------------------------------------------------------------------------------- */
 
 mono_ms smtp_server_deadline(const struct smtp_server *s)
@@ -413,78 +437,6 @@ void smtp_server_tick(struct smtp_server *s, mono_ms now)
 
 /* ---- octets in --------------------------------------------------------------------------------------------------- */
 
-/* Looks for the line's end, CRLF, and for a CR or LF that is not part of one (RFC 5321 2.3.8). `part` ends with the
- * first LF, or has none. */
-static void look_for_end(const struct line *line, struct slice part, bool *ret_ended, bool *ret_bare)
-{
-	size_t n = part.n;
-	/* Behind the first CR; beyond n when there is none. */
-	size_t behind_cr = line->cr ? 0 : slice_find(part, '\r') + 1;
-
-	*ret_ended = part.p[n - 1] == '\n' && (n > 1 ? part.p[n - 2] == '\r' : line->cr);
-	*ret_bare = (part.p[n - 1] == '\n' && !*ret_ended) || (behind_cr < n && !(*ret_ended && behind_cr == n - 1));
-}
-
-static void line_ended(struct smtp_server *s)
-{
-	struct line *line = &s->line;
-	bool told = line->told, too_long = line->n > SMTP_COMMAND_LINE_MAX;
-
-	line->n = 0;
-	line->cr = line->told = false;
-	s->since = s->now;
-	if (too_long && !told)
-		server_bad_line(s, &(struct reply){REPLY_LINE_TOO_LONG, {server_number(s, SMTP_COMMAND_LINE_MAX)}});
-	else if (!told && !s->broken)
-		server_command(s, slice_head(buf_slice(&line->held), buf_len(&line->held) - 2));
-}
-
-/* The record of a TLS handshake (RFC 8446 5.1): no command begins with these octets. */
-static bool is_client_hello(const struct line *line, struct slice part)
-{
-	static const char start[] = {0x16, 0x03};
-	struct slice held = buf_slice(&line->held);
-
-	if (line->n == 0)
-		return part.n > 1 && memcmp(part.p, start, 2) == 0;
-	return line->n == 1 && held.n == 1 && held.p[0] == start[0] && part.p[0] == start[1];
-}
-
-/* Takes a command line, or a part of one. It is parsed where it is held: what an event lends lies there too. */
-static size_t take_line(struct smtp_server *s, struct slice in)
-{
-	struct line *line = &s->line;
-	struct slice part = slice_head(in, slice_find(in, '\n') + 1);
-	bool ended, bare;
-
-	if (line->n == 0)
-		buf_reset(&line->held);
-	if (is_client_hello(line, part)) {
-		server_leave_other(s, SLICE("TLS"));
-		return part.n;
-	}
-	look_for_end(line, part, &ended, &bare);
-	line->n += part.n;
-	line->cr = part.p[part.n - 1] == '\r';
-	if (line->n > SMTP_COMMAND_LINE_MAX + SMTP_LINE_DISCARD_MAX) {
-		server_leave(s, REPLY_LINE_ENDLESS);
-		return part.n;
-	}
-	/* Told at once: a client that ends its lines with LF alone would wait for ever. The rest, to the next CRLF, is
-	 * no command: it could be one that somebody else smuggled into the client's words. */
-	if (bare && !line->told) {
-		line->told = true;
-		server_bad_line(s, &(struct reply){.id = REPLY_LINE_BARE});
-		if (s->state == ST_CLOSED)
-			return part.n;
-	}
-	if (!line->told && line->n <= SMTP_COMMAND_LINE_MAX && !buf_add(&line->held, part))
-		s->broken = true;
-	if (ended)
-		line_ended(s);
-	return part.n;
-}
-
 /* Octets in the clear between STARTTLS and the handshake are not the client's own: they are never taken for something
  * that was said under TLS (CVE-2011-0411), and never passed over in silence. */
 static bool is_behind_starttls(const struct smtp_server *s)
@@ -511,7 +463,7 @@ static size_t take(struct smtp_server *s, struct slice in)
 		s->since = s->now;
 		return s->state == ST_TEXT ? server_text(s, in) : server_chunk(s, in);
 	}
-	size_t n = take_line(s, in);
+	size_t n = server_line(s, in);
 	if (n < in.n)
 		note_early(s);
 	return n;
@@ -566,6 +518,12 @@ bool smtp_server_next(struct smtp_server *s, struct smtp_event *ev)
 	case SMTP_EV_EXPN:
 		ev->text = s->text;
 		break;
+	case SMTP_EV_AUTH:
+	case SMTP_EV_AUTH_RESPONSE:
+		ev->text = s->exchange.mechanism->name;
+		ev->response = buf_slice(&s->exchange.response);
+		ev->given = type == SMTP_EV_AUTH_RESPONSE || s->exchange.given;
+		break;
 	default:
 		break;
 	}
@@ -599,6 +557,9 @@ static void dispatch(struct smtp_server *s, const struct reply *reply, const str
 		break;
 	case SMTP_EV_XCLIENT:
 		server_xclient_answered(s, reply, good);
+	case SMTP_EV_AUTH:
+	case SMTP_EV_AUTH_RESPONSE:
+		server_auth_answered(s, reply, good);
 		break;
 	case SMTP_EV_HELO:
 		server_helo_answered(s, reply, good);
@@ -620,6 +581,21 @@ static void dispatch(struct smtp_server *s, const struct reply *reply, const str
 	}
 }
 
+static bool asks_auth(const struct smtp_server *s)
+{
+	return s->asked == SMTP_EV_AUTH || s->asked == SMTP_EV_AUTH_RESPONSE;
+}
+
+static void take_answer(struct smtp_server *s)
+{
+	assert(s->owed > 0);
+	assert(s->events == 0);
+	s->since = s->now;
+	s->clock_late |= s->late;
+	s->late = false;
+	s->owed--;
+}
+
 void smtp_server_reply_lines(struct smtp_server *s, struct reply reply, const struct slice *lines, size_t count)
 {
 	/* An answer may come back after the client went away. */
@@ -628,17 +604,12 @@ void smtp_server_reply_lines(struct smtp_server *s, struct reply reply, const st
 	unsigned code = reply_row(reply.id)->code;
 	bool good = code / 100 == success[s->asked];
 
-	assert(s->owed > 0);
-	assert(s->events == 0);
 	assert(good || code / 100 == 4 || code / 100 == 5);
 	assert(count == 0 || s->asked == SMTP_EV_VRFY || s->asked == SMTP_EV_EXPN || s->asked == SMTP_EV_STATUS);
 	if ((s->asked == SMTP_EV_CONNECT || code == 421) && reply.arg[0].n == 0)
 		reply.arg[0] = s->config->name;
-	s->since = s->now;
-	s->clock_late |= s->late;
-	s->late = false;
-	s->owed--;
-	s->told = s->asked == SMTP_EV_RCPT || s->asked == SMTP_EV_END;
+	take_answer(s);
+	s->told = s->asked == SMTP_EV_RCPT || s->asked == SMTP_EV_END || asks_auth(s);
 	dispatch(s, &reply, lines, count, good);
 	s->told = false;
 	if (code == 421 && s->state != ST_CLOSED)
@@ -651,6 +622,16 @@ void smtp_server_reply(struct smtp_server *s, struct reply reply)
 	smtp_server_reply_lines(s, reply, NULL, 0);
 }
 
+void smtp_server_challenge(struct smtp_server *s, struct slice challenge)
+{
+	if (s->state == ST_CLOSED)
+		return;
+	assert(asks_auth(s));
+	take_answer(s);
+	server_auth_challenged(s, challenge);
+	settle(s);
+}
+
 void smtp_server_lost(struct smtp_server *s)
 {
 	if (s->state == ST_CLOSED)
@@ -658,6 +639,8 @@ void smtp_server_lost(struct smtp_server *s)
 	/* What nobody has pulled never happened; a transaction that the owner knows of is still his to forget. */
 	if (in_queue(s, SMTP_EV_RESET) || in_queue(s, SMTP_EV_END))
 		s->tx.open = true;
+	s->exchange.open |= in_queue(s, SMTP_EV_AUTH_ABORT);
+	s->exchange.open &= !in_queue(s, SMTP_EV_AUTH);
 	s->events = 0;
 	buf_cut(&s->out, buf_len(&s->out) - s->hidden); /* the chunk that it answers never came whole */
 	server_close(s);

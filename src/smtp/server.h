@@ -12,11 +12,15 @@
  *	smtp_server_output / smtp_server_sent
  *	smtp_server_deadline -> smtp_server_tick(s, now) when it has passed
  *
+ * Credentials are the owner's: the engine does the command AUTH, the lines of the exchange and its order, and tells
+ * them decoded. It answers nothing but what the standard leaves no choice about.
+ *
  * TLS is the owner's: behind REPLY_STARTTLS, when all output has gone out, he does the handshake and says
  * smtp_server_secured. Whatever the client sends before that in the clear ends the session (attacks C1).
  *
  * RFC 5321; PIPELINING RFC 2920, SIZE RFC 1870, 8BITMIME RFC 6152, ENHANCEDSTATUSCODES RFC 2034, SMTPUTF8 RFC 6531,
- * CHUNKING and BINARYMIME RFC 3030, DSN RFC 3461, LMTP RFC 2033, STARTTLS RFC 3207; Postfix's XCLIENT and XFORWARD.
+ * CHUNKING and BINARYMIME RFC 3030, DSN RFC 3461, LMTP RFC 2033, STARTTLS RFC 3207, AUTH RFC 4954; Postfix's XCLIENT and
+ * XFORWARD.
  */
 #ifndef SMTP_SERVER_H
 #define SMTP_SERVER_H
@@ -34,6 +38,14 @@ enum smtp_server_tls {
 	SMTP_TLS_OFFER,
 	SMTP_TLS_REQUIRE,  /* no mail before STARTTLS: 530 */
 	SMTP_TLS_IMPLICIT, /* TLS from the first octet on (RFC 8314 3) */
+};
+
+/* A mechanism of AUTH (RFC 4422 3.1). */
+struct smtp_mechanism {
+	struct slice name; /* in upper case, SMTP_MECHANISM_MAX octets at most */
+	bool in_clear;     /* may be used without TLS */
+	bool server_first; /* begins with a challenge: takes no initial response (RFC 4954 4) */
+	bool one_step;     /* over with the initial response: the client need not wait behind it (RFC 4954 4) */
 };
 
 /* What one listener's sessions keep to. Lent to the session for its whole life; shared by many. */
@@ -58,6 +70,10 @@ struct smtp_server_config {
 	span_ms data_timeout;    /* between two pieces of data */
 	span_ms message_timeout; /* for the whole of a message's data, so that one octet a minute ends */
 	span_ms tls_timeout;     /* for a handshake; where there is TLS */
+
+	const struct smtp_mechanism *mechanisms; /* of AUTH, in the order of EHLO; without any there is no AUTH */
+	size_t mechanism_count;                  /* <= SMTP_MECHANISMS_MAX */
+	bool auth_required;                      /* no mail before AUTH: 530 */
 
 	bool offer_chunking, offer_binarymime, offer_smtputf8, offer_dsn, offer_pipelining, offer_8bitmime;
 	bool asks_status; /* HELP STATUS is a question to the owner */
@@ -84,6 +100,10 @@ enum smtp_event_type {
 	SMTP_EV_VRFY,  /* `text`: the argument, `smtputf8` parameter cut off. Answer */
 	SMTP_EV_EXPN,  /* the same */
 	SMTP_EV_STARTTLS, /* answer REPLY_STARTTLS, then do the handshake when the output has gone out; or 454 */
+	SMTP_EV_AUTH, /* `text`: the mechanism, by its name in the configuration; `response`, if `given`: the initial
+			 response, decoded. Answer smtp_server_challenge, REPLY_AUTH_OK or a refusal */
+	SMTP_EV_AUTH_RESPONSE, /* `response`: to the last challenge, decoded. Answer as to AUTH */
+	SMTP_EV_AUTH_ABORT,    /* the exchange ended without an answer of the owner's: forget it. No answer */
 	SMTP_EV_STATUS, /* HELP STATUS, where the configuration asks for it. Answer 211 with lines, or a refusal */
 	SMTP_EV_XCLIENT, /* smtp_server_client says who the client is: the session begins anew with him. Answer as to
 			    CONNECT */
@@ -97,6 +117,8 @@ struct smtp_event {
 	struct slice text;           /* lent until the next call that changes the session */
 	struct mail_address address; /* MAIL, RCPT; kind MAIL_DOMAIN_NONE for <> and <postmaster> */
 	struct mail_rcpt rcpt;       /* RCPT: with its parameters */
+	bool given;                  /* AUTH: with an initial response */
+	struct slice response;       /* AUTH, AUTH_RESPONSE: a secret; lent until the answer, then overwritten */
 };
 
 struct smtp_server;
@@ -113,6 +135,11 @@ void smtp_server_secured(struct smtp_server *s, mono_ms now);
 bool smtp_server_awaits_tls(const struct smtp_server *s);
 /* Whether TLS is in force. */
 bool smtp_server_is_secure(const struct smtp_server *s);
+/* Which mechanisms of the configuration this session can use, as bits by their places there. All, until it is said;
+ * said before the answer to HELO it stands in that, and it holds until it is said again. */
+void smtp_server_set_mechanisms(struct smtp_server *s, uint32_t usable);
+/* Whether AUTH succeeded, and nothing has undone that. */
+bool smtp_server_is_authenticated(const struct smtp_server *s);
 /* Returns the octets taken; 0 while an event waits for an answer or is not pulled yet, or after the end. */
 size_t smtp_server_feed(struct smtp_server *s, struct slice in, mono_ms now);
 /* One event. False when there is none: more octets are wanted, or an answer. */
@@ -120,6 +147,8 @@ bool smtp_server_next(struct smtp_server *s, struct smtp_event *ev);
 /* Answers the event that waits. Asserts that one does and that the reply's first digit can answer it; after the end, or
  * when the client was lost, an answer is ignored. When it comes late, call smtp_server_tick with the time. */
 void smtp_server_reply(struct smtp_server *s, struct reply reply);
+/* Answers AUTH or AUTH_RESPONSE: the exchange goes on. The challenge has SMTP_CHALLENGE_MAX octets at most. */
+void smtp_server_challenge(struct smtp_server *s, struct slice challenge);
 /* Answers with lines behind the first (EXPN, VRFY, 211). */
 void smtp_server_reply_lines(struct smtp_server *s, struct reply reply, const struct slice *lines, size_t count);
 /* What this client may say about others; nothing before the call. Told in EHLO to those who may. */
@@ -150,8 +179,8 @@ void smtp_server_tick(struct smtp_server *s, mono_ms now);
 mono_ms smtp_server_deadline(const struct smtp_server *s);
 
 /*
- * Replies 4yz and 5yz that the owner has not given himself to RCPT or END, for the log: one after the other, in order.
- * Lent until the next call that changes the session. False when there is no more.
+ * Replies 4yz and 5yz that the owner has not given himself to RCPT, END or AUTH, for the log: one after the other, in
+ * order. Lent until the next call that changes the session. False when there is no more.
  */
 struct smtp_refusal {
 	struct slice from;  /* reverse-path of the open transaction, or of the message that is refused; else empty */

@@ -16,6 +16,7 @@ enum command_flag {
 	CMD_SMTP = 32,       /* SMTP alone */
 	CMD_QUIT = 64,       /* served whatever the state and the counters say */
 	CMD_CLEAR = 128,     /* served before TLS where TLS is required (RFC 3207 4) */
+	CMD_OPEN = 256,      /* served before AUTH where AUTH is required (RFC 4954 6) */
 	CMD_PRIVATE = 512,   /* no standard gives it: unknown where it is not offered (RFC 5321 4.1.5) */
 };
 
@@ -45,31 +46,34 @@ static void quit(struct smtp_server *s, const struct command *c, struct slice ar
 static void starttls(struct smtp_server *s, const struct command *c, struct slice arg);
 static void xclient(struct smtp_server *s, const struct command *c, struct slice arg);
 static void xforward(struct smtp_server *s, const struct command *c, struct slice arg);
+static void auth(struct smtp_server *s, const struct command *c, struct slice arg);
 
 /* clang-format off */
 #define VERB(text) {(text), sizeof(text) - 1}
 
-/* The most frequent first. AUTH and the like are known, so that their 502 tells them from a typing error. */
+/* The most frequent first. ETRN and the like are known, so that their 502 tells them from a typing error. */
 static const struct command commands[] = {
 	{VERB("RCPT"), ST(ST_MAIL) | ST(ST_RCPT), CMD_ARGUMENT | CMD_PROGRESS, 0, "RCPT TO:<address> [parameters]", rcpt},
 	{VERB("MAIL"), ST(ST_READY), CMD_ARGUMENT, 0, "MAIL FROM:<address> [parameters]", mail},
 	{VERB("DATA"), ST(ST_RCPT), CMD_NO_ARGUMENT | CMD_PROGRESS | CMD_LAST, 0, "DATA", data},
 	{VERB("BDAT"), ST(ST_RCPT) | ST(ST_CHUNKED), CMD_PROGRESS, FEATURE_CHUNKING, "BDAT size [LAST]", bdat},
-	{VERB("RSET"), ANY_STATE, CMD_NO_ARGUMENT, 0, "RSET", rset},
-	{VERB("QUIT"), ANY_STATE | ST(ST_REFUSED), CMD_NO_ARGUMENT | CMD_LAST | CMD_QUIT | CMD_CLEAR, 0, "QUIT", quit},
-	{VERB("EHLO"), ANY_STATE, CMD_LAST | CMD_SMTP | CMD_CLEAR, 0, "EHLO your-host-name", helo},
-	{VERB("HELO"), ANY_STATE, CMD_LAST | CMD_SMTP, 0, "HELO your-host-name", helo},
-	{VERB("LHLO"), ANY_STATE, CMD_LAST | CMD_LMTP | CMD_CLEAR, 0, "LHLO your-host-name", helo},
-	{VERB("NOOP"), ANY_STATE, CMD_CLEAR, 0, "NOOP", noop},
+	{VERB("RSET"), ANY_STATE, CMD_NO_ARGUMENT | CMD_OPEN, 0, "RSET", rset},
+	{VERB("QUIT"), ANY_STATE | ST(ST_REFUSED), CMD_NO_ARGUMENT | CMD_LAST | CMD_QUIT | CMD_CLEAR | CMD_OPEN, 0, "QUIT", quit},
+	{VERB("EHLO"), ANY_STATE, CMD_LAST | CMD_SMTP | CMD_CLEAR | CMD_OPEN, 0, "EHLO your-host-name", helo},
+	{VERB("HELO"), ANY_STATE, CMD_LAST | CMD_SMTP | CMD_OPEN, 0, "HELO your-host-name", helo},
+	{VERB("LHLO"), ANY_STATE, CMD_LAST | CMD_LMTP | CMD_CLEAR | CMD_OPEN, 0, "LHLO your-host-name", helo},
+	{VERB("NOOP"), ANY_STATE, CMD_CLEAR | CMD_OPEN, 0, "NOOP", noop},
 	{VERB("VRFY"), ANY_STATE, CMD_ARGUMENT, 0, "VRFY address", vrfy},
 	{VERB("EXPN"), ANY_STATE, CMD_ARGUMENT, 0, "EXPN list", vrfy},
 	{VERB("HELP"), ANY_STATE, 0, 0, "HELP [command]", help},
-	{VERB("STARTTLS"), ANY_STATE, CMD_NO_ARGUMENT | CMD_LAST | CMD_CLEAR, FEATURE_STARTTLS, "STARTTLS", starttls},
-	{VERB("XCLIENT"), ST(ST_START) | ST(ST_READY), CMD_ARGUMENT | CMD_PRIVATE, FEATURE_XCLIENT,
+	{VERB("STARTTLS"), ANY_STATE, CMD_NO_ARGUMENT | CMD_LAST | CMD_CLEAR | CMD_OPEN, FEATURE_STARTTLS, "STARTTLS",
+	 starttls},
+	{VERB("AUTH"), ST(ST_READY), CMD_LAST | CMD_OPEN, FEATURE_AUTH, "AUTH mechanism [initial-response]",
+	 auth},
+	{VERB("XCLIENT"), ST(ST_START) | ST(ST_READY), CMD_ARGUMENT | CMD_PRIVATE | CMD_OPEN, FEATURE_XCLIENT,
 		"XCLIENT attribute=value ...", xclient},
 	{VERB("XFORWARD"), ST(ST_START) | ST(ST_READY), CMD_ARGUMENT | CMD_PRIVATE, FEATURE_XFORWARD,
 		"XFORWARD attribute=value ...", xforward},
-	{.verb = VERB("AUTH"), .states = ANY_STATE},
 	{.verb = VERB("ETRN"), .states = ANY_STATE}, {.verb = VERB("ATRN"), .states = ANY_STATE},
 	{.verb = VERB("TURN"), .states = ANY_STATE}, {.verb = VERB("BURL"), .states = ANY_STATE},
 	{.verb = VERB("SEND"), .states = ANY_STATE}, {.verb = VERB("SOML"), .states = ANY_STATE},
@@ -84,6 +88,8 @@ static const struct misplaced {
 	enum reply_id reply;
 	const char *first; /* what has to come before it */
 } misplaced[] = {
+	{VERB("AUTH"), ST(ST_START), REPLY_SEQUENCE, "EHLO first"},
+	{VERB("AUTH"), ANY_STATE, REPLY_AUTH_NESTED, ""},
 	{VERB("MAIL"), ST(ST_START), REPLY_SEQUENCE, "EHLO first"},
 	{VERB("MAIL"), ANY_STATE, REPLY_MAIL_NESTED, ""},
 	{VERB("RCPT"), ST(ST_START) | ST(ST_READY), REPLY_SEQUENCE, "MAIL first"},
@@ -136,6 +142,7 @@ unsigned server_features(const struct smtp_server_config *config)
 	f |= config->tls != SMTP_TLS_OFF ? FEATURE_STARTTLS : 0;
 	f |= config->knows_xclient ? FEATURE_XCLIENT : 0;
 	f |= config->knows_xforward ? FEATURE_XFORWARD : 0;
+	f |= config->mechanism_count > 0 ? FEATURE_AUTH : 0;
 	return f;
 }
 
@@ -218,6 +225,8 @@ static bool is_admitted(const struct smtp_server *s, const struct command *c, st
 		*ret = (struct reply){.id = lmtp ? REPLY_LMTP_ONLY : REPLY_SMTP_ONLY};
 	else if (!is_offered(s, c))
 		*ret = (struct reply){REPLY_NOT_IMPLEMENTED, {c->verb}};
+	else if (s->config->auth_required && !s->authenticated && !(c->flags & CMD_OPEN))
+		*ret = (struct reply){.id = REPLY_AUTH_REQUIRED};
 	else if (c->flags & CMD_NO_ARGUMENT && arg.n > 0)
 		*ret = (struct reply){REPLY_ARGUMENT_UNEXPECTED, {c->verb}};
 	else if (!(c->states & ST(s->state)))
@@ -290,7 +299,7 @@ void server_command(struct smtp_server *s, struct slice line)
 		server_leave(s, REPLY_PROXY_DENIED);
 		return;
 	}
-	if (c && c->flags & CMD_LAST && is_offered(s, c))
+	if (c && c->flags & CMD_LAST && is_offered(s, c) && !(c->apply == auth && server_auth_is_whole(s, arg)))
 		s->guard = true;
 	if (!within_limits(s, c))
 		return;
@@ -322,7 +331,7 @@ void server_forget_client(struct smtp_server *s)
 	heap_free(s->peer);
 	s->peer = NULL;
 	s->peer_n = 0;
-	s->extended = s->mail_tried = s->taken = false;
+	s->extended = s->mail_tried = s->taken = s->authenticated = false;
 }
 
 void server_starttls_answered(struct smtp_server *s, const struct reply *reply, bool good)
@@ -359,7 +368,8 @@ static void helo(struct smtp_server *s, const struct command *c, struct slice ar
 
 static void answer_ehlo(struct smtp_server *s, const struct reply *reply)
 {
-	struct slice lines[EXTENSIONS + 3];
+	struct slice lines[EXTENSIONS + 4];
+	char mechanisms[SERVER_AUTH_LINE];
 	unsigned offered = server_features(s->config) & ~(s->secure ? FEATURE_STARTTLS : 0u);
 	size_t n = 0;
 	char size[5 + 20] = "SIZE ";
@@ -374,6 +384,7 @@ static void answer_ehlo(struct smtp_server *s, const struct reply *reply)
 		lines[n++] = smtp_attrs_offer(SMTP_ATTRS_XCLIENT);
 	if (s->trust.xforward && offered & FEATURE_XFORWARD)
 		lines[n++] = smtp_attrs_offer(SMTP_ATTRS_XFORWARD);
+	n += server_auth_offer(s, mechanisms, &lines[n]);
 	server_answer_lines(s, reply, lines, n);
 }
 
@@ -562,6 +573,11 @@ void server_rcpt_answered(struct smtp_server *s, const struct reply *reply, bool
 		server_move(s, ST_RCPT);
 	else
 		s->broken = true;
+}
+
+static void auth(struct smtp_server *s, const struct command *c, struct slice arg)
+{
+	server_auth(s, arg, c->syntax);
 }
 
 /* ---- the rest ---------------------------------------------------------------------------------------------------- */

@@ -137,6 +137,30 @@ static const char *envid_value(struct smtp_server *s, struct slice value)
 	return NULL;
 }
 
+/*
+ * RFC 4954 5: a mailbox or "<>" as xtext, from whoever says it, authenticated or not. Nobody is trusted so far that it
+ * would count: it is read and forgotten.
+ */
+static const char *auth_value(struct smtp_server *s, struct slice value)
+{
+	char text[SMTP_AUTH_PARAM_MAX];
+	struct mail_address address;
+	const char *why;
+	size_t n = 0;
+
+	(void)s;
+	if (value.n > SMTP_AUTH_PARAM_MAX)
+		return "it is longer than 500 characters";
+	if (!is_xtext(value, false))
+		return "it has to be xtext of printable characters";
+	for (struct slice rest = value; rest.n; rest = slice_skip(rest, rest.p[0] == '+' ? 3 : 1))
+		text[n++] = rest.p[0] == '+' ? (char)hexchar(rest) : rest.p[0];
+	if (slice_eq(slice_of(text, n), SLICE("<>")) ||
+	    mail_address_parse(slice_of(text, n), &address, &why) == MAIL_ADDRESS_OK)
+		return NULL;
+	return "it has to be an address, or <>";
+}
+
 /* ---- RCPT -------------------------------------------------------------------------------------------------------- */
 
 /* RFC 3461 4.1 */
@@ -185,6 +209,7 @@ static const struct param mail_params[] = {
 	{KEYWORD("SMTPUTF8"), FEATURE_SMTPUTF8, false, smtputf8_value},
 	{KEYWORD("RET"), FEATURE_DSN, true, ret_value},
 	{KEYWORD("ENVID"), FEATURE_DSN, true, envid_value},
+	{KEYWORD("AUTH"), FEATURE_AUTH, true, auth_value},
 };
 static const struct param rcpt_params[] = {
 	{KEYWORD("NOTIFY"), FEATURE_DSN, true, notify_value},

@@ -2,8 +2,10 @@
  * server_private: what the parts of the server engine share.
  *
  * server.c          events, answers, output, time; the state and its moves
+ * server_line.c     lines: where they end, how long they may be
  * server_command.c  command lines: the table of commands
  * server_param.c    the parameters of MAIL and RCPT
+ * server_auth.c     AUTH
  * server_data.c     the octets of messages: DATA and BDAT
  * server_xclient.c  XCLIENT and XFORWARD
  */
@@ -23,6 +25,7 @@ enum server_state {
 	ST_TLS,     /* behind 220 to STARTTLS, or before the greeting: the handshake is the owner's */
 	ST_START,   /* greeted; no EHLO yet */
 	ST_READY,   /* no transaction */
+	ST_AUTH,    /* behind 334: the next line is a response */
 	ST_MAIL,    /* a transaction without an accepted recipient */
 	ST_RCPT,    /* a transaction with one recipient at least */
 	ST_TEXT,    /* behind 354: octets until the final dot */
@@ -81,6 +84,14 @@ struct line {
 	struct buf held; /* an unfinished line, or one whose event is lent */
 };
 
+/* AUTH under way. */
+struct exchange {
+	bool open; /* the owner knows of it: AUTH_ABORT is due when it ends without him */
+	const struct smtp_mechanism *mechanism;
+	bool given;          /* there is an initial response */
+	struct buf response; /* decoded */
+};
+
 #define EVENTS 3
 
 struct smtp_server {
@@ -101,6 +112,7 @@ struct smtp_server {
 
 	bool greeted;     /* the greeting was asked for */
 	bool secure;      /* TLS is in force */
+	bool authenticated;
 	bool extended;    /* EHLO or LHLO was accepted */
 	bool offers_ehlo; /* the greeting that is being answered is EHLO or LHLO */
 	bool no_mail;     /* the greeting was 521 */
@@ -122,7 +134,7 @@ struct smtp_server {
 	struct buf refusals;    /* that nobody has heard of: sender and reply of each */
 	size_t refusals_told;   /* octets of them */
 	struct buf faulty_from; /* sender of the message that has a fault, whose transaction is gone */
-	bool told;              /* the reply that is being given is the owner's, to a recipient or a message */
+	bool told; /* the reply that is being given is the owner's, to a recipient, a message or credentials */
 
 	unsigned errors, idle_commands, messages;
 	uint64_t discarded; /* octets of refused chunks */
@@ -132,6 +144,8 @@ struct smtp_server {
 	mono_ms now, since, message_since;
 	bool clock_late;
 
+	uint32_t usable; /* mechanisms of AUTH */
+	struct exchange exchange;
 	struct line line;
 	struct transaction tx;
 	struct message message;
@@ -150,6 +164,7 @@ enum feature {
 	FEATURE_EXPN = 128,
 	FEATURE_HELP = 256,
 	FEATURE_STARTTLS = 512,
+	FEATURE_AUTH = 1024,
 	FEATURE_XCLIENT = 2048,
 	FEATURE_XFORWARD = 4096,
 };
@@ -179,6 +194,11 @@ void server_leave(struct smtp_server *s, enum reply_id id);
 void server_leave_other(struct smtp_server *s, struct slice protocol);
 struct slice server_number(struct smtp_server *s, uint64_t number);
 
+/* ---- server_line.c ---- */
+
+/* Take a line, or a part of one, where no octets of a message are due; returns how many octets. */
+size_t server_line(struct smtp_server *s, struct slice in);
+
 /* ---- server_command.c ---- */
 
 /* Run one command line, without its CRLF. */
@@ -201,6 +221,23 @@ void server_rcpt_answered(struct smtp_server *s, const struct reply *reply, bool
  */
 bool server_mail_params(struct smtp_server *s, struct slice params, struct reply *ret);
 bool server_rcpt_params(struct smtp_server *s, struct slice params, struct reply *ret);
+
+/* ---- server_auth.c ---- */
+
+/* AUTH, in a state where it is legal. */
+void server_auth(struct smtp_server *s, struct slice arg, const char *syntax);
+/* Whether the client may send on behind this argument of AUTH without waiting (RFC 4954 4). */
+bool server_auth_is_whole(const struct smtp_server *s, struct slice arg);
+/* The line of EHLO; false when there is no mechanism to be had now. */
+#define SERVER_AUTH_LINE (sizeof "AUTH" + SMTP_MECHANISMS_MAX * (SMTP_MECHANISM_MAX + 1))
+bool server_auth_offer(const struct smtp_server *s, char room[SERVER_AUTH_LINE], struct slice *ret);
+/* A line of the exchange without its CRLF; one that cannot be a response and draws this reply. */
+void server_auth_response(struct smtp_server *s, struct slice line);
+void server_auth_bad_response(struct smtp_server *s, const struct reply *reply);
+void server_auth_answered(struct smtp_server *s, const struct reply *reply, bool good);
+void server_auth_challenged(struct smtp_server *s, struct slice challenge);
+/* The exchange ends without the owner, with or without a reply of ours. */
+void server_auth_drop(struct smtp_server *s);
 
 /* ---- server_data.c ---- */
 

@@ -501,8 +501,8 @@ class Dialog:
         self.send(re.sub(rb"(?m)^\.", b"..", raw) + (b"" if raw.endswith(b"\r\n") else b"\r\n") + b".\r\n")
         return self.reply()
 
-    def bdat(self, raw, chunk=65536):
-        """BDAT in chunks, all sent before the first reply is read; the last reply."""
+    def bdat(self, raw, chunk=65536, strict=True):
+        """BDAT in chunks, all sent before the first reply is read; the last reply, or if not strict the first bad."""
         chunks = [raw[i:i + chunk] for i in range(0, len(raw), chunk)] or [b""]
         sender = threading.Thread(target=lambda: [self.send(
             f"BDAT {len(c)}{' LAST' if i == len(chunks) - 1 else ''}\r\n".encode() + c) for i, c in enumerate(chunks)])
@@ -510,11 +510,11 @@ class Dialog:
         # Python's TLS does not read while it writes; the replies to some thousand chunks fit into the socket.
         if isinstance(self.socket, ssl.SSLSocket):
             sender.join()
-        for _ in chunks:
-            reply = self.reply()
-            assert reply.code == 250, reply
+        replies = [self.reply() for _ in chunks]
         sender.join()
-        return reply
+        bad = [reply for reply in replies if reply.code != 250]
+        assert not (strict and bad), bad[0]
+        return bad[0] if bad else replies[-1]
 
     def is_closed(self, timeout=None):
         """Whether the server closes now; what it still says is read away."""

@@ -8,6 +8,7 @@ names and somebody draws.
 docs/codes.md says for each standard reply code and each registered enhanced code which situation and which test draws
 it; it comes from these tests by scripts/gen-codes-doc.py.
 """
+import base64
 import contextlib
 import importlib.util
 import itertools
@@ -40,20 +41,17 @@ ROWS = {row.name: row for row in doc.read_rows()}
 # Rows of replies.def -> the feature that will draw them.
 LATER = {}
 
-AUTH = "AUTH (RFC 4954)"
 SPF, DKIM = "SPF (RFC 7208)", "DKIM (RFC 6376)"
 # Reply codes and enhanced codes that no row has yet -> the feature that will have one.
 CODES_LATER = {
-    235: AUTH, 253: "ETRN (RFC 1985)", 334: AUTH, 355: "CHECKPOINT (RFC 1845)", 432: AUTH, 453: "ATRN (RFC 2645)",
-    458: "ETRN (RFC 1985)", 459: "ETRN (RFC 1985)", 523: AUTH, 525: AUTH, 534: AUTH,
-    535: AUTH, 538: AUTH,
+    253: "ETRN (RFC 1985)", 355: "CHECKPOINT (RFC 1845)", 453: "ATRN (RFC 2645)", 458: "ETRN (RFC 1985)",
+    459: "ETRN (RFC 1985)",
 }
 STATUSES_LATER = {
     "X.3.6": "priorities (RFC 6710)",
-    "X.5.6": AUTH,
     "X.6.10": "never: deprecated by the registry, X.6.8 is sent",
-    "X.7.3": "REQUIRETLS (RFC 8689)", "X.7.4": AUTH, "X.7.6": DKIM,
-    "X.7.7": DKIM, "X.7.8": AUTH, "X.7.9": AUTH, "X.7.11": AUTH, "X.7.12": AUTH, "X.7.13": AUTH,
+    "X.7.3": "REQUIRETLS (RFC 8689)", "X.7.4": "AUTH at other servers (RFC 4954)", "X.7.6": DKIM,
+    "X.7.7": DKIM,
     "X.7.14": "BURL (RFC 4468)", "X.7.15": "priorities (RFC 6710)", "X.7.16": "priorities (RFC 6710)",
     "X.7.17": "RRVS (RFC 7293)", "X.7.18": "RRVS (RFC 7293)", "X.7.19": "RRVS (RFC 7293)", "X.7.20": DKIM,
     "X.7.21": DKIM, "X.7.22": DKIM, "X.7.23": SPF, "X.7.24": SPF,
@@ -66,7 +64,7 @@ REPORTS = {}
 
 # ---- the table of draws --------------------------------------------------------------------------------------------
 
-OPEN, CLOSED, REFUSED, DATA, TLS = "open", "closed", "refused", "data", "tls"
+OPEN, CLOSED, REFUSED, DATA, TLS, EXCHANGE = "open", "closed", "refused", "data", "tls", "exchange"
 DRAWS = {}
 
 
@@ -210,6 +208,36 @@ class House(Postrider):
         return d
 
 
+# Listeners of a server with users, and who they are.
+OFFICE = {
+    "plain": "auth = offer\n  auth_in_clear = all",
+    "scram": "auth = offer\n  auth_in_clear = scram",
+    "never": "auth = offer",
+    "submission": "submission = yes",
+}
+ACCOUNTS = """accounts {
+  mechanisms = {"SCRAM-SHA-256", "CRAM-MD5", "PLAIN", "LOGIN"}
+  scram_only = {"strict@example.com"}
+  tell_transition = yes
+  failures_per_network = 5
+  failure_delay = "10ms"
+}"""
+PASSWORD = "correct horse"
+# Of crypt(3).
+HASH = ("$6$saltsalt$8RWsOfwR6M6PpnoeQiEiWzNTPo1f0HjVYjDnLZ"
+        "hGx16aBFRkeqiHAzfXP/LgrOWMBMXqiU2pLrXsSOHNUyUm91")
+USERS = [("alice",), ("bob", "--disabled"), ("strict",), ("leaver",), ("few", "--messages-per-hour", "1"),
+         ("narrow", "--recipients-per-hour", "1")]
+
+
+def base64_of(text):
+    return base64.b64encode(text.encode()).decode()
+
+
+def plain(name, password=PASSWORD):
+    return "AUTH PLAIN " + base64_of(f"\0{name}@example.com\0{password}")
+
+
 class World:
     """Servers that are started when first asked for, and shared by the tests that leave them as they were."""
 
@@ -254,6 +282,17 @@ resolver_timeout = "2s"
 check_null_mx = strict
 check_domains = strict""", rest='route "*" {\n  hosts = {"127.0.0.1:9"}\n}')
         return self.shared["strict"]
+
+    @property
+    def office(self):
+        """One with users."""
+        if "office" not in self.shared:
+            server = self._share("office", listeners=OFFICE, top=ACCOUNTS,
+                                 rest='route "*" {\n  hosts = {"127.0.0.1:9"}\n}')
+            for name, *options in USERS:
+                server.cli("user", "add", f"{name}@example.com", *options, stdin=PASSWORD + "\n")
+            server.cli("user", "import", "-", stdin=f"new@example.com:{HASH}\n")
+        return self.shared["office"]
 
     def finish(self):
         for peer in self.peers:
@@ -543,6 +582,115 @@ def starttls_unavailable(world):
 def starttls_early(world):
     d = world.house.greeted()
     return d, d.command("STARTTLS\r\nRSET")
+
+
+# ---- AUTH ----------------------------------------------------------------------------------------------------------
+
+def at_office(name, line, listener="plain", after=OPEN):
+    @draws(name, after)
+    def draw(world):
+        d = world.office.greeted(listener)
+        return d, d.command(line)
+    return draw
+
+
+def known(world, name="alice"):
+    d = world.office.greeted()
+    d.expect(235, plain(name))
+    return d
+
+
+at_office("AUTH_OK", plain("alice"))
+at_office("AUTH_CHALLENGE", "AUTH LOGIN", after=EXCHANGE)
+at_office("AUTH_TRANSITION", "AUTH SCRAM-SHA-256 " + base64_of("n,,n=new@example.com,r=abcdefghijkl"))
+at_office("AUTH_INITIAL", "AUTH CRAM-MD5 YWxpY2U=")
+at_office("AUTH_BASE64", "AUTH PLAIN AGFs=ZQ=")
+at_office("AUTH_MECHANISM", "AUTH NTLM")
+at_office("AUTH_NEEDS_TLS", plain("alice"), "never")
+at_office("AUTH_MECHANISM_NEEDS_TLS", plain("alice"), "scram")
+at_office("AUTH_DISABLED", plain("bob"))
+at_office("AUTH_WEAK", plain("strict"))
+at_office("AUTH_CREDENTIALS", plain("alice", "wrong"))
+at_office("AUTH_REQUIRED", "MAIL FROM:<alice@example.com>", "submission")
+
+
+@draws("AUTH_TEMPORARY")
+def auth_temporary(world):
+    server = world.own(listeners={"plain": "auth = offer\n  auth_in_clear = all"})
+    (server.data / "accounts").mkdir(parents=True)
+    (server.data / "accounts/directory.db").write_bytes(b"no database" * 1000)
+    d = server.start().greeted()
+    return d, d.command(plain("alice"))
+
+
+@draws("AUTH_RATE")
+def auth_rate(world):
+    d = world.office.greeted(source="127.0.99.1")
+    for n in range(5):
+        d.expect(535, plain(f"guess{n}"))
+    return d, d.command(plain("alice"))
+
+
+@draws("AUTH_CANCELLED")
+def auth_cancelled(world):
+    d = world.office.greeted()
+    d.expect(334, "AUTH PLAIN")
+    return d, d.command("*")
+
+
+@draws("AUTH_LINE_TOO_LONG")
+def auth_line_too_long(world):
+    d = world.office.greeted()
+    d.expect(334, "AUTH PLAIN")
+    return d, d.command("A" * 12289)
+
+
+@draws("AUTH_AGAIN")
+def auth_again(world):
+    d = known(world)
+    return d, d.command(plain("alice"))
+
+
+@draws("AUTH_NESTED")
+def auth_nested(world):
+    d = world.office.mailed()
+    return d, d.command(plain("alice"))
+
+
+@draws("MAIL_NOT_OWN")
+def mail_not_own(world):
+    d = known(world)
+    return d, d.command("MAIL FROM:<bob@example.com>")
+
+
+@draws("MAIL_NO_ACCOUNT")
+def mail_no_account(world):
+    d = known(world, "leaver")
+    world.office.cli("user", "disable", "leaver@example.com")
+    return d, d.command("MAIL FROM:<leaver@example.com>")
+
+
+@draws("MAIL_USER_RATE")
+def mail_user_rate(world):
+    d = known(world, "few")
+    d.expect(250, "MAIL FROM:<few@example.com>")
+    d.expect(250, "RSET")
+    return d, d.command("MAIL FROM:<few@example.com>")
+
+
+@draws("RCPT_USER_RATE")
+def rcpt_user_rate(world):
+    d = known(world, "narrow")
+    d.expect(250, "MAIL FROM:<narrow@example.com>")
+    d.expect(250, "RCPT TO:<alice@example.com>")
+    return d, d.command("RCPT TO:<bob@example.com>")
+
+
+@draws("DATA_NOT_OWN")
+def data_not_own(world):
+    d = known(world)
+    d.envelope("alice@example.com", "alice@example.com")
+    return d, d.data(message(sender="bob@example.com"))
 
 
 # ---- EHLO, HELO, LHLO ----------------------------------------------------------------------------------------------
@@ -1119,6 +1267,9 @@ def check_state(d, after):
     elif after == DATA:
         d.send(b"Subject: x\r\n\r\n.\r\n")
         assert d.reply().code == 250
+        assert d.command("NOOP").code == 250
+    elif after == EXCHANGE:
+        assert d.command("*").code == 501
         assert d.command("NOOP").code == 250
 
 

@@ -125,9 +125,9 @@ static bool simplify(struct plan *plan)
 			other.step[i] = simpler(plan->step[i], way);
 			better |= try_plan(plan, &other);
 		}
-	for (unsigned bit = 0; bit < 32; bit++) {
+	for (unsigned bit = 0; bit < 64; bit++) {
 		struct plan other = *plan;
-		other.config &= ~((uint32_t)1 << bit);
+		other.config &= ~((uint64_t)1 << bit);
 		better |= try_plan(plan, &other);
 	}
 	return better;
@@ -142,7 +142,7 @@ static void shorten(struct plan *plan)
 
 static void print_plan(const struct plan *plan)
 {
-	printf("%x:", plan->config);
+	printf("%llx:", (unsigned long long)plan->config);
 	for (unsigned i = 0; i < plan->n; i++)
 		printf("%s%x.%x.%x.%x", i ? "," : "", plan->step[i].kind, plan->step[i].flags, plan->step[i].what,
 		       plan->step[i].more);
@@ -150,11 +150,12 @@ static void print_plan(const struct plan *plan)
 
 static bool read_plan(const char *text, struct plan *plan)
 {
+	unsigned long long config;
 	int used = 0;
 
-	*plan = (struct plan){0};
-	if (sscanf(text, "%x:%n", &plan->config, &used) != 1 || used == 0)
+	if (sscanf(text, "%llx:%n", &config, &used) != 1 || used == 0)
 		return false;
+	*plan = (struct plan){.config = config};
 	for (text += used; *text && plan->n < WALK_STEPS; text += used) {
 		unsigned kind, flags, what, more;
 		used = 0;

@@ -10,44 +10,44 @@ static const uint16_t codes[] = {
 #undef X
 };
 
-uint32_t model_code(unsigned code)
+model_set model_code(unsigned code)
 {
 	for (unsigned i = 0; i < MODEL_BITS; i++)
 		if (codes[i] == code)
-			return (uint32_t)1 << i;
+			return (model_set)1 << i;
 	return 0;
 }
 
-void model_code_text(uint32_t set, char text[MODEL_BITS * 4 + 1])
+void model_code_text(model_set set, char text[MODEL_BITS * 4 + 1])
 {
 	size_t n = 0;
 
 	text[0] = '\0';
 	for (unsigned i = 0; i < MODEL_BITS; i++)
-		if (set & (uint32_t)1 << i)
+		if (set & (model_set)1 << i)
 			n += (size_t)snprintf(text + n, 5, "%s%u", n ? "/" : "", codes[i]);
 }
 
-static uint32_t answer_code(enum reply_id id)
+static model_set answer_code(enum reply_id id)
 {
 	return model_code(reply_row(id)->code);
 }
 
-static bool is_5yz(uint32_t set)
+static bool is_5yz(model_set set)
 {
 	return (set & ~CODES_5YZ) == 0;
 }
 
 /* ---- what is foretold -------------------------------------------------------------------------------------------- */
 
-static void more_reply(struct model *m, uint32_t set)
+static void more_reply(struct model *m, model_set set)
 {
 	assert(m->replies < MODEL_REPLIES);
 	m->reply[m->replies++] = set;
 }
 
 /* server.h, errors_max: a 5yz counts, once however often it is said in LMTP. */
-static void reply(struct model *m, uint32_t set)
+static void reply(struct model *m, model_set set)
 {
 	more_reply(m, set);
 	m->errors += is_5yz(set & ~MODEL_FLAGS);
@@ -78,15 +78,24 @@ static void drop(struct model *m, enum model_place place)
 	forget(m, place);
 }
 
+/* The owner hears AUTH_ABORT when an exchange that he knows of ends without him. */
+static void abort_exchange(struct model *m)
+{
+	if (m->exchange)
+		event(m, SMTP_EV_AUTH_ABORT);
+	m->exchange = false;
+}
+
 static void close_session(struct model *m)
 {
+	abort_exchange(m);
 	drop(m, PLACE_OVER);
 	event(m, SMTP_EV_CLOSE);
 	m->in_data = false;
 }
 
 /* 421 may come at any time, and the server closes (RFC 5321 3.8). */
-static void leave(struct model *m, uint32_t set)
+static void leave(struct model *m, model_set set)
 {
 	reply(m, set);
 	close_session(m);
@@ -125,7 +134,7 @@ static void answered(struct model *m)
 }
 
 void model_start(struct model *m, const struct smtp_server_config *config, mono_ms now, enum reply_id greeting,
-		 bool pushed, enum model_fate fate)
+		 bool pushed, enum model_fate fate, uint32_t usable)
 {
 	/* The tables behind `replies` need no cleaning. */
 	memset(m, 0, offsetof(struct model, reply));
@@ -135,6 +144,7 @@ void model_start(struct model *m, const struct smtp_server_config *config, mono_
 	m->must_wait = true;
 	m->no_mail = reply_row(greeting)->code == 521;
 	m->secure = config->tls == SMTP_TLS_IMPLICIT;
+	m->usable = usable;
 	model_step(m, fate, 0);
 
 	struct model_event *ev = event(m, SMTP_EV_CONNECT);
@@ -231,22 +241,32 @@ static bool not_served(struct model *m)
 	return true;
 }
 
+/* RFC 4954 6: 530 to every command that wants to know who is there. */
+static bool needs_auth(struct model *m)
+{
+	if (!m->config->auth_required || m->authenticated)
+		return false;
+	reply(m, C(530));
+	return true;
+}
+
 void model_other_protocol(struct model *m)
 {
 	if (model_octets(m))
 		leave(m, C(421));
 }
 
-void model_refused_line(struct model *m, uint32_t set, unsigned flags)
+void model_refused_line(struct model *m, model_set set, unsigned flags)
 {
 	if (line(m, flags & (LAST | PROGRESS)) &&
-	    (flags & LINE_NO_COMMAND || !(flags & LINE_CLEAR ? only_quit(m) : not_served(m))))
+	    (flags & LINE_NO_COMMAND || !(flags & LINE_CLEAR ? only_quit(m) : not_served(m))) &&
+	    !(flags & LINE_AUTH && needs_auth(m)))
 		reply(m, set);
 }
 
 void model_ask_plain(struct model *m, enum smtp_event_type type, struct slice text, enum reply_id answer)
 {
-	if (!line(m, 0) || not_served(m))
+	if (!line(m, 0) || not_served(m) || needs_auth(m))
 		return;
 	struct model_event *ev = event(m, type);
 	ev->text = text;
@@ -275,7 +295,7 @@ bool model_starttls(struct model *m, bool argument, enum reply_id answer)
 	m->awaits_tls = answer_code(answer) == C(220);
 	reply(m, answer_code(answer) | (m->awaits_tls ? MODEL_MAYBE : 0));
 	if (m->awaits_tls) {
-		m->extended = m->mail_tried = false;
+		m->extended = m->mail_tried = m->authenticated = false;
 		m->peer = SLICE_NONE;
 		drop(m, PLACE_NEW);
 	}
@@ -318,6 +338,101 @@ void model_helo(struct model *m, char verb, bool good, struct slice name, enum r
 	reply(m,
 	      answer_code(answer) | (reply_row(answer)->code == 250 ? MODEL_BARE | (verb == 'H' ? 0 : MODEL_EHLO) : 0));
 	answered(m);
+}
+
+/* ---- AUTH (RFC 4954) --------------------------------------------------------------------------------------------- */
+
+bool model_may_use(const struct model *m, size_t mechanism)
+{
+	return m->usable >> mechanism & 1 && (m->secure || m->config->mechanisms[mechanism].in_clear);
+}
+
+/* Where the configuration has it; mechanism_count when it has not. */
+static size_t find_mechanism(const struct model *m, struct slice name)
+{
+	size_t i = 0;
+
+	while (i < m->config->mechanism_count && !slice_eq(m->config->mechanisms[i].name, name))
+		i++;
+	return i;
+}
+
+/* Section 4, and what stands in the way of a mechanism in the clear: 538 where others may be used, 523 where none. */
+static model_set auth_fault(const struct model *m, const struct model_auth *auth)
+{
+	size_t i = find_mechanism(m, auth->name);
+	bool any = false;
+
+	if (m->place != PLACE_READY || !m->extended || m->authenticated)
+		return C(503);
+	if (auth->form != AUTH_FINE)
+		return C(501);
+	if (i == m->config->mechanism_count || !(m->usable >> i & 1))
+		return C(504);
+	for (size_t k = 0; k < m->config->mechanism_count; k++)
+		any |= model_may_use(m, k);
+	if (!model_may_use(m, i))
+		return any ? C(538) : C(523);
+	if (m->config->mechanisms[i].server_first && auth->given)
+		return C(501);
+	return auth->given && auth->kind != RESPONSE_FINE ? C(501) : 0;
+}
+
+/* A mechanism that is over with its initial response may have more behind it. */
+static bool is_last(const struct model *m, const struct model_auth *auth)
+{
+	size_t i = find_mechanism(m, auth->name);
+	bool known = i < m->config->mechanism_count && m->usable >> i & 1;
+
+	return !(known && m->config->mechanisms[i].one_step && auth->given);
+}
+
+static void judge(struct model *m, struct model_event *ev, const struct model_auth *auth, enum reply_id answer)
+{
+	ev->given = auth->given;
+	ev->response = auth->given ? auth->response : SLICE_NONE;
+	ev->answer = answer;
+	m->exchange = true;
+	if (!asked(m, ev))
+		return;
+	m->exchange = answer == REPLY_AUTH_CHALLENGE;
+	m->place = m->exchange ? PLACE_AUTH : PLACE_READY;
+	m->authenticated = answer == REPLY_AUTH_OK;
+	reply(m, answer_code(answer) | (m->exchange ? MODEL_BARE : 0));
+	answered(m);
+}
+
+void model_auth(struct model *m, const struct model_auth *auth, enum reply_id answer)
+{
+	bool off = m->config->mechanism_count == 0;
+
+	if (!line(m, off || !is_last(m, auth) ? 0 : LAST) || not_served(m))
+		return;
+	model_set fault = off ? C(502) : auth_fault(m, auth);
+	if (fault) {
+		reply(m, fault);
+		return;
+	}
+	struct model_event *ev = event(m, SMTP_EV_AUTH);
+	ev->text = auth->name;
+	judge(m, ev, auth, answer);
+}
+
+void model_response(struct model *m, const struct model_auth *auth, enum reply_id answer)
+{
+	if (!model_octets(m))
+		return;
+	m->since = m->now;
+	m->must_wait |= auth->kind != RESPONSE_BARE && auth->kind != RESPONSE_TOO_LONG;
+	if (!another_idle(m))
+		return;
+	if (auth->kind == RESPONSE_FINE) {
+		judge(m, event(m, SMTP_EV_AUTH_RESPONSE), auth, answer);
+		return;
+	}
+	abort_exchange(m);
+	m->place = PLACE_READY;
+	reply(m, auth->kind == RESPONSE_TOO_LONG ? C(500) : C(501));
 }
 
 void model_rset(struct model *m)
@@ -390,6 +505,8 @@ static bool is_offered(const struct model *m, enum model_key key)
 		return c->offer_8bitmime || (c->offer_binarymime && c->offer_chunking);
 	case KEY_SMTPUTF8:
 		return c->offer_smtputf8 && c->offer_8bitmime;
+	case KEY_AUTH:
+		return c->mechanism_count > 0;
 	case KEY_RET:
 	case KEY_ENVID:
 	case KEY_NOTIFY:
@@ -446,8 +563,8 @@ static void take_param(const struct model_param *p, struct model_envelope *e, st
 }
 
 /* Parameters are read in their order, the first fault decides (RFC 5321 4.1.1.11). Returns 0 when all are good. */
-static uint32_t params(const struct model *m, const struct model_param *const *param, size_t n, bool mail,
-		       struct model_envelope *e, struct model_rcpt *r)
+static model_set params(const struct model *m, const struct model_param *const *param, size_t n, bool mail,
+			struct model_envelope *e, struct model_rcpt *r)
 {
 	unsigned seen = 0;
 
@@ -474,11 +591,11 @@ static uint32_t params(const struct model *m, const struct model_param *const *p
 	return 0;
 }
 
-static uint32_t mail_fault(const struct model *m, const struct model_path *path, const struct model_param *const *param,
-			   size_t n, struct model_envelope *e)
+static model_set mail_fault(const struct model *m, const struct model_path *path,
+			    const struct model_param *const *param, size_t n, struct model_envelope *e)
 {
 	struct model_rcpt none = {0};
-	uint32_t fault = path->bad ? C(501) : params(m, param, n, true, e, &none);
+	model_set fault = path->bad ? C(501) : params(m, param, n, true, e, &none);
 
 	if (fault)
 		return fault;
@@ -491,7 +608,7 @@ void model_mail(struct model *m, const struct model_path *path, const struct mod
 {
 	struct model_envelope e = {.sender = path->address};
 
-	if (!line(m, 0) || not_served(m))
+	if (!line(m, 0) || not_served(m) || needs_auth(m))
 		return;
 	if (m->place != PLACE_READY) {
 		reply(m, C(503));
@@ -502,7 +619,7 @@ void model_mail(struct model *m, const struct model_path *path, const struct mod
 		leave(m, C(421));
 		return;
 	}
-	uint32_t fault = mail_fault(m, path, param, n, &e);
+	model_set fault = mail_fault(m, path, param, n, &e);
 	if (fault) {
 		reply(m, fault);
 		return;
@@ -523,11 +640,11 @@ void model_mail(struct model *m, const struct model_path *path, const struct mod
 	answered(m);
 }
 
-static uint32_t rcpt_fault(const struct model *m, const struct model_path *path, const struct model_param *const *param,
-			   size_t n, struct model_rcpt *r)
+static model_set rcpt_fault(const struct model *m, const struct model_path *path,
+			    const struct model_param *const *param, size_t n, struct model_rcpt *r)
 {
 	struct model_envelope none = {0};
-	uint32_t fault = path->bad ? C(501) : params(m, param, n, false, &none, r);
+	model_set fault = path->bad ? C(501) : params(m, param, n, false, &none, r);
 
 	if (fault)
 		return fault;
@@ -540,7 +657,7 @@ void model_rcpt(struct model *m, const struct model_path *path, const struct mod
 {
 	struct model_rcpt r = {.address = path->address, .end = path->end};
 
-	if (!line(m, PROGRESS) || not_served(m))
+	if (!line(m, PROGRESS) || not_served(m) || needs_auth(m))
 		return;
 	if (m->place != PLACE_OPEN) {
 		reply(m, C(503));
@@ -549,7 +666,7 @@ void model_rcpt(struct model *m, const struct model_path *path, const struct mod
 	/* Beyond what a message may have, RCPT brings nothing on. */
 	if (++m->tries > m->config->rcpt_max && !another_idle(m))
 		return;
-	uint32_t fault = rcpt_fault(m, path, param, n, &r);
+	model_set fault = rcpt_fault(m, path, param, n, &r);
 	if (fault) {
 		reply(m, fault);
 		return;
@@ -713,10 +830,10 @@ static bool has_line_over(struct slice s, size_t max, bool whole)
 	return false;
 }
 
-uint32_t model_faults(const struct smtp_server_config *config, struct slice s, bool binary, bool whole)
+model_set model_faults(const struct smtp_server_config *config, struct slice s, bool binary, bool whole)
 {
 	struct header h = read_header(s, config->name, whole);
-	uint32_t faults = 0;
+	model_set faults = 0;
 
 	faults |= s.n > config->size_max ? C(552) : 0;
 	faults |= !binary && has_bare(s, whole) ? C(554) : 0;
@@ -754,7 +871,7 @@ static void begin_message(struct model *m)
 	m->message_since = m->now;
 }
 
-static uint32_t faults_so_far(const struct model *m, bool whole)
+static model_set faults_so_far(const struct model *m, bool whole)
 {
 	return model_faults(m->config, slice_of(m->content, m->content_n), m->binary, whole);
 }
@@ -779,7 +896,7 @@ static void end_answers(struct model *m)
 	size_t times = m->config->lmtp ? m->owed : 1;
 
 	for (size_t i = 0; i < times; i++) {
-		uint32_t set = answer_code(m->config->lmtp ? m->rcpt[i].end : m->end);
+		model_set set = answer_code(m->config->lmtp ? m->rcpt[i].end : m->end);
 		reply(m, set);
 		taken |= set == C(250);
 	}
@@ -792,7 +909,7 @@ static void end_answers(struct model *m)
 
 static void end_message(struct model *m)
 {
-	uint32_t faults = faults_so_far(m, true);
+	model_set faults = faults_so_far(m, true);
 
 	m->in_data = m->mail_tried = false;
 	if (faults) {
@@ -814,7 +931,7 @@ static void end_message(struct model *m)
 }
 
 /* Why no message may be sent now; 0 when it may. RFC 5321 3.3: 554 or 503; RFC 2033 4.2: 503. */
-static uint32_t no_message(const struct model *m, bool chunks_too)
+static model_set no_message(const struct model *m, bool chunks_too)
 {
 	if (m->place == PLACE_OPEN && m->envelope.n == 0)
 		return m->config->lmtp || m->tries == 0 ? C(503) : C(503) | C(554);
@@ -823,9 +940,9 @@ static uint32_t no_message(const struct model *m, bool chunks_too)
 
 bool model_data(struct model *m, enum reply_id answer)
 {
-	if (!line(m, PROGRESS | LAST) || not_served(m))
+	if (!line(m, PROGRESS | LAST) || not_served(m) || needs_auth(m))
 		return false;
-	uint32_t fault = no_message(m, false);
+	model_set fault = no_message(m, false);
 	if (fault == 0 && m->envelope.body == MAIL_BODY_BINARYMIME)
 		fault = C(503); /* RFC 3030 3 */
 	if (fault) {
@@ -906,7 +1023,7 @@ static void fail_chunk(struct model *m, bool last)
 }
 
 /* The octets of a refused chunk are read before the client hears of it (RFC 3030 2). */
-static void refuse_chunk(struct model *m, struct model_chunk chunk, uint32_t set)
+static void refuse_chunk(struct model *m, struct model_chunk chunk, model_set set)
 {
 	size_t times = refusal_times(m, chunk.last), shown = m->replies;
 	bool fits = chunk.size <= m->config->size_max + SMTP_DATA_DISCARD_MAX - m->discarded;
@@ -971,7 +1088,9 @@ void model_bdat(struct model *m, struct model_chunk chunk, enum reply_id answer)
 	if (!line(m, PROGRESS))
 		return;
 	uint64_t so_far = m->place == PLACE_CHUNKS ? m->content_n : 0;
-	uint32_t fault = m->place == PLACE_REFUSED ? (m->no_mail ? C(521) : C(503)) : no_message(m, true);
+	model_set fault = m->place == PLACE_REFUSED ? (m->no_mail ? C(521) : C(503)) : no_message(m, true);
+	if (m->place != PLACE_REFUSED && m->config->auth_required && !m->authenticated)
+		fault = C(530);
 	if (m->place != PLACE_REFUSED && !m->config->offer_chunking)
 		fault = C(502);
 	if (needs_tls(m))

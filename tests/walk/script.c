@@ -33,16 +33,19 @@ enum {
 	BIT_GREETING = 23, /* three bits */
 	BIT_FATE = 26,     /* two bits */
 	BIT_HOPS = 28,
-	BIT_TLS = 29, /* two bits */
+	BIT_TLS = 29,  /* two bits */
+	BIT_AUTH = 32, /* which mechanisms: two bits */
+	BIT_AUTH_REQUIRED = 34,
+	BIT_NARROW = 35, /* some of them are not to be had: two bits */
 };
 
-static unsigned bits_at(uint32_t bits, unsigned at, unsigned n)
+static unsigned bits_at(uint64_t bits, unsigned at, unsigned n)
 {
-	return bits >> at & ((1u << n) - 1);
+	return (unsigned)(bits >> at & ((1u << n) - 1));
 }
 
 /* Limits are small, so that they are met often; 0 is the roomy one. */
-void script_configure(uint32_t b, struct setting *ret)
+void script_configure(uint64_t b, struct setting *ret)
 {
 	static const uint64_t sizes[] = {4000, 1500, 200, 30};
 	static const size_t headers[] = {8000, 300, 60, 20}, lines[] = {100, 10, 3, 1};
@@ -50,6 +53,20 @@ void script_configure(uint32_t b, struct setting *ret)
 	static const enum reply_id greetings[] = {REPLY_GREETING, REPLY_GREETING_REFUSED, REPLY_GREETING_NO_MAIL,
 						  REPLY_GREETING_BUSY};
 	static const struct slice suspended[] = {S("RET"), S("SIZE")};
+	/* None; some for the clear, some not; none for the clear; all. */
+	static const struct smtp_mechanism mechanisms[4][5] = {
+		{{S("PLAIN")}},
+		{{S("PLAIN"), .one_step = true},
+		 {S("LOGIN"), .in_clear = false},
+		 {S("SCRAM-SHA-256"), .in_clear = true},
+		 {S("CRAM-MD5"), .in_clear = true, .server_first = true},
+		 {S("EXTERNAL"), .one_step = true}},
+		{{S("PLAIN"), .one_step = true}, {S("CRAM-MD5"), .server_first = true}},
+		{{S("PLAIN"), .in_clear = true, .one_step = true}, {S("SCRAM-SHA-256"), .in_clear = true}},
+	};
+	static const size_t mechanism_counts[] = {0, 5, 2, 2};
+	static const uint32_t usable[] = {UINT32_MAX, UINT32_MAX, ~1u, 0};
+	unsigned auth = bits_at(b, BIT_AUTH, 2);
 	unsigned greeting = bits_at(b, BIT_GREETING, 3);
 
 	*ret = (struct setting){
@@ -71,6 +88,9 @@ void script_configure(uint32_t b, struct setting *ret)
 			   .message_timeout = 7 * MINUTE,
 			   .tls_timeout = 30 * SECOND,
 			   .tls = (enum smtp_server_tls)bits_at(b, BIT_TLS, 2),
+			   .mechanisms = mechanisms[auth],
+			   .mechanism_count = mechanism_counts[auth],
+			   .auth_required = auth > 0 && b >> BIT_AUTH_REQUIRED & 1,
 			   .offer_chunking = !(b >> BIT_NO_CHUNKING & 1),
 			   .offer_binarymime = !(b >> BIT_NO_BINARYMIME & 1),
 			   .offer_smtputf8 = !(b >> BIT_NO_SMTPUTF8 & 1),
@@ -83,6 +103,7 @@ void script_configure(uint32_t b, struct setting *ret)
 			   .suspended_count = b >> BIT_SUSPENDED & 1 ? COUNT(suspended) : 0},
 		.greeting = greeting < 5 ? REPLY_GREETING : greetings[greeting - 4],
 		.greeting_fate = (enum model_fate)bits_at(b, BIT_FATE, 2),
+		.usable = usable[bits_at(b, BIT_NARROW, 2)],
 		.pushed = b >> BIT_PUSHED & 1,
 		.impatient = b >> BIT_IMPATIENT & 1,
 	};
@@ -93,9 +114,9 @@ static uint32_t sometimes(uint64_t *random, unsigned bit, uint32_t one_in)
 	return random_below(random, one_in) == 0 ? (uint32_t)1 << bit : 0;
 }
 
-uint32_t script_random_config(uint64_t *random)
+uint64_t script_random_config(uint64_t *random)
 {
-	uint32_t b = sometimes(random, BIT_LMTP, 3) | sometimes(random, BIT_REFUSE_EARLY, 2);
+	uint64_t b = sometimes(random, BIT_LMTP, 3) | sometimes(random, BIT_REFUSE_EARLY, 2);
 
 	for (unsigned bit = BIT_NO_CHUNKING; bit <= BIT_NO_8BITMIME; bit++)
 		b |= sometimes(random, bit, 8);
@@ -106,7 +127,10 @@ uint32_t script_random_config(uint64_t *random)
 		b |= random_below(random, 3) == 0 ? random_below(random, 4) << bit : 0;
 	b |= random_below(random, 15) == 0 ? random_below(random, 8) << BIT_GREETING : 0;
 	b |= random_below(random, 4) == 0 ? random_below(random, 4) << BIT_TLS : 1u << BIT_TLS;
-	return b | (random_below(random, 60) == 0 ? random_below(random, 4) << BIT_FATE : 0);
+	b |= random_below(random, 60) == 0 ? random_below(random, 4) << BIT_FATE : 0;
+	b |= random_below(random, 2) ? (uint64_t)random_below(random, 4) << BIT_AUTH : 0;
+	b |= random_below(random, 3) == 0 ? (uint64_t)1 << BIT_AUTH_REQUIRED : 0;
+	return b | (random_below(random, 6) == 0 ? (uint64_t)random_below(random, 4) << BIT_NARROW : 0);
 }
 
 /* ---- words ------------------------------------------------------------------------------------------------------- */
@@ -151,7 +175,8 @@ static const struct model_param mail_params[] = {
 	{S("SMTPUTF8"), KEY_SMTPUTF8, false}, {S("smtputf8"), KEY_SMTPUTF8, false}, {S("RET=FULL"), KEY_RET, false, MAIL_RET_FULL},
 	{S("ret=hdrs"), KEY_RET, false, MAIL_RET_HDRS}, {S("ENVID=a+2Bb"), KEY_ENVID, false, 0, S("a+2Bb")},
 	{S("ENVID=" L64), KEY_ENVID, false, 0, S(L64)},
-#define GOOD_MAIL_PARAMS 16
+	{S("AUTH=<>"), KEY_AUTH, false}, {S("auth=e+3Dmc2@example.com"), KEY_AUTH, false},
+#define GOOD_MAIL_PARAMS 18
 	{S("SIZE=4001"), KEY_SIZE, false, 4001}, {S("SIZE=99999999999999999999"), KEY_SIZE, false, UINT64_MAX},
 	{S("SIZE=18446744073709551616"), KEY_SIZE, false, UINT64_MAX}, {S("SIZE="), KEY_SIZE, true}, {S("SIZE"), KEY_SIZE, true},
 	{S("SIZE=-1"), KEY_SIZE, true}, {S("SIZE=1x"), KEY_SIZE, true}, {S("SIZE=000000000000000000001"), KEY_SIZE, true},
@@ -159,7 +184,7 @@ static const struct model_param mail_params[] = {
 	{S("SMTPUTF8="), KEY_SMTPUTF8, true}, {S("RET=SOME"), KEY_RET, true}, {S("ENVID=a+0Ab"), KEY_ENVID, true},
 	{S("ENVID=a+00"), KEY_ENVID, true}, {S("ENVID=a=b"), KEY_ENVID, true}, {S("ENVID=a+2bb"), KEY_ENVID, true},
 	{S("ENVID=" L64 "_" L64), KEY_ENVID, true}, {S("ENVID=\xc3\xa9"), KEY_ENVID, true}, {S("ENVID="), KEY_ENVID, true},
-	{S("AUTH=<>"), KEY_UNKNOWN, false}, {S("X-1=2"), KEY_UNKNOWN, false}, {S("NOTIFY=NEVER"), KEY_NOTIFY, false, MAIL_NOTIFY_NEVER},
+	{S("AUTH=a@b@c"), KEY_AUTH, true}, {S("AUTH="), KEY_AUTH, true}, {S("AUTH=a+0D+0A@b"), KEY_AUTH, true}, {S("X-1=2"), KEY_UNKNOWN, false}, {S("NOTIFY=NEVER"), KEY_NOTIFY, false, MAIL_NOTIFY_NEVER},
 	{S("=x"), KEY_UGLY, false}, {S("-X=1"), KEY_UGLY, false}, {S("\""), KEY_UGLY, false}, {S(" RET=FULL"), KEY_UGLY, false},
 };
 static const struct model_param rcpt_params[] = {
@@ -209,20 +234,61 @@ static const struct {
 /* Lines whose reply is the same whatever came before. */
 static const struct {
 	struct slice line;
-	uint32_t codes;
+	model_set codes;
 	unsigned flags;
 } plains[] = {
-	{S("NOOP\r\n"), C(250), LINE_CLEAR}, {S("noop with words\r\n"), C(250), LINE_CLEAR}, {S("NOOP\r\n"), C(250), LINE_CLEAR}, {S("HELP\r\n"), C(214) | C(211), 0},
-	{S("HELP MAIL\r\n"), C(214), 0}, {S("HELP nothing\r\n"), C(504), 0}, {S("\r\n"), C(500), 0}, {S("XYZ\r\n"), C(500), 0},
+	{S("NOOP\r\n"), C(250), LINE_CLEAR}, {S("noop with words\r\n"), C(250), LINE_CLEAR}, {S("NOOP\r\n"), C(250), LINE_CLEAR}, {S("HELP\r\n"), C(214) | C(211), LINE_AUTH},
+	{S("HELP MAIL\r\n"), C(214), LINE_AUTH}, {S("HELP nothing\r\n"), C(504), LINE_AUTH}, {S("\r\n"), C(500), 0}, {S("XYZ\r\n"), C(500), 0},
 	{S("DEBUG\r\n"), C(500), 0}, {S(" NOOP\r\n"), C(500), 0}, {S("NOOP\tx\r\n"), C(500), 0}, {S("RSET x\r\n"), C(501), 0},
-	{S("DATA x\r\n"), C(501), LINE_LAST | LINE_PROGRESS}, {S("VRFY\r\n"), C(501), 0}, {S("EXPN \r\n"), C(501), 0},
-	{S("AUTH PLAIN AGEAYg==\r\n"), C(502), 0}, {S("TURN\r\n"), C(502), 0}, {S("ETRN x\r\n"), C(502), 0},
+	{S("DATA x\r\n"), C(501), LINE_LAST | LINE_PROGRESS | LINE_AUTH}, {S("VRFY\r\n"), C(501), LINE_AUTH}, {S("EXPN \r\n"), C(501), LINE_AUTH},
+	{S("TURN\r\n"), C(502), 0}, {S("ETRN x\r\n"), C(502), 0},
 	{S("SEND FROM:<a@b.example>\r\n"), C(502), 0}, {S("\xff\xfe\r\n"), C(500), 0}, {S("NO\0OP\r\n"), C(500), LINE_NO_COMMAND}, {S("\0\r\n"), C(500), LINE_NO_COMMAND},
 	{S("QUIT\0\r\n"), C(500), LINE_NO_COMMAND}, {S("MAIL FROM:<a\0@b.example>\r\n"), C(500), LINE_NO_COMMAND},
 	/* S26: one command or one error. */
 	{S("NOOP\nRSET\r\n"), C(500), LINE_NO_COMMAND}, {S("NOOP\rQUIT\r\n"), C(500), LINE_NO_COMMAND}, {S("EHLO a.example\rMAIL FROM:<x@a.example>\r\n"), C(500), LINE_NO_COMMAND},
 	{S("RCPT TO:<a@b.example>\nRCPT TO:<c@d.example>\r\n"), C(500), LINE_NO_COMMAND}, {S("\n\r\n"), C(500), LINE_NO_COMMAND}, {S("RSET\r\r\n"), C(500), LINE_NO_COMMAND},
 	{S("QUIT\n.\nQUIT\r\n"), C(500), LINE_NO_COMMAND},
+};
+/* clang-format on */
+
+/* clang-format off */
+#define FINE AUTH_FINE
+/* The first PLAIN_AUTHS are what clients say that mean it. */
+static const struct {
+	struct slice line;
+	struct model_auth auth;
+} auths[] = {
+	{S("AUTH PLAIN AGEAYg==\r\n"), {FINE, S("PLAIN"), true, RESPONSE_FINE, S("\0a\0b")}},
+	{S("auth plain =\r\n"), {FINE, S("PLAIN"), true, RESPONSE_FINE, S("")}},
+	{S("AUTH PLAIN\r\n"), {FINE, S("PLAIN"), false, RESPONSE_FINE, S("")}},
+	{S("Auth Scram-Sha-256 biwsbj11LHI9eA==\r\n"), {FINE, S("SCRAM-SHA-256"), true, RESPONSE_FINE, S("n,,n=u,r=x")}},
+	{S("AUTH CRAM-MD5\r\n"), {FINE, S("CRAM-MD5"), false, RESPONSE_FINE, S("")}},
+	{S("AUTH LOGIN \t\r\n"), {FINE, S("LOGIN"), false, RESPONSE_FINE, S("")}},
+	{S("AUTH EXTERNAL =\r\n"), {FINE, S("EXTERNAL"), true, RESPONSE_FINE, S("")}},
+#define PLAIN_AUTHS 7
+	{S("AUTH CRAM-MD5 AGEAYg==\r\n"), {FINE, S("CRAM-MD5"), true, RESPONSE_FINE, S("")}},
+	{S("AUTH PLAIN AGEAYg\r\n"), {FINE, S("PLAIN"), true, RESPONSE_NO_BASE64, S("")}},
+	{S("AUTH PLAIN AGE=Yg==\r\n"), {FINE, S("PLAIN"), true, RESPONSE_NO_BASE64, S("")}},
+	{S("AUTH SCRAM-SHA-256 *\r\n"), {FINE, S("SCRAM-SHA-256"), true, RESPONSE_NO_BASE64, S("")}},
+	{S("AUTH NTLM\r\n"), {FINE, S("NTLM"), false, RESPONSE_FINE, S("")}},
+	{S("AUTH NTLM TlRMTVNTUAAB\r\n"), {FINE, S("NTLM"), true, RESPONSE_FINE, S("")}},
+	{S("AUTH\r\n"), {AUTH_NOTHING, S(""), false, RESPONSE_FINE, S("")}},
+	{S("AUTH  PLAIN\r\n"), {AUTH_UGLY, S(""), true, RESPONSE_FINE, S("")}},
+	{S("AUTH PLAIN AGEAYg== x\r\n"), {AUTH_UGLY, S("PLAIN"), true, RESPONSE_FINE, S("")}},
+	{S("AUTH PL+IN\r\n"), {AUTH_UGLY, S(""), false, RESPONSE_FINE, S("")}},
+};
+static const struct {
+	struct slice line;
+	struct model_auth auth;
+} responses[] = {
+	{S("AGEAYg==\r\n"), {.given = true, .response = S("\0a\0b")}}, {S("\r\n"), {.given = true, .response = S("")}},
+	{S("QUIT\r\n"), {.given = true, .response = S("\x41\x42\x13")}}, {S("RSET\r\n"), {.given = true, .response = S("\x45\x21\x13")}},
+	{S("*\r\n"), {.kind = RESPONSE_CANCEL}}, {S("AGEAYg==\r\n"), {.given = true, .response = S("\0a\0b")}},
+#define PLAIN_RESPONSES 6
+	{S("=\r\n"), {.kind = RESPONSE_NO_BASE64}}, {S("* \r\n"), {.kind = RESPONSE_NO_BASE64}}, {S("AGEAYg=\r\n"), {.kind = RESPONSE_NO_BASE64}},
+	{S("AGEAYh==\r\n"), {.kind = RESPONSE_NO_BASE64}}, {S("AGE\0\r\n"), {.kind = RESPONSE_NO_BASE64}},
+	{S("MAIL FROM:<s@a.example>\r\n"), {.kind = RESPONSE_NO_BASE64}}, {S("AUTH PLAIN AGEAYg==\r\n"), {.kind = RESPONSE_NO_BASE64}},
+	{S("NOOP\nRSET\r\n"), {.kind = RESPONSE_BARE}}, {S("AGEAYg==\r\r\n"), {.kind = RESPONSE_BARE}}, {S("AGE\rQUIT\r\n"), {.kind = RESPONSE_BARE}},
 };
 /* clang-format on */
 
@@ -463,7 +529,7 @@ static void play_ask(struct player *p, struct step s)
 	if (p->m->config->asks_status)
 		model_ask_plain(p->m, SMTP_EV_STATUS, SLICE_NONE, REPLY_STATUS);
 	else
-		model_refused_line(p->m, C(504), 0);
+		model_refused_line(p->m, C(504), LINE_AUTH);
 }
 
 static void play_plain(struct player *p, struct step s)
@@ -476,15 +542,56 @@ static void play_plain(struct player *p, struct step s)
 		wait_if_patient(p, s);
 }
 
+/* What the owner makes of credentials. */
+static enum reply_id auth_answer(uint32_t what)
+{
+	static const enum reply_id answers[] = {REPLY_AUTH_CHALLENGE, REPLY_AUTH_OK,          REPLY_AUTH_CHALLENGE,
+						REPLY_AUTH_OK,        REPLY_AUTH_CREDENTIALS, REPLY_AUTH_CHALLENGE,
+						REPLY_AUTH_OK,        REPLY_AUTH_TEMPORARY,   REPLY_AUTH_DISABLED,
+						REPLY_AUTH_WEAK,      REPLY_AUTH_TRANSITION,  REPLY_AUTH_OK};
+
+	return answers[what % COUNT(answers)];
+}
+
+static void play_auth(struct player *p, struct step s)
+{
+	uint32_t i = s.what % 64 < 48 ? s.what % PLAIN_AUTHS : s.what % COUNT(auths);
+
+	put(p, auths[i].line);
+	model_auth(p->m, &auths[i].auth, auth_answer(s.what >> 8));
+	wait_if_patient(p, s);
+}
+
+static void play_plain(struct player *p, struct step s);
+
+static void play_response(struct player *p, struct step s)
+{
+	uint32_t i = s.what % 64 < 48 ? s.what % PLAIN_RESPONSES : s.what % COUNT(responses);
+
+	if (p->m->place != PLACE_AUTH) {
+		play_plain(p, s);
+		return;
+	}
+	put(p, responses[i].line);
+	model_response(p->m, &responses[i].auth, auth_answer(s.what >> 8));
+	wait_if_patient(p, s);
+}
+
 static void play_other_protocol(struct player *p, struct step s)
 {
+	static const struct model_auth no_response = {.kind = RESPONSE_NO_BASE64};
 	static const struct slice lines[] = {S("GET / HTTP/1.1\r\n"),  S("POST /x\r\n"),
 					     S("QUIT / HTTP/1.0\r\n"), S("DATA HTTP/1.1 \t\r\n"),
 					     S("HTTP/1.1 200 OK\r\n"), S("\x16\x03\x01 not a line"),
 					     S("PRI * HTTP/2.0\r\n"),  S("options\r\n")};
 
-	put(p, lines[s.what % COUNT(lines)]);
-	model_other_protocol(p->m);
+	struct slice text = lines[s.what % COUNT(lines)];
+
+	put(p, text);
+	if (p->m->place == PLACE_AUTH && text.p[0] != '\x16')
+		model_response(p->m, &no_response, REPLY_AUTH_OK);
+	else
+		model_other_protocol(p->m);
 }
 
 static void play_starttls(struct player *p, struct step s)
@@ -506,13 +613,14 @@ static void play_bare_verb(struct player *p, struct step s)
 	enum model_place right = s.what & 1 ? PLACE_READY : PLACE_OPEN;
 
 	put(p, s.what & 1 ? SLICE("MAIL \r\n") : SLICE("RCPT\r\n"));
-	model_refused_line(p->m, p->m->place == right ? C(501) : C(503), s.what & 1 ? 0 : LINE_PROGRESS);
+	model_refused_line(p->m, p->m->place == right ? C(501) : C(503), LINE_AUTH | (s.what & 1 ? 0 : LINE_PROGRESS));
 }
 
 /* At the limit of a command line, beyond it, and far beyond it. */
 static void play_long_line(struct player *p, struct step s)
 {
 	static char octets[SMTP_COMMAND_LINE_MAX + SMTP_LINE_DISCARD_MAX + 2];
+	static const struct model_auth no_base64 = {.kind = RESPONSE_NO_BASE64}, too_long = {.kind = RESPONSE_TOO_LONG};
 	static const size_t lengths[] = {SMTP_COMMAND_LINE_MAX, SMTP_COMMAND_LINE_MAX + 1, 3000,
 					 SMTP_COMMAND_LINE_MAX + SMTP_LINE_DISCARD_MAX, sizeof octets - 1};
 	uint32_t i = s.what % 64 < 62 ? s.what % 3 : s.what % 64 - 59;
@@ -524,6 +632,8 @@ static void play_long_line(struct player *p, struct step s)
 	put(p, slice_of(octets, n));
 	if (i == 4)
 		model_endless_line(p->m);
+	else if (p->m->place == PLACE_AUTH)
+		model_response(p->m, n - 2 > SMTP_AUTH_LINE_MAX ? &too_long : &no_base64, REPLY_AUTH_OK);
 	else
 		model_refused_line(p->m, i == 0 ? C(250) : C(500), i == 0 ? LINE_CLEAR : LINE_NO_COMMAND);
 }
@@ -565,6 +675,8 @@ static const struct {
 	[STEP_BARE_VERB] = {"a bare verb", play_bare_verb},
 	[STEP_OTHER_PROTOCOL] = {"another protocol", play_other_protocol},
 	[STEP_STARTTLS] = {"STARTTLS", play_starttls},
+	[STEP_AUTH] = {"AUTH", play_auth},
+	[STEP_RESPONSE] = {"a response", play_response},
 	[STEP_BURST] = {"a burst of RCPT", play_burst},
 	[STEP_LONG_LINE] = {"a long line", play_long_line},
 	[STEP_PARTIAL] = {"a part of a line", play_partial},
@@ -577,10 +689,25 @@ const char *script_kind(enum step_kind kind)
 	return kinds[kind].name;
 }
 
+/* Behind a challenge each line is a response, whatever the client means by it. */
+static uint8_t fitting(const struct model *m, uint8_t kind)
+{
+	switch ((enum step_kind)kind) {
+	case STEP_LONG_LINE:
+	case STEP_PARTIAL:
+	case STEP_SILENCE:
+	case STEP_END:
+	case STEP_OTHER_PROTOCOL:
+		return kind;
+	default:
+		return m->place == PLACE_AUTH ? STEP_RESPONSE : kind;
+	}
+}
+
 void script_play(struct player *p, struct step s)
 {
 	model_step(p->m, (enum model_fate)(s.flags / STEP_FATE & 3), s.flags & STEP_FATE_SECOND ? 1 : 0);
-	kinds[s.kind % STEP_KINDS].play(p, s);
+	kinds[fitting(p->m, s.kind % STEP_KINDS)].play(p, s);
 	model_step(p->m, FATE_NONE, 0);
 }
 
@@ -588,13 +715,15 @@ void script_play(struct player *p, struct step s)
 
 /* What is likely in which place, in the order of enum step_kind. The first row is for a session without greeting. */
 static const uint8_t weights[PLACE_OVER][STEP_KINDS] = {
-	/*                 HELO MAIL RCPT DATA BDAT RSET QUIT ASK PLAIN BARE BURST LONG PART SIL END OTHER TLS */
-	[PLACE_REFUSED] = {8, 8, 8, 8, 8, 8, 10, 4, 10, 2, 0, 1, 1, 2, 1, 1, 2},
-	[PLACE_NEW] = {60, 6, 4, 3, 6, 3, 2, 3, 8, 1, 0, 1, 1, 2, 1, 1, 12},
-	[PLACE_READY] = {5, 60, 5, 4, 8, 3, 2, 4, 8, 1, 0, 1, 1, 2, 1, 1, 5},
-	[PLACE_OPEN] = {3, 5, 55, 22, 22, 5, 1, 3, 6, 1, 1, 1, 1, 2, 1, 1, 2},
-	[PLACE_CHUNKS] = {3, 4, 5, 4, 70, 5, 1, 3, 5, 1, 0, 1, 1, 3, 1, 1, 2},
-	[PLACE_FAILED] = {8, 5, 5, 5, 15, 35, 1, 3, 5, 1, 0, 1, 1, 2, 1, 1, 2},
+	/*                 HELO MAIL RCPT DATA BDAT RSET QUIT ASK PLAIN BARE BURST LONG PART SIL END OTHER TLS AUTH RESP
+	 */
+	[PLACE_REFUSED] = {8, 8, 8, 8, 8, 8, 10, 4, 10, 2, 0, 1, 1, 2, 1, 1, 2, 2, 1},
+	[PLACE_NEW] = {60, 6, 4, 3, 6, 3, 2, 3, 8, 1, 0, 1, 1, 2, 1, 1, 12, 2, 1},
+	[PLACE_READY] = {5, 60, 5, 4, 8, 3, 2, 4, 8, 1, 0, 1, 1, 2, 1, 1, 5, 16, 1},
+	[PLACE_AUTH] = {1, 1, 0, 0, 0, 1, 1, 0, 1, 0, 0, 2, 2, 3, 2, 1, 1, 1, 80},
+	[PLACE_OPEN] = {3, 5, 55, 22, 22, 5, 1, 3, 6, 1, 1, 1, 1, 2, 1, 1, 2, 2, 1},
+	[PLACE_CHUNKS] = {3, 4, 5, 4, 70, 5, 1, 3, 5, 1, 0, 1, 1, 3, 1, 1, 2, 2, 1},
+	[PLACE_FAILED] = {8, 5, 5, 5, 15, 35, 1, 3, 5, 1, 0, 1, 1, 2, 1, 1, 2, 2, 1},
 };
 
 static uint8_t draw_kind(uint64_t *random, enum model_place place)

@@ -25,6 +25,8 @@ enum step_kind {
 	STEP_END,     /* the connection breaks, the server stops, or silence for too long */
 	STEP_OTHER_PROTOCOL,
 	STEP_STARTTLS,
+	STEP_AUTH,
+	STEP_RESPONSE, /* to a challenge; elsewhere a line like others */
 	STEP_KINDS
 };
 
@@ -46,7 +48,7 @@ struct step {
 #define WALK_STEPS 48
 
 struct plan {
-	uint32_t config;
+	uint64_t config;
 	unsigned n;
 	struct step step[WALK_STEPS];
 };
@@ -72,11 +74,12 @@ struct setting {
 	struct smtp_server_config config;
 	enum reply_id greeting;
 	enum model_fate greeting_fate;
+	uint32_t usable;        /* mechanisms of AUTH */
 	bool pushed, impatient; /* octets come before the greeting is given, or seen */
 };
 
-void script_configure(uint32_t bits, struct setting *ret);
-uint32_t script_random_config(uint64_t *random);
+void script_configure(uint64_t bits, struct setting *ret);
+uint64_t script_random_config(uint64_t *random);
 
 /* ---- steps ------------------------------------------------------------------------------------------------------- */
 

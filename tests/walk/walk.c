@@ -70,11 +70,22 @@ static void show(const struct walk *w, const char *who, struct slice s)
 
 /* ---- events ------------------------------------------------------------------------------------------------------ */
 
-static const char *const type_names[] = {
-	[SMTP_EV_CONNECT] = "CONNECT", [SMTP_EV_HELO] = "HELO", [SMTP_EV_MAIL] = "MAIL",     [SMTP_EV_RCPT] = "RCPT",
-	[SMTP_EV_DATA] = "DATA",       [SMTP_EV_BODY] = "BODY", [SMTP_EV_END] = "END",       [SMTP_EV_RESET] = "RESET",
-	[SMTP_EV_VRFY] = "VRFY",       [SMTP_EV_EXPN] = "EXPN", [SMTP_EV_STATUS] = "STATUS", [SMTP_EV_CLOSE] = "CLOSE",
-	[SMTP_EV_STARTTLS] = "STARTTLS"};
+static const char *const type_names[] = {[SMTP_EV_CONNECT] = "CONNECT",
+					 [SMTP_EV_HELO] = "HELO",
+					 [SMTP_EV_MAIL] = "MAIL",
+					 [SMTP_EV_RCPT] = "RCPT",
+					 [SMTP_EV_DATA] = "DATA",
+					 [SMTP_EV_BODY] = "BODY",
+					 [SMTP_EV_END] = "END",
+					 [SMTP_EV_RESET] = "RESET",
+					 [SMTP_EV_VRFY] = "VRFY",
+					 [SMTP_EV_EXPN] = "EXPN",
+					 [SMTP_EV_STATUS] = "STATUS",
+					 [SMTP_EV_CLOSE] = "CLOSE",
+					 [SMTP_EV_STARTTLS] = "STARTTLS",
+					 [SMTP_EV_AUTH] = "AUTH",
+					 [SMTP_EV_AUTH_RESPONSE] = "AUTH_RESPONSE",
+					 [SMTP_EV_AUTH_ABORT] = "AUTH_ABORT"};
 
 static void same_text(struct walk *w, const char *what, struct slice is, struct slice should)
 {
@@ -119,6 +130,10 @@ static struct reply answer_of(enum reply_id id)
 /* LMTP: one for each recipient. */
 static void answer(struct walk *w, const struct model_event *ev)
 {
+	if (ev->answer == REPLY_AUTH_CHALLENGE) {
+		smtp_server_challenge(w->s, SLICE("a challenge"));
+		return;
+	}
 	if (ev->type != SMTP_EV_END || !w->setting.config.lmtp) {
 		smtp_server_reply(w->s, answer_of(ev->answer));
 		return;
@@ -159,6 +174,12 @@ static void answer_by_fate(struct walk *w, const struct model_event *ev)
 		smtp_server_tick(w->s, w->now);
 }
 
+static void same_response(struct walk *w, const struct smtp_event *is, const struct model_event *should)
+{
+	same_number(w, "the presence of a response", is->given, should->given);
+	same_text(w, "the response", is->response, should->response);
+}
+
 static void check_event(struct walk *w, const struct smtp_event *is, const struct model_event *should)
 {
 	switch (is->type) {
@@ -177,6 +198,13 @@ static void check_event(struct walk *w, const struct smtp_event *is, const struc
 	case SMTP_EV_VRFY:
 	case SMTP_EV_EXPN:
 		same_text(w, "the argument", is->text, should->text);
+		break;
+	case SMTP_EV_AUTH:
+		same_text(w, "the mechanism", is->text, should->text);
+		same_response(w, is, should);
+		break;
+	case SMTP_EV_AUTH_RESPONSE:
+		same_response(w, is, should);
 		break;
 	case SMTP_EV_DATA:
 		w->body_n = 0;
@@ -344,6 +372,12 @@ static void check_offers(struct walk *w, struct slice reply)
 	const struct smtp_server_config *c = &w->setting.config;
 	char size[40];
 	snprintf(size, sizeof size, "SIZE %llu", (unsigned long long)c->size_max);
+	char auth[200] = "AUTH";
+	size_t auth_n = 4;
+	for (size_t i = 0; i < c->mechanism_count; i++)
+		if (model_may_use(w->m, i))
+			auth_n += (size_t)snprintf(auth + auth_n, sizeof auth - auth_n, " %.*s",
+						   SLICE_ARGS(c->mechanisms[i].name));
 	const struct {
 		struct slice word;
 		bool offered;
@@ -356,7 +390,8 @@ static void check_offers(struct walk *w, struct slice reply)
 		     {SLICE("DSN"), c->offer_dsn},
 		     {SLICE("HELP"), c->offer_help},
 		     {SLICE("STARTTLS"), c->tls != SMTP_TLS_OFF && !smtp_server_is_secure(w->s)},
-		     {slice_from_cstr(size), true}};
+		     {slice_from_cstr(size), true},
+		     {slice_of(auth, auth_n), auth_n > 4}};
 	unsigned seen = 0, should = 0;
 
 	for (size_t i = 0; i < sizeof words / sizeof *words; i++)
@@ -385,10 +420,10 @@ static void check_status(struct walk *w, struct slice reply)
 	}
 }
 
-static void check_reply(struct walk *w, struct slice reply, unsigned code, uint32_t should)
+static void check_reply(struct walk *w, struct slice reply, unsigned code, model_set should)
 {
 	char text[MODEL_BITS * 4 + 1];
-	uint32_t is = model_code(code);
+	model_set is = model_code(code);
 
 	if (!(is & should)) {
 		model_code_text(should & ~MODEL_FLAGS, text);
@@ -447,6 +482,7 @@ static void check_session(struct walk *w)
 	same_envelope(w, &m->envelope);
 	same_number(w, "the deadline", (uint64_t)smtp_server_deadline(w->s), (uint64_t)model_deadline(m));
 	same_number(w, "EHLO", smtp_server_is_extended(w->s), m->extended);
+	same_number(w, "AUTH", smtp_server_is_authenticated(w->s), m->authenticated);
 	same_text(w, "the name of the client", smtp_server_peer_name(w->s), m->peer);
 }
 
@@ -548,8 +584,10 @@ static bool begin(struct walk *w, const struct plan *plan)
 	w->s = smtp_server_new(&set->config);
 	assert(w->s);
 	if (w->trace)
-		fprintf(stderr, "  (configuration %x%s)\n", plan->config, set->config.lmtp ? ", LMTP" : "");
-	model_start(w->m, &set->config, w->now, set->greeting, set->pushed, set->greeting_fate);
+		fprintf(stderr, "  (configuration %llx%s)\n", (unsigned long long)plan->config,
+			set->config.lmtp ? ", LMTP" : "");
+	model_start(w->m, &set->config, w->now, set->greeting, set->pushed, set->greeting_fate, set->usable);
+	smtp_server_set_mechanisms(w->s, set->usable);
 	smtp_server_start(w->s, w->now);
 	if (set->config.tls == SMTP_TLS_IMPLICIT)
 		smtp_server_secured(w->s, w->now);

@@ -58,7 +58,7 @@ static void check_form(struct found *f, size_t max, const char *open, const char
 	}
 	buf_add(&list, slice_from_cstr(close));
 	assert(!list.failed && octets == f->count);
-	assert(!compose_addresses(buf_slice(&list), note, &again));
+	assert(!mail_address_list(buf_slice(&list), note, &again));
 	assert(again.count == f->count);
 	assert(slice_eq(buf_slice(&again.text), buf_slice(&f->text)));
 	buf_free(&list);
@@ -93,8 +93,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	found_init(&all, max);
 	found_init(&valid, max);
-	const char *why = compose_addresses(in, note, &all);
-	const char *same = compose_addresses(in, note_valid, &valid);
+	const char *why = mail_address_list(in, note, &all);
+	const char *same = mail_address_list(in, note_valid, &valid);
 	assert(why == same && valid.count <= all.count && buf_len(&all.text) <= size + all.count);
 	check_form(&valid, max, "", "<", ">,", "");
 	check_form(&valid, max, "", "\"N, <o@p>; \\\" (x\" <@r.example,@s.example:", ">\r\n ,", "");

@@ -30,6 +30,9 @@ static void configure(struct desk *d, struct choice c)
 	d->config.header_max = c.config & 32 ? 20 : 4096;
 	d->config.idle_commands_max = c.config & 64 ? 5 : 100;
 	d->config.messages_max = c.config & 128 ? 1 : 100;
+	if (c.replies & 32)
+		desk_offer_auth(d, true);
+	d->config.auth_required = (c.replies & 96) == 96;
 	d->data_reply = data_replies[c.replies & 3];
 	d->greeting = greetings[c.replies >> 2 & 7];
 	d->config.knows_xclient = d->config.knows_xforward = c.replies & 32;

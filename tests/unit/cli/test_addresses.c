@@ -20,7 +20,7 @@ static void assert_list(const char *list, const char *expected)
 	const char *why;
 
 	buf_init(&out, 65536);
-	why = compose_addresses(slice_of(exact, strlen(list)), collect, &out);
+	why = mail_address_list(slice_of(exact, strlen(list)), collect, &out);
 	if (why)
 		print_error("%s: %s\n", list, why);
 	assert_null(why);
@@ -35,7 +35,7 @@ static void assert_refused(struct slice list, const char *expected)
 	char *exact = test_exact_copy(list);
 
 	buf_init(&out, (size_t)1 << 20);
-	const char *why = compose_addresses(slice_of(exact, list.n), collect, &out);
+	const char *why = mail_address_list(slice_of(exact, list.n), collect, &out);
 	if (!why)
 		print_error("taken: %.*s\n", SLICE_ARGS(list));
 	assert_non_null(why);
@@ -138,10 +138,10 @@ static void test_e10_hostile_lists_are_bounded_and_linear(void **state)
 		buf_init(&out, COUNT * 8);
 		for (size_t k = 0; k < COUNT; k++)
 			buf_add(&list, piece);
-		compose_addresses(buf_slice(&list), collect, &out);
+		mail_address_list(buf_slice(&list), collect, &out);
 		assert_true(buf_len(&out) <= buf_len(&list));
 		buf_add_lit(&list, "Name <a@x>");
-		compose_addresses(buf_slice(&list), collect, &out);
+		mail_address_list(buf_slice(&list), collect, &out);
 		buf_free(&list);
 		buf_free(&out);
 	}
@@ -153,14 +153,14 @@ static void test_e10_comments_nest_to_the_limit_and_no_deeper(void **state)
 
 	(void)state;
 	buf_init(&list, 1024);
-	for (int i = 0; i < COMPOSE_COMMENT_DEPTH; i++)
+	for (int i = 0; i < MAIL_COMMENT_DEPTH; i++)
 		buf_add_char(&list, '(');
-	for (int i = 0; i < COMPOSE_COMMENT_DEPTH; i++)
+	for (int i = 0; i < MAIL_COMMENT_DEPTH; i++)
 		buf_add_char(&list, ')');
 	buf_add_lit(&list, "a@x");
 	assert_list(buf_cstr(&list), "a@x\n");
 	buf_reset(&list);
-	for (int i = 0; i <= COMPOSE_COMMENT_DEPTH; i++)
+	for (int i = 0; i <= MAIL_COMMENT_DEPTH; i++)
 		buf_add_char(&list, '(');
 	assert_refused(buf_slice(&list), "comments are nested too deep");
 	buf_free(&list);

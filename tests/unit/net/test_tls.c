@@ -361,6 +361,78 @@ static bool is_resumed(const struct house *h, SSL_SESSION *session, const char *
 	return facts.resumed;
 }
 
+/* Both ends see the same, and no other session has it (attacks C10). */
+static void check_binding(struct pair *p, bool resumed, struct tls_binding *ret)
+{
+	struct tls_binding client = {0};
+	bool old = SSL_version(p->client) < TLS1_3_VERSION;
+
+	tls_binding(p->t, ret);
+	assert_int_equal(SSL_export_keying_material(p->client, client.exporter, sizeof client.exporter,
+						    "EXPORTER-Channel-Binding", 24, (const unsigned char *)"", 0, 1),
+			 1);
+	assert_int_equal(ret->exporter_n, sizeof client.exporter);
+	assert_memory_equal(ret->exporter, client.exporter, sizeof client.exporter);
+	if (!old) {
+		assert_int_equal(ret->unique_n, 0);
+		return;
+	}
+	client.unique_n = resumed ? SSL_get_peer_finished(p->client, client.unique, sizeof client.unique)
+				  : SSL_get_finished(p->client, client.unique, sizeof client.unique);
+	assert_int_equal(client.unique_n, 12);
+	assert_int_equal(ret->unique_n, client.unique_n);
+	assert_memory_equal(ret->unique, client.unique, client.unique_n);
+}
+
+static void test_both_ends_have_the_same_to_bind_to(void **state)
+{
+	static const int versions[] = {TLS1_2_VERSION, TLS1_3_VERSION};
+	struct tls_tickets tickets = {.lifetime = HOUR};
+	struct tls_binding first, second;
+	struct house h;
+	struct pair p;
+
+	(void)state;
+	house_open(&h, one_name, 1);
+	assert_true(tls_tickets_renew(&tickets));
+	tls_server_set_tickets(h.server, &tickets);
+	for (size_t i = 0; i < 2; i++) {
+		SSL_SESSION *session = visit_for_ticket(&h, versions[i], "smtp", "mx.example.com");
+		for (int resumed = 0; resumed < 2; resumed++) {
+			visit(&p, &h, "smtp", "mx.example.com");
+			SSL_set_max_proto_version(p.client, versions[i]);
+			if (resumed)
+				assert_true(SSL_set_session(p.client, session));
+			assert_true(shake(&p, 4096));
+			assert_int_equal(SSL_session_reused(p.client), resumed);
+			check_binding(&p, resumed, resumed ? &second : &first);
+			SSL_set_shutdown(p.client, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
+			pair_free(&p);
+		}
+		assert_memory_not_equal(first.exporter, second.exporter, sizeof first.exporter);
+		SSL_SESSION_free(session);
+	}
+	house_close(&h);
+}
+
+static void test_tls_1_2_without_its_extended_secret_binds_nothing(void **state)
+{
+	struct tls_binding binding;
+	struct house h;
+	struct pair p;
+
+	(void)state;
+	house_open(&h, one_name, 1);
+	visit(&p, &h, "smtp", NULL);
+	SSL_set_max_proto_version(p.client, TLS1_2_VERSION);
+	SSL_set_options(p.client, SSL_OP_NO_EXTENDED_MASTER_SECRET);
+	assert_true(shake(&p, 4096));
+	tls_binding(p.t, &binding);
+	assert_int_equal(binding.exporter_n + binding.unique_n, 0);
+	pair_free(&p);
+	house_close(&h);
+}
+
 /* attacks C8 */
 static void test_C8_a_ticket_is_good_for_its_listener_and_its_name(void **state)
 {
@@ -780,6 +852,8 @@ int main(void)
 		cmocka_unit_test(test_handshakes_of_each_kind_of_key_and_version),
 		cmocka_unit_test(test_a_handshake_goes_the_same_way_octet_by_octet),
 		cmocka_unit_test(test_the_certificate_is_that_of_the_name_asked_for),
+		cmocka_unit_test(test_both_ends_have_the_same_to_bind_to),
+		cmocka_unit_test(test_tls_1_2_without_its_extended_secret_binds_nothing),
 		cmocka_unit_test(test_C8_a_ticket_is_good_for_its_listener_and_its_name),
 		cmocka_unit_test(test_a_ticket_outlives_one_renewal_of_its_secret_and_not_two),
 		cmocka_unit_test(test_without_a_signature_the_handshake_fails_with_an_alert),

@@ -130,6 +130,40 @@ static void sample(enum wire_kind kind, struct buf *out)
 	case KIND_SIGNED:
 		wire_put_signed(out, &(struct wire_signed){5, SLICE("signature")});
 		break;
+	case KIND_AUTH_TAG:
+		wire_put_auth_tag(out, &(struct wire_auth_tag){5, 6});
+		break;
+	case KIND_AUTH_BEGIN:
+		wire_put_auth_begin(out, &(struct wire_auth_begin){.tag = {5, 6},
+								   .mechanism = SASL_PLAIN,
+								   .plus_offered = true,
+								   .given = true,
+								   .exporter = SLICE("exporter"),
+								   .unique = SLICE("unique"),
+								   .client = {.size = 4, .octets = {192, 0, 2, 1}},
+								   .session = SLICE("0-1"),
+								   .response = SLICE("\0a\0b")});
+		break;
+	case KIND_AUTH_STEP:
+		wire_put_auth_step(out, &(struct wire_auth_step){{5, 6}, SLICE("a challenge")});
+		break;
+	case KIND_AUTH_DONE:
+		wire_put_auth_done(out, &(struct wire_auth_done){.tag = {5, 6},
+								 .result = SASL_GOOD,
+								 .login = SLICE("alice@example.com"),
+								 .addresses = {SLICE("alice@example.com"),
+									       SLICE(".example.com")},
+								 .address_count = 2});
+		break;
+	case KIND_AUTH_SPEND:
+		wire_put_auth_spend(out, &(struct wire_auth_spend){{5, 6}, SLICE("alice")});
+		break;
+	case KIND_AUTH_SPENT:
+		wire_put_auth_spent(out, &(struct wire_auth_spent){{5, 6}, WIRE_ALLOWED, 7});
+		break;
+	case KIND_AUTH_USED:
+		wire_put_auth_used(out, &(struct wire_auth_used){SLICE("alice"), 7});
+		break;
 	case KIND_COUNT:
 		break;
 	}

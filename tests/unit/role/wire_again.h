@@ -5,7 +5,7 @@
 #ifndef WIRE_AGAIN_H
 #define WIRE_AGAIN_H
 
-#include "role/wire.h"
+#include "role/wire_auth.h"
 
 /* The frames that carry more than a number. */
 enum wire_kind {
@@ -27,6 +27,13 @@ enum wire_kind {
 	KIND_TICKETS,
 	KIND_SIGN,
 	KIND_SIGNED,
+	KIND_AUTH_TAG,
+	KIND_AUTH_BEGIN,
+	KIND_AUTH_STEP,
+	KIND_AUTH_DONE,
+	KIND_AUTH_SPEND,
+	KIND_AUTH_SPENT,
+	KIND_AUTH_USED,
 	KIND_COUNT,
 };
 
@@ -91,6 +98,20 @@ static inline bool wire_again(enum wire_kind kind, struct slice in, struct arena
 		AGAIN(struct wire_sign, wire_get_sign, wire_put_sign);
 	case KIND_SIGNED:
 		AGAIN(struct wire_signed, wire_get_signed, wire_put_signed);
+	case KIND_AUTH_TAG:
+		AGAIN(struct wire_auth_tag, wire_get_auth_tag, wire_put_auth_tag);
+	case KIND_AUTH_BEGIN:
+		AGAIN(struct wire_auth_begin, wire_get_auth_begin, wire_put_auth_begin);
+	case KIND_AUTH_STEP:
+		AGAIN(struct wire_auth_step, wire_get_auth_step, wire_put_auth_step);
+	case KIND_AUTH_DONE:
+		AGAIN(struct wire_auth_done, wire_get_auth_done, wire_put_auth_done);
+	case KIND_AUTH_SPEND:
+		AGAIN(struct wire_auth_spend, wire_get_auth_spend, wire_put_auth_spend);
+	case KIND_AUTH_SPENT:
+		AGAIN(struct wire_auth_spent, wire_get_auth_spent, wire_put_auth_spent);
+	case KIND_AUTH_USED:
+		AGAIN(struct wire_auth_used, wire_get_auth_used, wire_put_auth_used);
 	case KIND_COUNT:
 		break;
 	}

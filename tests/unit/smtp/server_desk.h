@@ -4,7 +4,7 @@
  * It answers events by simple rules that stand in desk_answer (mailbox names choose the reply), writes them down as
  * text, and checks their order: what a receiver relies on holds in every test that uses it. Octets of a message are
  * gathered and written down with END; those of a dropped one are forgotten, so that the text does not depend on how the
- * input was cut.
+ * input was cut. Credentials are words: what a client says first in a response decides what comes of it.
  */
 #ifndef SERVER_DESK_H
 #define SERVER_DESK_H
@@ -34,10 +34,11 @@ struct desk {
 	bool quiet;  /* do not keep octets of messages: long runs */
 	bool no_tls; /* there is no TLS for the time being */
 	struct smtp_server_trust trust;
+	uint32_t unusable; /* mechanisms, by their bits */
 
 	bool waiting;
 	struct smtp_event asked;
-	bool closed, open, in_data, at_end, asked_tls;
+	bool closed, open, in_data, at_end, asked_tls, in_auth;
 	size_t mails, ends, resets, bodies, rcpts_answered;
 	uint64_t octets;
 };
@@ -75,6 +76,24 @@ static inline void desk_init(struct desk *d)
 	buf_init(&d->log, DESK_LOG_MAX);
 	buf_init(&d->out, DESK_LOG_MAX);
 	buf_init(&d->message, DESK_LOG_MAX);
+}
+
+/* Mechanisms of AUTH; with `in_clear` some may be used without TLS. */
+static inline void desk_offer_auth(struct desk *d, bool in_clear)
+{
+	static const struct smtp_mechanism in_clear_too[] = {
+		{{"PLAIN", 5}, .one_step = true},
+		{{"LOGIN", 5}, false},
+		{{"SCRAM-SHA-256", 13}, .in_clear = true},
+		{{"CRAM-MD5", 8}, .in_clear = true, .server_first = true},
+	};
+	static const struct smtp_mechanism behind_tls[] = {
+		{{"PLAIN", 5}, .one_step = true},
+		{{"CRAM-MD5", 8}, .server_first = true},
+	};
+
+	d->config.mechanisms = in_clear ? in_clear_too : behind_tls;
+	d->config.mechanism_count = in_clear ? 4 : 2;
 }
 
 static inline void desk_free(struct desk *d)
@@ -199,10 +218,46 @@ static inline struct reply desk_answer(struct desk *d, const struct smtp_event *
 	}
 }
 
+static inline enum reply_id desk_judge_credentials(struct slice response)
+{
+	static const struct {
+		struct slice word;
+		enum reply_id reply;
+	} words[] = {{{"good", 4}, REPLY_AUTH_OK},          {{"later", 5}, REPLY_AUTH_TEMPORARY},
+		     {{"off", 3}, REPLY_AUTH_DISABLED},     {{"weak", 4}, REPLY_AUTH_WEAK},
+		     {{"shift", 5}, REPLY_AUTH_TRANSITION}, {{"leave", 5}, REPLY_SHUTDOWN}};
+
+	for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+		if (slice_starts(response, words[i].word))
+			return words[i].reply;
+	return REPLY_AUTH_CREDENTIALS;
+}
+
+static inline void desk_answer_auth(struct desk *d, const struct smtp_event *ev)
+{
+	enum reply_id id = desk_judge_credentials(ev->response);
+
+	if (slice_starts(ev->response, SLICE("more")))
+		smtp_server_challenge(d->s, SLICE("go on"));
+	else if (!ev->given)
+		smtp_server_challenge(d->s, slice_eq(ev->text, SLICE("CRAM-MD5")) ? SLICE("<1@mx>") : SLICE_NONE);
+	else
+		d->in_auth = false;
+	if (d->in_auth)
+		return;
+	smtp_server_reply(d->s, (struct reply){id, {ev->text}});
+	assert(id == REPLY_SHUTDOWN || smtp_server_is_authenticated(d->s) == (id == REPLY_AUTH_OK));
+}
+
 /* One answer to the event that waits, by the rules above; LMTP: for one recipient. */
 static inline void desk_answer_one(struct desk *d)
 {
 	struct smtp_event ev = d->asked;
+	if (ev.type == SMTP_EV_AUTH || ev.type == SMTP_EV_AUTH_RESPONSE) {
+		d->waiting = false;
+		desk_answer_auth(d, &ev);
+		return;
+	}
 	struct reply reply = desk_answer(d, &ev);
 	unsigned code = reply_row(reply.id)->code;
 	bool last = ev.type != SMTP_EV_END || !d->config.lmtp ||
@@ -271,10 +326,22 @@ static inline void desk_note_end(struct desk *d)
 	d->rcpts_answered = 0;
 }
 
+static inline void desk_note_auth(struct desk *d, const struct smtp_event *ev)
+{
+	bool first = ev->type == SMTP_EV_AUTH;
+
+	assert(!d->open && d->in_auth == !first);
+	assert(ev->given || ev->response.n == 0);
+	desk_note(d, first ? "AUTH " : "RESPONSE ", first ? ev->text : ev->response);
+	if (first && ev->given)
+		desk_note(d, " ", ev->response);
+	d->in_auth = true;
+}
+
 static inline void desk_event(struct desk *d, const struct smtp_event *ev)
 {
 	assert(!d->closed);
-	assert(!d->waiting || ev->type == SMTP_EV_CLOSE || ev->type == SMTP_EV_RESET);
+	assert(!d->waiting || ev->type == SMTP_EV_CLOSE || ev->type == SMTP_EV_RESET || ev->type == SMTP_EV_AUTH_ABORT);
 	switch (ev->type) {
 	case SMTP_EV_CONNECT:
 		desk_note(d, "CONNECT", SLICE_NONE);
@@ -334,8 +401,18 @@ static inline void desk_event(struct desk *d, const struct smtp_event *ev)
 	case SMTP_EV_STARTTLS:
 		desk_note(d, "STARTTLS", SLICE_NONE);
 		break;
+	case SMTP_EV_AUTH:
+	case SMTP_EV_AUTH_RESPONSE:
+		desk_note_auth(d, ev);
+		break;
+	case SMTP_EV_AUTH_ABORT:
+		assert(d->in_auth);
+		d->in_auth = false;
+		desk_note(d, "ABORT", SLICE_NONE);
+		break;
 	case SMTP_EV_CLOSE:
 		assert(!d->open);
+		assert(!d->in_auth);
 		d->closed = true;
 		desk_note(d, "CLOSE", SLICE_NONE);
 		break;
@@ -377,6 +454,7 @@ static inline void desk_secure(struct desk *d)
 	assert(smtp_server_is_secure(d->s));
 	assert(smtp_server_peer_name(d->s).n == 0);
 	assert(!smtp_server_is_extended(d->s));
+	assert(!smtp_server_is_authenticated(d->s));
 	desk_pull(d);
 }
 
@@ -405,6 +483,7 @@ static inline void desk_start(struct desk *d)
 	d->s = smtp_server_new(&d->config);
 	assert(d->s);
 	smtp_server_trust(d->s, d->trust);
+	smtp_server_set_mechanisms(d->s, ~d->unusable);
 	smtp_server_start(d->s, d->now);
 	desk_pull(d);
 }

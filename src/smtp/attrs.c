@@ -70,7 +70,7 @@ static bool is_short(struct slice value, const char **why)
 
 /* ---- the table --------------------------------------------------------------------------------------------------- */
 
-/* NULL: any text, of which what might be misread is replaced. */
+/* NULL: any text. Of that, and of whatever XFORWARD tells, what might be misread is replaced. */
 typedef bool value_check(struct slice value, const char **why);
 
 #define WORD(text)                       \
@@ -157,9 +157,10 @@ static bool read_value(const struct attribute *a, enum smtp_attrs_verb verb, str
 	if (!decode(text, ret))
 		return false;
 	ret->state = SMTP_ATTR_GIVEN;
-	if (check)
-		return check(slice_of(ret->text, ret->n), why);
-	replace_specials(ret);
+	if (check && !check(slice_of(ret->text, ret->n), why))
+		return false;
+	if (!check || verb == SMTP_ATTRS_XFORWARD)
+		replace_specials(ret);
 	return true;
 }
 

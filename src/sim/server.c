@@ -382,7 +382,6 @@ static void on_starttls(struct visit *v)
 	v->has_hello = false;
 	if (hits(sim_plan.tls_refuses)) {
 		v->refused = v->has_hello = true;
-		v->host->hopes--;
 		say(v, "454 4.7.0 not now\r\n");
 		return;
 	}
@@ -408,13 +407,17 @@ static void check_tls(struct visit *v)
 		return;
 	if (v->host->tls >= SMTP_CLIENT_TLS_REQUIRED)
 		sim_fail("%s is sent mail in the clear", v->host->name);
-	if (!v->offered || v->refused || v->counted)
+	if (!v->offered || v->counted)
 		return;
+	v->counted = true;
+	if (v->refused) { /* and it was heard */
+		v->host->hopes--;
+		return;
+	}
 	/* The offer before this one came to nothing. */
 	if (v->host->hopes < 2)
 		sim_fail("%s is sent mail in the clear though it offers TLS", v->host->name);
 	v->host->hopes -= 2;
-	v->counted = true;
 }
 
 static void on_mail(struct visit *v, struct slice line)

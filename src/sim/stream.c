@@ -543,6 +543,12 @@ bool conn_connect_tls(struct conn *c, struct tls_client *client, const struct tl
 	return true;
 }
 
+void conn_tls_binding(const struct conn *c, struct tls_binding *ret)
+{
+	(void)c;
+	*ret = (struct tls_binding){0};
+}
+
 bool conn_tls_facts(const struct conn *c, struct tls_facts *ret)
 {
 	bool verified = c->tls && sim_tls_verified(c->tls);

@@ -262,9 +262,3 @@ void tls_client_unref(struct tls_client *c)
 	if (c && --c->refs == 0)
 		heap_free(c);
 }
-
-void conn_tls_binding(const struct conn *c, struct tls_binding *ret)
-{
-	(void)c;
-	*ret = (struct tls_binding){0};
-}

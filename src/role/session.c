@@ -18,10 +18,10 @@
 #include <stdio.h>
 #include <string.h>
 
-#define LINGER      (2 * SECOND)
-#define FILE_PIECE  ((size_t)64 * 1024) /* gathered before it is written to the file */
+#define LINGER       (2 * SECOND)
+#define FILE_PIECE   ((size_t)64 * 1024) /* gathered before it is written to the file */
 #define PROTOCOL_MAX STORE_TEXT_MAX
-#define OUTPUT_HIGH ((size_t)64 * 1024) /* replies that wait before no more commands are read */
+#define OUTPUT_HIGH  ((size_t)64 * 1024) /* replies that wait before no more commands are read */
 
 /* ---- the message ---------------------------------------------------------------------------------------------- */
 
@@ -99,8 +99,8 @@ static void begin_message(struct session *s)
 		session_reply(s, REPLY_DATA_NO_QUEUE, SLICE_NONE, SLICE_NONE);
 		return;
 	}
-	buf_init(&s->in.body, s->conf->inline_body_max + FILE_PIECE + CONN_INPUT_MAX +
-				      s->listener->server.header_max + SESSION_ADDED_MAX);
+	buf_init(&s->in.body, s->conf->inline_body_max + FILE_PIECE + CONN_INPUT_MAX + s->listener->server.header_max +
+				      SESSION_ADDED_MAX);
 	if (!write_trace_fields(s) || !watch_parts(s)) {
 		drop_message(s);
 		session_reply(s, REPLY_DATA_STORE, SLICE_NONE, SLICE_NONE);
@@ -442,7 +442,7 @@ void session_answer(struct session *s, enum store_result result)
 		log_event(LOG_ACCEPTED, LOG_ID("id", s->in.id), LOG_CSTR("session", s->name),
 			  LOG_TEXT("client", session_client(s)), LOG_TEXT("from", e->sender),
 			  LOG_NUMBER("rcpts", s->in.takers), LOG_NUMBER("size", s->in.size),
-			  LOG_TEXT("login", s->user ? s->user->login : SLICE_NONE),
+			  LOG_TEXT("login", session_login(s)),
 			  LOG_CSTR("tls", smtp_server_is_secure(s->engine) ? "yes" : ""),
 			  LOG_TEXT("forwarded", session_forwarded(s, room)));
 	} else {
@@ -637,6 +637,7 @@ static bool start(struct session *s)
 	log_event(LOG_CONNECTED, LOG_CSTR("session", s->name), LOG_TEXT("client", session_client(s)),
 		  LOG_TEXT("listener", s->listener->name), LOG_CSTR("proxy", s->proxy_text));
 	session_set_trust(s);
+	session_set_mechanisms(s);
 	s->greeting = session_greeting(s);
 	smtp_server_start(s->engine, loop_mono(s->receiver->loop));
 	/* Who is too much gets no handshake, which costs us more than him. */

@@ -147,6 +147,7 @@ void session_on_xclient(struct session *s)
 	log_event(LOG_XCLIENT, LOG_CSTR("session", s->name), LOG_TEXT("client", session_client(s)),
 		  LOG_TEXT("told", buf_slice(&text)));
 	buf_free(&text);
+	session_forget_user(s); /* who has logged in was not this one */
 	session_leave_counts(s);
 	if (told->value[SMTP_ATTR_ADDR].state != SMTP_ATTR_NONE) {
 		struct ip_address address;
@@ -166,6 +167,8 @@ struct slice session_login(const struct session *s)
 {
 	const struct smtp_attrs *told = smtp_server_client(s->engine);
 
+	if (s->user)
+		return s->user->login;
 	return told ? smtp_attrs_get(told, SMTP_ATTR_LOGIN) : SLICE_NONE;
 }
 

@@ -119,7 +119,7 @@ void session_proxy_failed(struct session *s, const char *why);
 /* Before the engine starts. */
 void session_set_trust(struct session *s);
 void session_on_xclient(struct session *s);
-/* Who authenticated by the word of a client that may say so; empty: nobody. */
+/* Who authenticated, here or by the word of a client that may say so; empty: nobody. */
 struct slice session_login(const struct session *s);
 /* What XFORWARD told, for the log; empty: nothing. */
 #define SESSION_FORWARDED 2048

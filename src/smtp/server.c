@@ -413,7 +413,7 @@ mono_ms smtp_server_deadline(const struct smtp_server *s)
 		return NEVER;
 	if (s->held_until > 0)
 		return s->held_until;
-	mono_ms step = s->since + (data               ? config->data_timeout
+	mono_ms step = s->since + (data                 ? config->data_timeout
 				   : s->state == ST_TLS ? config->tls_timeout
 							: config->command_timeout);
 	if (!data && s->state != ST_CHUNKED)
@@ -557,6 +557,7 @@ static void dispatch(struct smtp_server *s, const struct reply *reply, const str
 		break;
 	case SMTP_EV_XCLIENT:
 		server_xclient_answered(s, reply, good);
+		break;
 	case SMTP_EV_AUTH:
 	case SMTP_EV_AUTH_RESPONSE:
 		server_auth_answered(s, reply, good);

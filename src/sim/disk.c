@@ -16,6 +16,9 @@
 #define BUCKETS   4096
 #define BODIES    "/data/spool/"
 
+/* Octets of a file that a liar keeps for itself. */
+#define LIAR_CACHE ((size_t)16 << 20)
+
 /* A change that is not durable yet. */
 struct change {
 	struct change *next;
@@ -31,6 +34,7 @@ struct inode {
 	bool listed, directory;
 	struct octets now, durable;
 	struct change *first, **last;
+	size_t waiting; /* octets of these changes */
 };
 
 struct renaming {
@@ -132,6 +136,26 @@ static struct inode *inode_new(bool directory)
 	return i;
 }
 
+static void apply(struct inode *i, const struct change *c)
+{
+	if (c->truncate)
+		image_size(&i->durable, (size_t)c->at);
+	else
+		image_write(&i->durable, c->at, c->data, c->n);
+}
+
+/* A liar has only so much room for what it has not written. */
+static void write_back(struct inode *i)
+{
+	while (disk.kind == DISK_LIAR && i->waiting > LIAR_CACHE && i->first->next) {
+		struct change *c = i->first;
+		apply(i, c);
+		i->waiting -= c->n;
+		i->first = c->next;
+		sim_free(c);
+	}
+}
+
 static void note_change(struct inode *i, bool truncate, uint64_t at, struct slice data)
 {
 	struct change *c = sim_alloc(sizeof *c + data.n);
@@ -149,14 +173,8 @@ static void note_change(struct inode *i, bool truncate, uint64_t at, struct slic
 		disk.dirty_inodes = i;
 	}
 	i->listed = true;
-}
-
-static void apply(struct inode *i, const struct change *c)
-{
-	if (c->truncate)
-		image_size(&i->durable, (size_t)c->at);
-	else
-		image_write(&i->durable, c->at, c->data, c->n);
+	i->waiting += data.n;
+	write_back(i);
 }
 
 static void forget_changes(struct inode *i)
@@ -167,6 +185,7 @@ static void forget_changes(struct inode *i)
 	}
 	i->first = NULL;
 	i->last = &i->first;
+	i->waiting = 0;
 }
 
 static void resize(struct inode *i, size_t n)

@@ -38,7 +38,7 @@ def test_the_trace_of_a_run_does_not_change_it():
 
 
 def test_a_disk_that_syncs_nothing_is_caught():
-    status, text = run("--runs", "32", "--disk", "liar")
+    status, text = run("--runs", "200", "--disk", "liar", "--until-failure")
     assert status == 1
     assert "--disk liar" in text
     # By what was lost, not by an accident.

@@ -272,10 +272,10 @@ def test_reverse_dns_is_asked_once_of_strangers(make_house, names, mode):
     with server.greeted(source=UNKNOWN) as d:
         reply = d.command("MAIL FROM:<sender@example.org>")
         assert (reply.code, reply.status) == ((451, "4.4.3") if mode == "strict" else (250, "2.1.0"))
-    asked = len(names.asked)
+    asked = set(names.asked)
     with server.mailed() as d: # a client that may relay
         d.expect(250, "RCPT TO:<alice@example.com>")
-    assert len(names.asked) == asked
+    assert set(names.asked) == asked # the same again: what was never answered
 
 
 def test_reverse_dns_comes_before_the_domain_of_the_sender(make_house, names):

@@ -247,7 +247,7 @@ class Postrider:
             self.kill_all()
             raise AssertionError(f"SIGTERM did not end it; log:\n{self.log()[-4000:]}") from None
 
-    def processes(self):
+    def processes(self, dying=False):
         """Every process of this server: pid -> command line. They share the session that we made for it."""
         found = {}
         for entry in pathlib.Path("/proc").iterdir():
@@ -256,8 +256,9 @@ class Postrider:
             with contextlib.suppress(OSError):
                 stat = (entry / "stat").read_text().rsplit(")", 1)[1].split()
                 words = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode().strip()
-                # One that is a zombie, or on the way to be one, has no command line any more.
-                if int(stat[3]) == self.process.pid and stat[0] != "Z" and words:
+                # One that is a zombie, or on the way to be one, has no command line any more. On the way it still has
+                # its files, and their locks.
+                if int(stat[3]) == self.process.pid and stat[0] not in "ZX" and (words or dying):
                     found[int(entry.name)] = words
         return found
 
@@ -275,7 +276,7 @@ class Postrider:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         self.process.wait(PATIENCE)
-        wait_for(lambda: not self.processes(), "all its processes to end")
+        wait_for(lambda: not self.processes(dying=True), "all its processes to end")
 
     def finish(self):
         """The end of every test: it stops in order, leaves no process behind and has said nothing unheard of."""

@@ -18,6 +18,8 @@
 #define RCODE_OK       0
 #define RCODE_FAILURE  2
 #define RCODE_NXDOMAIN 3
+/* One for each question that waits for its answer. */
+#define SOCKETS_MAX "1024"
 
 /* Is this address one of that name's? The names are asked for one after the other, until one has it. */
 struct reverse {
@@ -240,6 +242,15 @@ static bool configure(struct ub_ctx *context, struct slice server)
 		return false;
 	/* Names of private addresses are for our name server to know, which libunbound would not ask by itself. */
 	if (ub_ctx_set_option(context, "unblock-lan-zones:", "yes") != 0)
+		return false;
+	/*
+	 * What is known of a server's health is forgotten at once. A server that has no answer about one domain would
+	 * else be taken for dead for a quarter of an hour, with all other domains, after half a minute of mail from it.
+	 */
+	if (ub_ctx_set_option(context, "infra-host-ttl:", "0") != 0)
+		return false;
+	/* Its 16 sockets would be taken by as many questions that nobody answers, and all others would wait. */
+	if (ub_ctx_set_option(context, "outgoing-range:", SOCKETS_MAX) != 0)
 		return false;
 	if (server.n == 0)
 		return ub_ctx_resolvconf(context, NULL) == 0;

@@ -410,6 +410,9 @@ static void receiver_stop(void *arg)
 	for (uint32_t i = 0; i < r->slot_count; i++)
 		if (r->slots[i])
 			session_shutdown(r->slots[i]);
+	/* Who waits for the DNS has an answer now, and goes: a stop takes no longer than a name server does. */
+	resolver_free(r->resolver);
+	r->resolver = NULL;
 	finish_if_idle(r);
 }
 

@@ -37,15 +37,17 @@ BROKEN = re.compile(r"AddressSanitizer|LeakSanitizer|runtime error:|Assertion .*
 
 
 def wait_for(check, what, timeout=None, every=0.02):
-    """Polls check() until it gives something true, and returns that. `what` is a text, or a function that makes one."""
+    """Polls check() until it gives something true, and returns that. `what` is a text, or a function that makes one.
+    A check that takes long leaves as long a pause: it starts a program, as a rule."""
     end = time.monotonic() + (timeout or PATIENCE)
     while True:
+        began = time.monotonic()
         found = check()
         if found:
             return found
         if time.monotonic() > end:
             raise AssertionError(f"waited {timeout or PATIENCE:.0f} s for {what() if callable(what) else what}")
-        time.sleep(every)
+        time.sleep(max(every, time.monotonic() - began))
 
 
 _given = set()

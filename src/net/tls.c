@@ -421,6 +421,10 @@ void tls_free(struct tls *t)
 		return;
 	if (t->ssl)
 		end_job(t);
+	/* How the connection ended says nothing about the session (RFC 4346 7.2.1); OpenSSL would not resume one whose
+	 * end was not said. */
+	if (t->done && !t->failed)
+		SSL_set_shutdown(t->ssl, SSL_get_shutdown(t->ssl) | SSL_SENT_SHUTDOWN);
 	SSL_free(t->ssl);
 	ERR_clear_error();
 	tls_server_unref(t->server);

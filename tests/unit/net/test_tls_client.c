@@ -132,8 +132,6 @@ static void visit(struct pair *p, const struct house *h, struct tls_client *clie
 
 static void leave(struct pair *p)
 {
-	/* A session that ends without it is not resumed. */
-	tls_close(p->t);
 	tls_free(p->t);
 	SSL_set_shutdown(p->server, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
 	SSL_free(p->server);
@@ -373,6 +371,9 @@ static void test_a_name_that_is_none_is_no_aim(void **state)
 
 /* ---- sessions that are resumed -------------------------------------------------------------------------------- */
 
+/* The server may be the one that closes the connection: no word of ours ends the session then. */
+static bool says_goodbye;
+
 static struct tls_facts visit_once(struct tls_client *c, const struct house *h, int version, const struct tls_aim *aim)
 {
 	struct pair p;
@@ -383,6 +384,8 @@ static struct tls_facts visit_once(struct tls_client *c, const struct house *h, 
 	talk(&p);
 	struct tls_facts facts = facts_of(&p);
 	assert_int_equal(SSL_session_reused(p.server), facts.resumed);
+	if (says_goodbye)
+		tls_close(p.t);
 	facts.name = facts.peer = SLICE_NONE;
 	facts.unverified = facts.verified ? "" : "?";
 	leave(&p);
@@ -407,7 +410,8 @@ static void test_a_session_is_resumed_with_the_same_peer_and_name_alone(void **s
 		assert_false(visit_once(c, &h, versions[i], &elsewhere).resumed);
 		assert_false(visit_once(c, &h, versions[i], &name).resumed);
 		assert_false(visit_once(other, &h, versions[i], &aim).resumed);
-		for (int n = 0; n < 5; n++) {
+		for (int n = 0; n < 6; n++) {
+			says_goodbye = n % 2 == 0;
 			struct tls_facts f = visit_once(c, &h, versions[i], &aim);
 			assert_true(f.resumed);
 			assert_true(f.verified);

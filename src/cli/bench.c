@@ -6,8 +6,6 @@
 #include "cli/cli.h"
 #include "cli/submit.h"
 
-#include <errno.h>
-#include <string.h>
 #include <sysexits.h>
 #include <unistd.h>
 
@@ -22,6 +20,12 @@ const struct cli_option cli_bench_options[] = {
 	{"to", 't', "ADDRESS", "recipient (carol@example.net); further ones have a number before it"},
 	{"patience", 0, "TIME", "without a word from the server (60s)"},
 	{"no-pipelining", 0, NULL, "one command at a time"},
+	{"starttls", 0, NULL, "TLS by STARTTLS; the server may be anybody"},
+	{"tls", 0, NULL, "TLS from the first octet"},
+	{"fresh", 0, NULL, "a whole handshake for each connection: no session is resumed"},
+	{"handshakes", 0, NULL, "no messages, but connections that end when they are secured; -m counts them"},
+	{"certificate", 0, "FILE", "of a sink: offer STARTTLS with this certificate"},
+	{"key", 0, "FILE", "of a sink: and this private key"},
 	{"sink", 0, NULL, "be a server that takes everything, and count"},
 	{"quiet", 'q', NULL, "no line of progress each second"},
 	{"json", 0, NULL, "print one JSON object"},
@@ -39,6 +43,12 @@ enum {
 	OPTION_TO,
 	OPTION_PATIENCE,
 	OPTION_NO_PIPELINING,
+	OPTION_STARTTLS,
+	OPTION_TLS,
+	OPTION_FRESH,
+	OPTION_HANDSHAKES,
+	OPTION_CERTIFICATE,
+	OPTION_KEY,
 	OPTION_SINK,
 	OPTION_QUIET,
 	OPTION_JSON,
@@ -49,6 +59,7 @@ struct bench {
 	const struct cli_command *self;
 	struct bench_load load;
 	const char *server;
+	const char *certificate, *key;
 	bool sink, json, quiet;
 	bool messages_given, rcpts_given;
 };
@@ -83,6 +94,12 @@ static bool take_text(struct bench *b, int option, const char *text)
 	case OPTION_TO:
 		*(option == OPTION_FROM ? &b->load.sender : &b->load.rcpt) = s;
 		return s.n <= 254 && slice_find(s, '\r') == s.n && slice_find(s, '\n') == s.n;
+	case OPTION_CERTIFICATE:
+		b->certificate = text;
+		return true;
+	case OPTION_KEY:
+		b->key = text;
+		return true;
 	case OPTION_PATIENCE:
 		return cli_span_parse(text, &b->load.patience) && b->load.patience > 0;
 	default:
@@ -95,6 +112,16 @@ static void take_flag(struct bench *b, int option)
 	switch (option) {
 	case OPTION_NO_PIPELINING:
 		b->load.pipelining = false;
+		break;
+	case OPTION_STARTTLS:
+	case OPTION_TLS:
+		b->load.tls = option == OPTION_TLS ? BENCH_IMPLICIT : BENCH_STARTTLS;
+		break;
+	case OPTION_FRESH:
+		b->load.fresh = true;
+		break;
+	case OPTION_HANDSHAKES:
+		b->load.handshakes = true;
 		break;
 	case OPTION_SINK:
 		b->sink = true;
@@ -136,10 +163,15 @@ static bool read_arguments(struct bench *b, int argc, char **argv, int *status)
 			return false;
 		}
 	}
-	if (b->server)
-		return true;
-	cli_fail(b->self, EX_USAGE, "which server? ADDRESS:PORT");
-	return false;
+	const char *wrong = !b->server                         ? "which server? ADDRESS:PORT"
+			    : !b->load.tls && b->load.handshakes ? "--handshakes wants --tls or --starttls"
+			    : !b->load.tls && b->load.fresh      ? "--fresh wants --tls or --starttls"
+			    : !b->certificate != !b->key         ? "--certificate and --key go together"
+			    : !b->sink && b->certificate         ? "--certificate is for a --sink"
+								 : NULL;
+	if (wrong)
+		cli_fail(b->self, EX_USAGE, "%s", wrong);
+	return !wrong;
 }
 
 /* Names are left out: a measurement should not wait for them. */
@@ -174,6 +206,14 @@ static void print_load(const struct bench *b, const struct bench_result *r)
 {
 	double seconds = (double)r->took_us / 1e6;
 
+	if (r->handshakes > 0) {
+		printf("%-14s %llu, of them %llu resumed, %.1f/s; %s\n", "handshakes",
+		       (unsigned long long)r->handshakes, (unsigned long long)r->resumed,
+		       (double)r->handshakes / seconds, r->secured);
+		print_times("handshake", &r->shake);
+	}
+	if (b->load.handshakes)
+		return;
 	printf("%-14s %llu accepted, %llu refused, %llu lost, in %.3f s\n", "messages", (unsigned long long)r->accepted,
 	       (unsigned long long)r->refused, (unsigned long long)r->lost, seconds);
 	printf("%-14s %.1f messages/s, %.2f MB/s\n", "rate", (double)r->accepted / seconds,
@@ -190,11 +230,14 @@ static void json_load(const struct bench *b, const struct bench_result *r)
 	double seconds = (double)r->took_us / 1e6;
 
 	cli_json_print(json_pack(
-		"{s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:f, s:o, s:o}", "accepted", (json_int_t)r->accepted, "refused",
-		(json_int_t)r->refused, "lost", (json_int_t)r->lost, "connections", (json_int_t)r->connections,
-		"failed_connections", (json_int_t)r->failed, "seconds", seconds, "rate", (double)r->accepted / seconds,
-		"octets_per_second", (double)r->octets / seconds, "latency_ms", bench_histogram_json(&r->answer),
-		"late_ms", b->load.rate ? bench_histogram_json(&r->late) : json_null()));
+		"{s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:f, s:o, s:o, s:I, s:I, s:s, s:o}", "accepted",
+		(json_int_t)r->accepted, "refused", (json_int_t)r->refused, "lost", (json_int_t)r->lost, "connections",
+		(json_int_t)r->connections, "failed_connections", (json_int_t)r->failed, "seconds", seconds, "rate",
+		(double)r->accepted / seconds, "octets_per_second", (double)r->octets / seconds, "latency_ms",
+		bench_histogram_json(&r->answer), "late_ms",
+		b->load.rate ? bench_histogram_json(&r->late) : json_null(), "handshakes", (json_int_t)r->handshakes,
+		"resumed", (json_int_t)r->resumed, "secured", r->secured,
+		"handshake_ms", r->handshakes ? bench_histogram_json(&r->shake) : json_null()));
 }
 
 static int run_load(struct bench *b)
@@ -223,18 +266,22 @@ static int run_sink(struct bench *b)
 		.at = b->load.server,
 		.messages = b->messages_given ? b->load.messages : 0,
 		.rcpts = b->rcpts_given ? b->load.rcpts : 0,
+		.certificate = b->certificate,
+		.key = b->key,
 		.progress = b->load.progress,
 	};
 	struct bench_sunk r;
+	char why[BENCH_WHY_MAX];
 
-	if (!bench_sink(&sink, &r))
-		return cli_fail(b->self, EX_OSERR, "%s: %s", b->server, strerror(errno));
+	if (!bench_sink(&sink, &r, why))
+		return cli_fail(b->self, EX_OSERR, "%s: %s", b->server, why);
 	double seconds = (double)r.took_us / 1e6;
 	double rate = seconds > 0 ? (double)r.messages / seconds : 0;
 	if (b->json)
-		cli_json_print(json_pack("{s:I, s:I, s:I, s:I, s:f, s:f}", "messages", (json_int_t)r.messages,
+		cli_json_print(json_pack("{s:I, s:I, s:I, s:I, s:f, s:f, s:I, s:I}", "messages", (json_int_t)r.messages,
 					 "recipients", (json_int_t)r.rcpts, "octets", (json_int_t)r.octets,
-					 "connections", (json_int_t)r.connections, "seconds", seconds, "rate", rate));
+					 "connections", (json_int_t)r.connections, "seconds", seconds, "rate", rate,
+					 "handshakes", (json_int_t)r.handshakes, "resumed", (json_int_t)r.resumed));
 	else
 		printf("%llu messages, %llu recipients, %llu octets over %llu connections in %.3f s: %.1f messages/s\n",
 		       (unsigned long long)r.messages, (unsigned long long)r.rcpts, (unsigned long long)r.octets,

@@ -10,6 +10,7 @@
 #define CLI_BENCH_H
 
 #include "net/address.h"
+#include "net/credential.h"
 #include "net/loop.h"
 
 #include <jansson.h>
@@ -19,6 +20,7 @@
 #define BENCH_SIZE_MAX     ((size_t)512 << 20)
 #define BENCH_RCPTS_MAX    100000
 #define BENCH_RATE_MAX     1000000
+#define BENCH_WHY_MAX      CREDENTIAL_WHY_MAX
 
 /* ---- histogram: times in microseconds, each known to 3 % ------------------------------------------------------- */
 
@@ -38,12 +40,17 @@ json_t *bench_histogram_json(const struct bench_histogram *h);
 
 /* ---- load ------------------------------------------------------------------------------------------------------- */
 
+enum bench_tls { BENCH_CLEAR, BENCH_STARTTLS, BENCH_IMPLICIT };
+
 struct bench_load {
 	struct net_address server;
 	struct slice sender, rcpt; /* addresses; of several recipients, each but the first has its number before it */
 	uint64_t sessions, messages, per_session, rcpts, size;
 	uint64_t rate;    /* messages in a second; 0: closed loop */
 	span_ms patience; /* without a word from the server */
+	enum bench_tls tls;
+	bool fresh;      /* under TLS: no session is resumed */
+	bool handshakes; /* under TLS: no messages, but connections that end once they are secured */
 	bool pipelining;
 	bool progress; /* a line on standard error each second */
 };
@@ -52,9 +59,12 @@ struct bench_result {
 	uint64_t accepted, refused, lost; /* messages; lost: without an answer */
 	uint64_t connections, failed;     /* failed: could not be made, or broke */
 	uint64_t octets;                  /* of accepted messages */
+	uint64_t handshakes, resumed;     /* done; of those, with a session that was resumed */
 	int64_t took_us;
 	struct bench_histogram answer; /* from the last octet of a message to its reply */
+	struct bench_histogram shake;  /* from the client's first octet of TLS to the end of the handshake */
 	struct bench_histogram late;   /* open loop: from when the message was due to its reply */
+	char secured[80];              /* version and cipher of the last handshake */
 	char reply[200];               /* the last that refused something */
 	char trouble[200];             /* why the last connection failed */
 };
@@ -67,16 +77,19 @@ bool bench_load(const struct bench_load *load, struct bench_result *ret);
 struct bench_sink {
 	struct net_address at;
 	uint64_t messages, rcpts; /* ends after so many; 0: no end for their sake */
+	const char *certificate, *key; /* files in PEM, for STARTTLS; NULL: it is not offered */
 	bool progress;
 };
 
 struct bench_sunk {
 	uint64_t connections, messages, rcpts, octets;
+	uint64_t handshakes, resumed;
 	int64_t took_us; /* from the first connection to the last message */
 };
 
-/* Runs until it has what was asked for, or until SIGINT or SIGTERM. False with errno: it cannot listen. */
-bool bench_sink(const struct bench_sink *sink, struct bench_sunk *ret);
+/* Runs until it has what was asked for, or until SIGINT or SIGTERM. False, and `why`: it cannot listen, or the
+ * certificate cannot be used. */
+bool bench_sink(const struct bench_sink *sink, struct bench_sunk *ret, char why[BENCH_WHY_MAX]);
 
 /* As many descriptors as this process may have. */
 void bench_raise_limits(void);

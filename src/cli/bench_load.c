@@ -5,6 +5,10 @@
  *	                                │ had its share           └─ refused ─► RESET ─250─► READY
  *	                                └──► QUIT ──► closed, and opened anew while messages are left
  *
+ * TLS is put under it before GREETING, or behind the first HELLO, by STARTTLS. Where handshakes are what is measured a
+ * connection stands for a message, and is decided when the first reply under TLS has come: with it are the tickets by
+ * which the next one is resumed.
+ *
  * With pipelining MAIL, RCPT and DATA go out at once, and each of their replies is awaited. A message is decided when
  * it was accepted, refused, or lost with its connection; the run ends when all are decided.
  */
@@ -25,7 +29,7 @@
 #define REPORT_EACH     SECOND
 #define FAILURES_MAX    100 /* connections in a row that could not be used */
 
-enum state { CLOSED, CONNECTING, GREETING, HELLO, READY, ENVELOPE, DOT, RESET, QUIT };
+enum state { CLOSED, CONNECTING, GREETING, HELLO, STARTTLS, READY, ENVELOPE, DOT, RESET, QUIT };
 
 struct run;
 
@@ -38,8 +42,10 @@ struct session {
 	uint64_t rcpt;    /* the next to be named, without pipelining */
 	uint64_t pending; /* replies to the envelope that are awaited */
 	bool refused;     /* part of the envelope was */
+	bool secured;
 	int64_t due_us;   /* open loop: of the message under way */
 	int64_t dot_us;
+	int64_t shake_us;
 	mono_ms heard;
 	char line[LINE_MAX_OCTETS];
 	size_t line_n;
@@ -51,6 +57,7 @@ struct run {
 	struct bench_result *result;
 	struct loop *loop;
 	struct loop_timer *timer;
+	struct tls_client *client; /* NULL: no TLS */
 	struct session *sessions;
 	struct session *ready;
 	struct buf envelope; /* MAIL, RCPT, DATA, as one */
@@ -143,24 +150,6 @@ static void begin_message(struct session *s, int64_t now_us)
 	send_text(s, slice_head(all, slice_find(all, '\n') + 1));
 }
 
-static void become_ready(struct session *s)
-{
-	struct run *r = s->run;
-	int64_t now_us = host_mono_us();
-
-	s->state = READY;
-	r->failures = 0;
-	if (r->begun == r->load->messages || s->sent == r->load->per_session) {
-		s->state = QUIT;
-		send_text(s, SLICE("QUIT\r\n"));
-	} else if (is_due(r, now_us)) {
-		begin_message(s, now_us);
-	} else {
-		s->next = r->ready;
-		r->ready = s;
-	}
-}
-
 static void decide(struct session *s, uint64_t *which)
 {
 	struct run *r = s->run;
@@ -170,6 +159,28 @@ static void decide(struct session *s, uint64_t *which)
 	if (r->decided == r->load->messages) {
 		r->result->took_us = host_mono_us() - r->start_us;
 		loop_stop(r->loop);
+	}
+}
+
+static void become_ready(struct session *s)
+{
+	struct run *r = s->run;
+	int64_t now_us = host_mono_us();
+
+	s->state = READY;
+	r->failures = 0;
+	if (r->load->handshakes) {
+		s->state = QUIT;
+		send_text(s, SLICE("QUIT\r\n"));
+		decide(s, &r->result->accepted);
+	} else if (r->begun == r->load->messages || s->sent == r->load->per_session) {
+		s->state = QUIT;
+		send_text(s, SLICE("QUIT\r\n"));
+	} else if (is_due(r, now_us)) {
+		begin_message(s, now_us);
+	} else {
+		s->next = r->ready;
+		r->ready = s;
 	}
 }
 
@@ -222,7 +233,7 @@ static void close_session(struct session *s, const char *trouble)
 		r->failures++;
 		snprintf(r->result->trouble, sizeof r->result->trouble, "%s", trouble);
 	}
-	if (was == ENVELOPE || was == DOT || was == RESET)
+	if (was == ENVELOPE || was == DOT || was == RESET || (r->load->handshakes && was != QUIT))
 		decide(s, was == RESET ? &r->result->refused : &r->result->lost);
 	if (r->failures >= FAILURES_MAX + r->load->sessions)
 		loop_stop(r->loop);
@@ -286,6 +297,52 @@ static void on_answer(struct session *s, char first, struct slice line)
 	become_ready(s);
 }
 
+/* Verifies nobody: what is measured is the server's work. False: it cannot begin. */
+static bool begin_tls(struct session *s)
+{
+	struct run *r = s->run;
+	char peer[40] = "bench";
+
+	if (r->load->fresh)
+		snprintf(peer, sizeof peer, "bench %llu", (unsigned long long)r->result->connections);
+	struct tls_aim aim = {.name = SLICE("bench.invalid"), .peer = slice_from_cstr(peer)};
+	s->shake_us = host_mono_us();
+	return conn_connect_tls(s->conn, r->client, &aim);
+}
+
+static void say_hello(struct session *s)
+{
+	s->state = HELLO;
+	send_text(s, SLICE("EHLO bench.invalid\r\n"));
+}
+
+static void on_hello(struct session *s)
+{
+	if (s->run->load->tls != BENCH_STARTTLS || s->secured) {
+		become_ready(s);
+		return;
+	}
+	s->state = STARTTLS;
+	send_text(s, SLICE("STARTTLS\r\n"));
+}
+
+static void on_secured(void *arg)
+{
+	struct session *s = arg;
+	struct bench_result *result = s->run->result;
+	struct tls_facts f = {.version = "", .cipher = ""};
+
+	conn_tls_facts(s->conn, &f);
+	s->secured = true;
+	s->heard = loop_mono(s->run->loop);
+	result->handshakes++;
+	result->resumed += f.resumed;
+	bench_histogram_add(&result->shake, host_mono_us() - s->shake_us);
+	snprintf(result->secured, sizeof result->secured, "%s %s", f.version, f.cipher);
+	if (s->state == STARTTLS)
+		say_hello(s);
+}
+
 /* A whole reply, by its last line. False: the connection was closed. */
 static bool on_reply(struct session *s, struct slice line)
 {
@@ -295,14 +352,23 @@ static bool on_reply(struct session *s, struct slice line)
 	case GREETING:
 		if (first != '2')
 			break;
-		s->state = HELLO;
-		send_text(s, SLICE("EHLO bench.invalid\r\n"));
+		if (s->secured && s->run->load->handshakes)
+			become_ready(s);
+		else
+			say_hello(s);
 		return true;
 	case HELLO:
 		if (first != '2')
 			break;
-		become_ready(s);
+		on_hello(s);
 		return true;
+	case STARTTLS:
+		if (first != '2')
+			break;
+		if (begin_tls(s))
+			return true;
+		close_session(s, "TLS cannot begin");
+		return false;
 	case ENVELOPE:
 		on_envelope(s, first, line);
 		return true;
@@ -361,7 +427,7 @@ static void on_closed(void *arg, const char *why)
 
 static void on_connected(void *arg, int fd, int error)
 {
-	static const struct conn_handler handler = {on_input, NULL, on_closed};
+	static const struct conn_handler handler = {on_input, NULL, on_closed, on_secured, NULL};
 	struct session *s = arg;
 
 	s->attempt = NULL;
@@ -377,6 +443,8 @@ static void on_connected(void *arg, int fd, int error)
 		return;
 	}
 	s->state = GREETING;
+	if (s->run->load->tls == BENCH_IMPLICIT && !begin_tls(s))
+		close_session(s, "TLS cannot begin");
 }
 
 static void connect_session(struct session *s)
@@ -385,6 +453,8 @@ static void connect_session(struct session *s)
 
 	s->sent = 0;
 	s->line_n = 0;
+	s->secured = false;
+	r->begun += r->load->handshakes;
 	s->state = CONNECTING;
 	s->heard = loop_mono(r->loop);
 	s->attempt = conn_connect(r->loop, &r->load->server, r->load->patience, on_connected, s);
@@ -447,6 +517,7 @@ static void end_sessions(struct run *r)
 
 static void free_run(struct run *r)
 {
+	tls_client_unref(r->client);
 	loop_timer_free(r->timer);
 	loop_free(r->loop);
 	heap_free(r->sessions);
@@ -462,11 +533,13 @@ bool bench_load(const struct bench_load *load, struct bench_result *ret)
 	assert(load->messages >= 1 && load->messages <= BENCH_MESSAGES_MAX);
 	assert(load->rcpts >= 1 && load->rcpts <= BENCH_RCPTS_MAX);
 	assert(load->size <= BENCH_SIZE_MAX);
+	assert(load->tls || (!load->fresh && !load->handshakes));
 	*ret = (struct bench_result){0};
 	r.loop = loop_new();
 	r.timer = r.loop ? loop_timer_new(r.loop, on_tick, &r) : NULL;
 	r.sessions = heap_array(load->sessions, sizeof *r.sessions);
-	if (!r.timer || !r.sessions || !compose(&r)) {
+	r.client = load->tls ? tls_client_new(NULL, NULL) : NULL;
+	if (!r.timer || !r.sessions || (load->tls && !r.client) || !compose(&r)) {
 		free_run(&r);
 		return false;
 	}

@@ -1,16 +1,19 @@
 /*
- * The sink: an SMTP server that takes everything and keeps nothing.
+ * The sink: an SMTP server that takes everything and keeps nothing. With a certificate it offers STARTTLS, and signs
+ * its handshakes itself.
  */
 #include "cli/bench.h"
 
 #include "base/heap.h"
 #include "net/conn.h"
+#include "net/credential.h"
 #include "net/host.h"
 #include "net/socket.h"
 
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
+#include <string.h>
 
 #define LINGER       SECOND
 #define REPORT_EACH  SECOND
@@ -23,6 +26,7 @@ struct client {
 	struct sink *sink;
 	struct conn *conn;
 	bool in_data;
+	bool starting, secured; /* TLS: it begins once our 220 has gone out; it is there */
 	unsigned seen;              /* octets of CR LF . CR LF at the end of what came; the message begins with two */
 	char command[COMMAND_KEPT]; /* its first octets, in capitals */
 	size_t command_n;
@@ -36,6 +40,8 @@ struct sink {
 	struct loop *loop;
 	struct loop_timer *timer;
 	struct listener *listener;
+	struct credential *credential; /* NULL: no TLS */
+	struct tls_server *tls;
 	struct client *clients;
 	int64_t first_us;
 	bool ending;
@@ -99,9 +105,17 @@ static bool on_command(struct client *c)
 	struct slice verb = slice_of(c->command, c->command_n);
 
 	c->command_n = 0;
-	if (slice_eq(verb, SLICE("EHLO")))
-		return conn_write(c->conn,
-				  SLICE("250-sink.invalid\r\n250-PIPELINING\r\n250-8BITMIME\r\n250 SMTPUTF8\r\n"));
+	if (slice_eq(verb, SLICE("EHLO"))) {
+		conn_write(c->conn, SLICE("250-sink.invalid\r\n250-PIPELINING\r\n250-8BITMIME\r\n"));
+		if (c->sink->tls && !c->secured)
+			conn_write(c->conn, SLICE("250-STARTTLS\r\n"));
+		return conn_write(c->conn, SLICE("250 SMTPUTF8\r\n"));
+	}
+	if (slice_eq(verb, SLICE("STAR")) && c->sink->tls && !c->secured) {
+		conn_write(c->conn, SLICE("220 2.0.0 Go on\r\n"));
+		c->starting = true;
+		return true;
+	}
 	if (slice_eq(verb, SLICE("QUIT"))) {
 		conn_write(c->conn, SLICE("221 2.0.0 Bye\r\n"));
 		conn_finish(c->conn, LINGER);
@@ -131,6 +145,15 @@ static size_t take_command(struct client *c, struct slice in, bool *ret_end)
 	return *ret_end ? n + 1 : n;
 }
 
+static void on_closed(void *arg, const char *why)
+{
+	struct client *c = arg;
+
+	(void)why;
+	conn_close(c->conn);
+	free_client(c);
+}
+
 static size_t on_input(void *arg, struct slice in)
 {
 	struct client *c = arg;
@@ -138,6 +161,10 @@ static size_t on_input(void *arg, struct slice in)
 
 	while (rest.n > 0) {
 		bool end;
+		if (c->starting) {
+			on_closed(c, NULL);
+			return in.n;
+		}
 		size_t n = c->in_data ? take_data(c, rest, &end) : take_command(c, rest, &end);
 		if (c->in_data)
 			c->sink->result->octets += n;
@@ -155,18 +182,64 @@ static size_t on_input(void *arg, struct slice in)
 	return in.n;
 }
 
-static void on_closed(void *arg, const char *why)
+/* ---- TLS --------------------------------------------------------------------------------------------------------- */
+
+static void on_drained(void *arg)
 {
 	struct client *c = arg;
 
-	(void)why;
-	conn_close(c->conn);
-	free_client(c);
+	if (!c->starting)
+		return;
+	c->starting = false;
+	if (!conn_start_tls(c->conn, c->sink->tls, SLICE("sink")))
+		on_closed(c, NULL);
 }
+
+static void on_sign(void *arg, const struct tls_request *request)
+{
+	struct client *c = arg;
+	uint8_t signature[TLS_SIGNATURE_MAX];
+	size_t n = 0;
+
+	if (!credential_sign(c->sink->credential, request, signature, &n))
+		n = 0;
+	conn_signed(c->conn, slice_of((const char *)signature, n));
+}
+
+static void on_secured(void *arg)
+{
+	struct client *c = arg;
+	struct tls_facts f = {.resumed = false};
+
+	conn_tls_facts(c->conn, &f);
+	c->secured = true;
+	c->command_n = 0;
+	c->sink->result->handshakes++;
+	c->sink->result->resumed += f.resumed;
+}
+
+static bool make_tls(struct sink *k, char why[BENCH_WHY_MAX])
+{
+	struct tls_tickets tickets = {.lifetime = HOUR};
+	const char *wrong = "there is no randomness";
+
+	k->credential = credential_load(k->config->certificate, k->config->key, why);
+	if (!k->credential)
+		return false;
+	k->tls = tls_server_new(credential_chain(k->credential), 1, &wrong);
+	if (k->tls && tls_tickets_renew(&tickets)) {
+		tls_server_set_tickets(k->tls, &tickets);
+		return true;
+	}
+	snprintf(why, BENCH_WHY_MAX, "%s", wrong);
+	return false;
+}
+
+/* ---- the run ----------------------------------------------------------------------------------------------------- */
 
 static void on_accepted(void *arg, int fd, const struct net_address *from)
 {
-	static const struct conn_handler handler = {on_input, NULL, on_closed};
+	static const struct conn_handler handler = {on_input, on_drained, on_closed, on_secured, on_sign};
 	struct sink *k = arg;
 	struct client *c = heap_new(struct client);
 
@@ -234,19 +307,24 @@ static bool serve(struct sink *k, int fd)
 	return true;
 }
 
-bool bench_sink(const struct bench_sink *sink, struct bench_sunk *ret)
+bool bench_sink(const struct bench_sink *sink, struct bench_sunk *ret, char why[BENCH_WHY_MAX])
 {
 	struct sink k = {.config = sink, .result = ret};
-	int fd = socket_listen(&sink->at);
+	bool served = false;
 
 	*ret = (struct bench_sunk){0};
-	if (fd < 0)
-		return false;
-	bool served = serve(&k, fd);
+	if (!sink->certificate || make_tls(&k, why)) {
+		int fd = socket_listen(&sink->at);
+		served = fd >= 0 && serve(&k, fd);
+		if (!served)
+			snprintf(why, BENCH_WHY_MAX, "%s", strerror(errno));
+	}
 	while (k.clients)
 		on_closed(k.clients, NULL);
 	listener_free(k.listener);
 	loop_timer_free(k.timer);
 	loop_free(k.loop);
+	tls_server_unref(k.tls);
+	credential_unref(k.credential);
 	return served;
 }

@@ -29,8 +29,8 @@ def bench(*args, status=0):
 def make_bench_sink():
     made = []
 
-    def make(*args):
-        port = free_port()
+    def make(*args, port=None):
+        port = port or free_port()
         made.append(subprocess.Popen([str(POSTRIDER), "bench", "--sink", "--json", *map(str, args),
                                       f"127.0.0.1:{port}"], stdout=subprocess.PIPE, text=True))
         wait_for(lambda: listening(port), "the sink to listen")
@@ -108,7 +108,8 @@ def test_a_server_that_is_not_there():
 
 @pytest.mark.parametrize("args", [[], ["-m", "0", "127.0.0.1:25"], ["-s", "many", "127.0.0.1:25"],
                                   ["127.0.0.1:25", "127.0.0.1:26"], ["mx.example.com:25"],
-                                  ["--rate", "-1", "127.0.0.1"],
+                                  ["--rate", "-1", "127.0.0.1"], ["--handshakes", "127.0.0.1:25"],
+                                  ["--fresh", "127.0.0.1:25"], ["--certificate", "x", "--sink", "127.0.0.1:25"],
                                   ["-f", "a\r\nRCPT TO:<b@example.com>", "127.0.0.1:25"]], ids=" ".join)
 def test_wrong_arguments(args):
     assert "postrider bench" in bench(*args, status=EX_USAGE)
@@ -150,6 +151,31 @@ def test_from_load_to_sink_through_the_server(make_server, make_bench_sink):
     assert ended(sink)["recipients"] == 300
 
 
+def test_tls_from_load_to_sink_and_handshakes_alone(make_server, make_bench_sink):
+    """Both sides of it: what was resumed and what was not is what the server's log says."""
+    sink_port, implicit = free_port(), free_port()
+    server = make_server(extra=route(sink_port) + f"""
+listen smtps {{
+	address = "127.0.0.1"
+	port = {implicit}
+	tls = implicit
+}}
+""").start()
+    tls = server.data / "tls"
+    sink = make_bench_sink("-m", 40, "--certificate", tls / "self-signed.pem", "--key", tls / "self-signed.key",
+                           port=sink_port)
+    found = bench("--starttls", "-s", 4, "-m", 40, "-p", 5, f"127.0.0.1:{server.port}")
+    assert (found["accepted"], found["handshakes"]) == (40, found["connections"])
+    assert found["secured"].startswith("TLSv1.3 ")
+    assert found["resumed"] >= found["handshakes"] - 4
+    assert ended(sink)["handshakes"] >= 1
+    wait_for(lambda: len(re.findall("event=tls .*resumed=yes", server.log())) == found["resumed"], "the log to say so")
+    fresh, again = (bench("--tls", "--handshakes", "-s", 2, "-m", 10, *how, f"127.0.0.1:{implicit}")
+                    for how in (["--fresh"], []))
+    assert [(f["accepted"], f["handshakes"]) for f in (fresh, again)] == [(10, 10), (10, 10)]
+    assert (fresh["resumed"], again["resumed"]) == (0, 8)
+
+
 @pytest.fixture
 def short_folder():
     """Paths of unix sockets in it are short."""
@@ -160,12 +186,14 @@ def short_folder():
 
 def test_the_benchmark_runs(tmp_path, short_folder):
     """scripts/bench itself, as short as can be, without Postfix."""
+    workloads = ["relay-20", "maildir-20", "recipients-1000", "handshakes-resumed-20", "relay-clear-1", "relay-tls-1"]
     done = subprocess.run([sys.executable, str(ROOT / "scripts/bench"), "--quick", "--scale", "0.01", "--only",
                            "postrider", "--no-syncs", "--build", str(BUILD), "--dir", str(short_folder), "--json",
-                           str(tmp_path / "out.json"), "relay-20", "maildir-20", "recipients-1000"],
+                           str(tmp_path / "out.json"), *workloads],
                           capture_output=True, text=True, timeout=PATIENCE * 3, check=False)
     assert done.returncode == 0, done
     found = json.loads((tmp_path / "out.json").read_text())["results"]
-    assert set(found) == {"relay-20", "maildir-20", "recipients-1000"}, done.stdout
+    assert set(found) == set(workloads), done.stdout
+    assert re.search(r"connection for each message, resumed TLS 1.3 \| /s \| [^|]+ \| \d+% \|", done.stdout)
     assert all(r["postrider"]["rounds"][0]["rate"] > 0 for r in found.values())
     assert not list(short_folder.iterdir()), "it leaves nothing behind"

@@ -133,13 +133,21 @@ static void answered(struct model *m)
 		model_shutdown(m);
 }
 
-void model_start(struct model *m, const struct smtp_server_config *config, mono_ms now, enum reply_id greeting,
-		 bool pushed, enum model_fate fate, uint32_t usable)
+void model_await_tls(struct model *m, const struct smtp_server_config *config, mono_ms now)
 {
 	/* The tables behind `replies` need no cleaning. */
 	memset(m, 0, offsetof(struct model, reply));
 	m->config = config;
 	m->now = m->since = now;
+	m->place = PLACE_NEW;
+	m->awaits_tls = true;
+}
+
+void model_start(struct model *m, const struct smtp_server_config *config, mono_ms now, enum reply_id greeting,
+		 bool pushed, enum model_fate fate, uint32_t usable)
+{
+	model_await_tls(m, config, now);
+	m->awaits_tls = false;
 	m->place = reply_row(greeting)->code == 220 ? PLACE_NEW : PLACE_REFUSED;
 	m->must_wait = true;
 	m->no_mail = reply_row(greeting)->code == 521;
@@ -373,6 +381,8 @@ static model_set auth_fault(const struct model *m, const struct model_auth *auth
 		any |= model_may_use(m, k);
 	if (!model_may_use(m, i))
 		return any ? C(538) : C(523);
+	if (auth->given && auth->kind == RESPONSE_TOO_LONG)
+		return C(500);
 	if (m->config->mechanisms[i].server_first && auth->given)
 		return C(501);
 	return auth->given && auth->kind != RESPONSE_FINE ? C(501) : 0;

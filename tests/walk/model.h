@@ -182,6 +182,8 @@ struct model {
 /* The greeting; `pushed`: octets came before it. */
 void model_start(struct model *m, const struct smtp_server_config *config, mono_ms now, enum reply_id greeting,
 		 bool pushed, enum model_fate fate, uint32_t usable);
+/* TLS from the first octet: nothing is said before the handshake. */
+void model_await_tls(struct model *m, const struct smtp_server_config *config, mono_ms now);
 /* The client has seen all replies; what was foretold is forgotten. */
 void model_seen(struct model *m);
 /* The owner's answers in the step that follows. */

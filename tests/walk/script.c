@@ -36,7 +36,9 @@ enum {
 	BIT_TLS = 29,  /* two bits */
 	BIT_AUTH = 32, /* which mechanisms: two bits */
 	BIT_AUTH_REQUIRED = 34,
-	BIT_NARROW = 35, /* some of them are not to be had: two bits */
+	BIT_NARROW = 35,     /* some of them are not to be had: two bits */
+	BIT_NARROW_TLS = 37, /* others are from the handshake on: two bits */
+	BIT_UNSHAKEN = 39,   /* a handshake that is awaited first never comes: it, and how it ends in two bits */
 };
 
 static unsigned bits_at(uint64_t bits, unsigned at, unsigned n)
@@ -65,7 +67,8 @@ void script_configure(uint64_t b, struct setting *ret)
 		{{S("PLAIN"), .in_clear = true, .one_step = true}, {S("SCRAM-SHA-256"), .in_clear = true}},
 	};
 	static const size_t mechanism_counts[] = {0, 5, 2, 2};
-	static const uint32_t usable[] = {UINT32_MAX, UINT32_MAX, ~1u, 0};
+	static const uint32_t usable[] = {UINT32_MAX, UINT32_MAX, ~1u, 0}, secure[] = {0, UINT32_MAX, 1u, ~1u};
+	unsigned narrow = bits_at(b, BIT_NARROW, 2), narrow_tls = bits_at(b, BIT_NARROW_TLS, 2);
 	unsigned auth = bits_at(b, BIT_AUTH, 2);
 	unsigned greeting = bits_at(b, BIT_GREETING, 3);
 
@@ -103,7 +106,10 @@ void script_configure(uint64_t b, struct setting *ret)
 			   .suspended_count = b >> BIT_SUSPENDED & 1 ? COUNT(suspended) : 0},
 		.greeting = greeting < 5 ? REPLY_GREETING : greetings[greeting - 4],
 		.greeting_fate = (enum model_fate)bits_at(b, BIT_FATE, 2),
-		.usable = usable[bits_at(b, BIT_NARROW, 2)],
+		.usable = usable[narrow],
+		.usable_secure = narrow_tls ? secure[narrow_tls] : usable[narrow],
+		.unshaken = b >> BIT_UNSHAKEN & 1,
+		.unshaken_end = bits_at(b, BIT_UNSHAKEN + 1, 2) % 3,
 		.pushed = b >> BIT_PUSHED & 1,
 		.impatient = b >> BIT_IMPATIENT & 1,
 	};
@@ -130,7 +136,9 @@ uint64_t script_random_config(uint64_t *random)
 	b |= random_below(random, 60) == 0 ? random_below(random, 4) << BIT_FATE : 0;
 	b |= random_below(random, 2) ? (uint64_t)random_below(random, 4) << BIT_AUTH : 0;
 	b |= random_below(random, 3) == 0 ? (uint64_t)1 << BIT_AUTH_REQUIRED : 0;
-	return b | (random_below(random, 6) == 0 ? (uint64_t)random_below(random, 4) << BIT_NARROW : 0);
+	b |= random_below(random, 6) == 0 ? (uint64_t)random_below(random, 4) << BIT_NARROW : 0;
+	b |= random_below(random, 4) == 0 ? (uint64_t)random_below(random, 4) << BIT_NARROW_TLS : 0;
+	return b | (random_below(random, 10) == 0 ? (uint64_t)random_below(random, 8) << BIT_UNSHAKEN : 0);
 }
 
 /* ---- words ------------------------------------------------------------------------------------------------------- */
@@ -604,7 +612,11 @@ static void play_starttls(struct player *p, struct step s)
 	put(p, lines[i]);
 	bool go = model_starttls(p->m, i == 3, answer);
 	wait_if_patient(p, s);
-	if (go && !(s.flags & STEP_IMPATIENT))
+	if (!go || s.flags & STEP_IMPATIENT)
+		return;
+	if (s.more % 12 == 0)
+		p->end(p, s.more / 12 % 3);
+	else
 		p->secure(p);
 }
 
@@ -636,6 +648,40 @@ static void play_long_line(struct player *p, struct step s)
 		model_response(p->m, n - 2 > SMTP_AUTH_LINE_MAX ? &too_long : &no_base64, REPLY_AUTH_OK);
 	else
 		model_refused_line(p->m, i == 0 ? C(250) : C(500), i == 0 ? LINE_CLEAR : LINE_NO_COMMAND);
+}
+
+/* The octets of a response, which are all zero: AUTH and its initial response, or a line behind a challenge. */
+static void play_long_auth(struct player *p, struct step s)
+{
+	static char line[SMTP_AUTH_COMMAND_MAX + 64];
+	static const char zeros[SMTP_CHALLENGE_MAX];
+	static const struct slice verb = S("auth Plain ");
+	static const size_t lengths[] = {SMTP_COMMAND_LINE_MAX, 4096, SMTP_AUTH_LINE_MAX, SMTP_AUTH_LINE_MAX + 1,
+					 SMTP_AUTH_LINE_MAX + 4, SMTP_AUTH_LINE_MAX + 40};
+	size_t n = lengths[s.what % COUNT(lengths)], at = p->m->place == PLACE_AUTH ? 0 : verb.n, all = at + n + 2;
+	size_t most = p->m->config->mechanism_count ? SMTP_AUTH_COMMAND_MAX : SMTP_COMMAND_LINE_MAX;
+	bool fits = n <= SMTP_AUTH_LINE_MAX;
+	struct model_auth auth = {.name = SLICE("PLAIN"),
+				  .given = true,
+				  .kind = fits ? RESPONSE_FINE : RESPONSE_TOO_LONG,
+				  .response = slice_of(zeros, fits ? n / 4 * 3 : 0)};
+
+	memset(line, 'A', sizeof line);
+	memcpy(line, verb.p, at);
+	memcpy(line + at + n, "\r\n", 2);
+	put(p, slice_of(line, all));
+	if (at == 0)
+		model_response(p->m, &auth, auth_answer(s.what >> 8));
+	else if (all <= most)
+		model_auth(p->m, &auth, auth_answer(s.what >> 8));
+	else
+		model_refused_line(p->m, C(500), LINE_NO_COMMAND);
+	wait_if_patient(p, s);
+}
+
+static void play_mechanisms(struct player *p, struct step s)
+{
+	p->mechanisms(p, s.what % 4 == 0 ? 0 : s.what % 4 == 1 ? UINT32_MAX : s.what >> 8);
 }
 
 static void play_partial(struct player *p, struct step s)
@@ -677,6 +723,8 @@ static const struct {
 	[STEP_STARTTLS] = {"STARTTLS", play_starttls},
 	[STEP_AUTH] = {"AUTH", play_auth},
 	[STEP_RESPONSE] = {"a response", play_response},
+	[STEP_LONG_AUTH] = {"a long AUTH or response", play_long_auth},
+	[STEP_MECHANISMS] = {"other mechanisms", play_mechanisms},
 	[STEP_BURST] = {"a burst of RCPT", play_burst},
 	[STEP_LONG_LINE] = {"a long line", play_long_line},
 	[STEP_PARTIAL] = {"a part of a line", play_partial},
@@ -698,6 +746,8 @@ static uint8_t fitting(const struct model *m, uint8_t kind)
 	case STEP_SILENCE:
 	case STEP_END:
 	case STEP_OTHER_PROTOCOL:
+	case STEP_LONG_AUTH:
+	case STEP_MECHANISMS:
 		return kind;
 	default:
 		return m->place == PLACE_AUTH ? STEP_RESPONSE : kind;
@@ -715,15 +765,14 @@ void script_play(struct player *p, struct step s)
 
 /* What is likely in which place, in the order of enum step_kind. The first row is for a session without greeting. */
 static const uint8_t weights[PLACE_OVER][STEP_KINDS] = {
-	/*                 HELO MAIL RCPT DATA BDAT RSET QUIT ASK PLAIN BARE BURST LONG PART SIL END OTHER TLS AUTH RESP
-	 */
-	[PLACE_REFUSED] = {8, 8, 8, 8, 8, 8, 10, 4, 10, 2, 0, 1, 1, 2, 1, 1, 2, 2, 1},
-	[PLACE_NEW] = {60, 6, 4, 3, 6, 3, 2, 3, 8, 1, 0, 1, 1, 2, 1, 1, 12, 2, 1},
-	[PLACE_READY] = {5, 60, 5, 4, 8, 3, 2, 4, 8, 1, 0, 1, 1, 2, 1, 1, 5, 16, 1},
-	[PLACE_AUTH] = {1, 1, 0, 0, 0, 1, 1, 0, 1, 0, 0, 2, 2, 3, 2, 1, 1, 1, 80},
-	[PLACE_OPEN] = {3, 5, 55, 22, 22, 5, 1, 3, 6, 1, 1, 1, 1, 2, 1, 1, 2, 2, 1},
-	[PLACE_CHUNKS] = {3, 4, 5, 4, 70, 5, 1, 3, 5, 1, 0, 1, 1, 3, 1, 1, 2, 2, 1},
-	[PLACE_FAILED] = {8, 5, 5, 5, 15, 35, 1, 3, 5, 1, 0, 1, 1, 2, 1, 1, 2, 2, 1},
+	/* HELO MAIL RCPT DATA BDAT RSET QUIT ASK PLAIN BARE BURST LONG PART SIL END OTHER TLS AUTH RESP LAUTH MECH */
+	[PLACE_REFUSED] = {8, 8, 8, 8, 8, 8, 10, 4, 10, 2, 0, 1, 1, 2, 1, 1, 2, 2, 1, 1, 1},
+	[PLACE_NEW] = {60, 6, 4, 3, 6, 3, 2, 3, 8, 1, 0, 1, 1, 2, 1, 1, 12, 2, 1, 1, 2},
+	[PLACE_READY] = {5, 60, 5, 4, 8, 3, 2, 4, 8, 1, 0, 1, 1, 2, 1, 1, 5, 16, 1, 2, 2},
+	[PLACE_AUTH] = {1, 1, 0, 0, 0, 1, 1, 0, 1, 0, 0, 2, 2, 3, 2, 1, 1, 1, 80, 4, 2},
+	[PLACE_OPEN] = {3, 5, 55, 22, 22, 5, 1, 3, 6, 1, 1, 1, 1, 2, 1, 1, 2, 2, 1, 1, 1},
+	[PLACE_CHUNKS] = {3, 4, 5, 4, 70, 5, 1, 3, 5, 1, 0, 1, 1, 3, 1, 1, 2, 2, 1, 1, 1},
+	[PLACE_FAILED] = {8, 5, 5, 5, 15, 35, 1, 3, 5, 1, 0, 1, 1, 2, 1, 1, 2, 2, 1, 1, 1},
 };
 
 static uint8_t draw_kind(uint64_t *random, enum model_place place)

@@ -27,6 +27,8 @@ enum step_kind {
 	STEP_STARTTLS,
 	STEP_AUTH,
 	STEP_RESPONSE, /* to a challenge; elsewhere a line like others */
+	STEP_LONG_AUTH,  /* AUTH or a response at the limit of its length, or beyond it */
+	STEP_MECHANISMS, /* the owner says anew which mechanisms can be used */
 	STEP_KINDS
 };
 
@@ -75,6 +77,9 @@ struct setting {
 	enum reply_id greeting;
 	enum model_fate greeting_fate;
 	uint32_t usable;        /* mechanisms of AUTH */
+	uint32_t usable_secure; /* from the handshake on */
+	bool unshaken;          /* TLS from the first octet is awaited, and never comes */
+	unsigned unshaken_end;  /* as player.end has it */
 	bool pushed, impatient; /* octets come before the greeting is given, or seen */
 };
 
@@ -94,6 +99,8 @@ struct player {
 	void (*silence)(struct player *p);
 	/* The handshake. */
 	void (*secure)(struct player *p);
+	/* The client waits, and then the owner says which mechanisms can be used. */
+	void (*mechanisms)(struct player *p, uint32_t usable);
 };
 
 /* A step that fits to where the session is, or that does not, now and then. */

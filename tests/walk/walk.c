@@ -571,10 +571,36 @@ static void do_handshake(struct player *p)
 	if (w->failed)
 		return;
 	model_secured(w->m);
+	w->m->usable = w->setting.usable_secure;
+	smtp_server_set_mechanisms(w->s, w->m->usable);
 	smtp_server_secured(w->s, w->now);
 }
 
+static void set_mechanisms(struct player *p, uint32_t usable)
+{
+	struct walk *w = (struct walk *)p;
+
+	wait_for_replies(p);
+	if (w->trace)
+		fprintf(stderr, "  (the owner: mechanisms %x)\n", usable);
+	w->m->usable = usable;
+	smtp_server_set_mechanisms(w->s, usable);
+}
+
 /* ---- the walk ---------------------------------------------------------------------------------------------------- */
+
+/* TLS from the first octet: before it nothing is said or asked, and the handshake has its own time. */
+static bool begin_implicit(struct walk *w)
+{
+	model_await_tls(w->m, &w->setting.config, w->now);
+	if (w->setting.unshaken) {
+		wait_for_replies(&w->player);
+		end_session(&w->player, w->setting.unshaken_end);
+		return false;
+	}
+	do_handshake(&w->player);
+	return !w->failed;
+}
 
 static bool begin(struct walk *w, const struct plan *plan)
 {
@@ -586,11 +612,13 @@ static bool begin(struct walk *w, const struct plan *plan)
 	if (w->trace)
 		fprintf(stderr, "  (configuration %llx%s)\n", (unsigned long long)plan->config,
 			set->config.lmtp ? ", LMTP" : "");
-	model_start(w->m, &set->config, w->now, set->greeting, set->pushed, set->greeting_fate, set->usable);
+	bool implicit = set->config.tls == SMTP_TLS_IMPLICIT;
 	smtp_server_set_mechanisms(w->s, set->usable);
 	smtp_server_start(w->s, w->now);
-	if (set->config.tls == SMTP_TLS_IMPLICIT)
-		smtp_server_secured(w->s, w->now);
+	if (implicit && !begin_implicit(w))
+		return false;
+	model_start(w->m, &set->config, w->now, set->greeting, set->pushed, set->greeting_fate,
+		    implicit ? set->usable_secure : set->usable);
 	if (set->pushed && smtp_server_feed(w->s, SLICE("EHLO a.example\r\n"), w->now) != 0)
 		fail(w, "octets are taken before the greeting");
 	pull(w);
@@ -637,7 +665,8 @@ const char *walk_play(struct plan *plan, uint64_t *random, bool trace, bool copi
 				    .wait = wait_for_replies,
 				    .end = end_session,
 				    .silence = be_silent,
-				    .secure = do_handshake};
+				    .secure = do_handshake,
+				    .mechanisms = set_mechanisms};
 	w->m = &the_model;
 	w->now = 1000;
 	w->trace = trace;

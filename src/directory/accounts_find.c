@@ -8,6 +8,7 @@
 #include "policy/pattern.h"
 
 #include <assert.h>
+#include <stddef.h>
 #include <string.h>
 
 #define TRIES 3 /* for a file that somebody begins to write while it is read as it lies there */
@@ -146,14 +147,28 @@ void account_wipe(struct account *a)
 
 /* ---- finding ------------------------------------------------------------------------------------------------- */
 
-/* What an unknown user looks like; also what is asked before a known one is, so that both take the same time. */
-static void make_decoy(const struct accounts *a, struct slice name, struct account *ret)
+/* All that was read of it. */
+static void forget_row(struct account *a)
 {
-	account_wipe(ret);
-	ret->name = keep_text(ret, slice_head(name, ACCOUNT_NAME_MAX));
-	secrets_decoy(a->key, ret->name, &ret->secrets);
+	explicit_bzero(a->texts, a->texts_used);
+	explicit_bzero(a, offsetof(struct account, texts));
 }
 
+/* What an unknown user looks like; made for known ones too, so that both take the same time. */
+static void add_decoy(const struct accounts *a, struct slice name, struct account *ret)
+{
+	struct secrets decoy;
+
+	secrets_decoy(a->key, slice_head(name, ACCOUNT_NAME_MAX), &decoy);
+	if (!ret->known) {
+		ret->name = keep_text(ret, slice_head(name, ACCOUNT_NAME_MAX));
+		ret->secrets = decoy;
+	}
+	secrets_wipe(&decoy);
+}
+
+/* The row of the name or, where there is none, of its neighbour, which is read as well and then forgotten: what is not
+ * there takes no less time. */
 static enum accounts_result find_row(struct accounts *a, struct slice name, struct account *ret)
 {
 	struct accounts_row r = accounts_bind(a, ACCOUNTS_SQL_FIND);
@@ -163,24 +178,27 @@ static enum accounts_result find_row(struct accounts *a, struct slice name, stru
 	enum accounts_result result = accounts_step(&r, &row);
 	if (result || !row)
 		return result;
-	account_wipe(ret);
 	result = read_account(&r, ret);
 	accounts_done(&r);
-	return result;
+	if (slice_eq(ret->name, name))
+		return result;
+	forget_row(ret);
+	return ACCOUNTS_OK;
 }
 
 static enum accounts_result find_once(struct accounts *a, struct slice name, struct account *ret, bool *again)
 {
 	*again = false;
 	enum accounts_result result = accounts_ready(a);
-	make_decoy(a, name, ret);
-	if (result)
-		return result;
-	result = find_row(a, name, ret);
-	*again = a->frozen && !accounts_still_frozen(a);
-	/* Whatever it was, the next question begins anew. */
-	if (result && !a->writes)
-		accounts_disconnect(a);
+	account_wipe(ret);
+	if (!result) {
+		result = find_row(a, name, ret);
+		*again = a->frozen && !accounts_still_frozen(a);
+		/* Whatever it was, the next question begins anew. */
+		if (result && !a->writes)
+			accounts_disconnect(a);
+	}
+	add_decoy(a, name, ret);
 	return result;
 }
 

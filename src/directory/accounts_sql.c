@@ -61,7 +61,9 @@ static const char *const texts[ACCOUNTS_SQL_COUNT] = {
 	[ACCOUNTS_SQL_BEGIN] = "BEGIN IMMEDIATE",
 	[ACCOUNTS_SQL_COMMIT] = "COMMIT",
 	[ACCOUNTS_SQL_KEY] = "SELECT key FROM state WHERE one = 1",
-	[ACCOUNTS_SQL_FIND] = ACCOUNT_COLUMNS " WHERE a.name = ?1",
+	/* The neighbour of a name that is not there; see find_row. */
+	[ACCOUNTS_SQL_FIND] = ACCOUNT_COLUMNS " WHERE a.name = COALESCE("
+		"(SELECT name FROM account WHERE name >= ?1 ORDER BY name LIMIT 1), (SELECT min(name) FROM account))",
 	[ACCOUNTS_SQL_LIST] = ACCOUNT_COLUMNS " WHERE ?1 = '' OR a.domain = ?1 ORDER BY a.domain, a.name",
 	[ACCOUNTS_SQL_ADD] = "INSERT INTO account (name, domain, enabled, messages_per_hour, recipients_per_hour, created,"
 		"  password_changed, is_foreign, crypt, scram_sha_256, scram_sha_1, cram_md5)"

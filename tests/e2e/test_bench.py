@@ -189,10 +189,12 @@ def test_the_benchmark_runs(tmp_path, short_folder):
     workloads = ["relay-20", "maildir-20", "recipients-1000", "handshakes-resumed-20", "relay-clear-1", "relay-tls-1"]
     done = subprocess.run([sys.executable, str(ROOT / "scripts/bench"), "--quick", "--scale", "0.01", "--only",
                            "postrider", "--no-syncs", "--build", str(BUILD), "--dir", str(short_folder), "--json",
-                           str(tmp_path / "out.json"), *workloads],
+                           str(tmp_path / "out.json"), *workloads, "unknown-users"],
                           capture_output=True, text=True, timeout=PATIENCE * 3, check=False)
     assert done.returncode == 0, done
-    found = json.loads((tmp_path / "out.json").read_text())["results"]
+    written = json.loads((tmp_path / "out.json").read_text())
+    assert {row["mechanism"] for row in written["unknown-users"]} >= {"SCRAM-SHA-256", "PLAIN"}
+    found = written["results"]
     assert set(found) == set(workloads), done.stdout
     assert re.search(r"connection for each message, resumed TLS 1.3 \| /s \| [^|]+ \| \d+% \|", done.stdout)
     assert all(r["postrider"]["rounds"][0]["rate"] > 0 for r in found.values())

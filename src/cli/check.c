@@ -5,6 +5,7 @@
 
 #include "conf/problem.h"
 #include "net/credential.h"
+#include "net/host.h"
 
 #include <string.h>
 #include <sysexits.h>
@@ -121,19 +122,34 @@ static void print_text(const char *file, const struct conf_error *error, const s
 	fputc('\n', to);
 }
 
+static void warn_of_certificate(struct conf_error *error, struct slice name, struct slice path, const char *why)
+{
+	conf_warn(error, (struct conf_place){path.p, 0}, "certificate \"%.*s\": %s", SLICE_ARGS(name), why);
+}
+
 /* Files that cannot be used keep nobody from starting the server, but they do keep it from TLS. */
 static void check_certificates(const struct conf *conf, struct conf_error *error)
 {
+	struct credential *loaded[CONF_CERTIFICATE_MAX] = {NULL};
 	char why[CREDENTIAL_WHY_MAX];
 
 	for (size_t i = 0; i < conf->certificate_count; i++) {
 		const struct conf_certificate *c = &conf->certificates[i];
-		struct credential *loaded = credential_load(c->chain.p, c->key.p, why);
-		if (!loaded)
-			conf_warn(error, (struct conf_place){c->chain.p, 0}, "certificate \"%.*s\": %s",
-				  SLICE_ARGS(c->name), why);
-		credential_unref(loaded);
+		loaded[i] = credential_load(c->chain.p, c->key.p, why);
+		if (!loaded[i]) {
+			warn_of_certificate(error, c->name, c->chain, why);
+			continue;
+		}
+		for (size_t j = 0; j < i; j++)
+			if (loaded[j] && slice_eq(conf->certificates[j].name, c->name) &&
+			    strcmp(credential_kind(loaded[j]), credential_kind(loaded[i])) == 0)
+				warn_of_certificate(error, c->name, c->chain,
+						    "another one for this name has the same kind of key");
+		if (c->ocsp.n > 0 && !credential_load_staple(loaded[i], c->ocsp.p, host_wall(), why))
+			warn_of_certificate(error, c->name, c->ocsp, why);
 	}
+	for (size_t i = 0; i < conf->certificate_count; i++)
+		credential_unref(loaded[i]);
 }
 
 /* Files of authorities that cannot be read leave a route without any that it believes. */

@@ -136,6 +136,18 @@ static struct slice certificate_name(struct build *b, const struct conf_raw_sect
 	return SLICE("");
 }
 
+/* One with an RSA key and one with an EC key; of which kind they are stands in the files. */
+static void check_thrice(struct build *b, const struct conf_certificate *list, size_t n,
+			 const struct conf_raw_section *s)
+{
+	size_t same = 0;
+
+	for (size_t i = 0; i < n; i++)
+		same += list[i].name.n > 0 && slice_ieq(list[i].name, list[n].name);
+	if (same > 1)
+		conf_wrong(b->err, s->at, "certificate \"%.*s\" is there three times", SLICE_ARGS(list[n].name));
+}
+
 static void build_certificates(struct build *b)
 {
 	size_t count = b->raw->counts[SECTION_CERTIFICATE], n = 0;
@@ -145,16 +157,14 @@ static void build_certificates(struct build *b)
 		return;
 	}
 	struct conf_certificate *list = build_take(b, count, sizeof *list);
-	struct named *names = build_take(b, count, sizeof *names);
-	if (!list || !names)
+	if (!list)
 		return;
 	for (const struct conf_raw_section *s = build_next_section(b->raw->first, SECTION_CERTIFICATE); s;
 	     s = build_next_section(s->next, SECTION_CERTIFICATE)) {
 		list[n].name = certificate_name(b, s);
-		names[n] = (struct named){list[n].name, s->at};
+		check_thrice(b, list, n, s);
 		build_section(b, SECTION_CERTIFICATE, s, &list[n++]);
 	}
-	build_check_twice(b, names, n, "certificate");
 	b->c->certificates = list;
 	b->c->certificate_count = n;
 }

@@ -107,6 +107,7 @@ struct conf_accounts {
 struct conf_certificate {
 	struct slice name; /* by SNI: a host name, or "*.example.com" */
 	struct slice chain, key; /* paths */
+	struct slice ocsp;       /* a path; empty: nothing is stapled */
 };
 
 struct conf_moved {

@@ -134,6 +134,7 @@ bool conn_start_tls(struct conn *c, struct tls_server *server, struct slice bind
 
 	if (!tls)
 		return false;
+	tls_set_now(tls, loop_wall(c->loop));
 	start(c, tls);
 	return true;
 }

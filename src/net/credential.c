@@ -1,4 +1,4 @@
-#include "net/credential.h"
+#include "net/credential_private.h"
 
 #include "base/heap.h"
 #include "net/tls_key.h"
@@ -18,20 +18,11 @@
 #include <openssl/rsa.h>
 #include <openssl/x509v3.h>
 
-#define FILE_MAX     ((size_t)1024 * 1024)
 #define PATH_OCTETS  2048
 #define YEARS        10 /* that a certificate of our own lasts */
 #define SERIAL_BITS  127
 
-struct credential {
-	unsigned refs;
-	struct tls_chain chain;
-	uint8_t *der[TLS_CHAIN_MAX];
-	EVP_PKEY *key;
-	wall_ms expires;
-};
-
-static bool wrong(char why[CREDENTIAL_WHY_MAX], const char *path, const char *what)
+bool credential_wrong(char why[CREDENTIAL_WHY_MAX], const char *path, const char *what)
 {
 	snprintf(why, CREDENTIAL_WHY_MAX, "%.150s: %.100s", path, what);
 	return false;
@@ -49,6 +40,7 @@ void credential_unref(struct credential *c)
 		return;
 	for (size_t i = 0; i < c->chain.count; i++)
 		OPENSSL_free(c->der[i]);
+	OPENSSL_free(c->staple);
 	EVP_PKEY_free(c->key);
 	heap_free(c);
 }
@@ -63,13 +55,18 @@ wall_ms credential_expires(const struct credential *c)
 	return c->expires;
 }
 
+const char *credential_kind(const struct credential *c)
+{
+	return EVP_PKEY_is_a(c->key, "EC") ? "EC" : "RSA";
+}
+
 /* ---- files ---------------------------------------------------------------------------------------------------- */
 
 static int open_regular(const char *path, struct stat *ret)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 
-	if (fd >= 0 && (fstat(fd, ret) < 0 || !S_ISREG(ret->st_mode) || (uint64_t)ret->st_size > FILE_MAX)) {
+	if (fd >= 0 && (fstat(fd, ret) < 0 || !S_ISREG(ret->st_mode) || (uint64_t)ret->st_size > CREDENTIAL_FILE_MAX)) {
 		close(fd);
 		errno = EFBIG;
 		return -1;
@@ -77,7 +74,7 @@ static int open_regular(const char *path, struct stat *ret)
 	return fd;
 }
 
-static BIO *read_file(const char *path, bool secret, char why[CREDENTIAL_WHY_MAX])
+BIO *credential_read_file(const char *path, bool secret, char why[CREDENTIAL_WHY_MAX])
 {
 	struct stat st;
 	int fd = open_regular(path, &st);
@@ -86,15 +83,15 @@ static BIO *read_file(const char *path, bool secret, char why[CREDENTIAL_WHY_MAX
 	ssize_t n = 0;
 
 	if (fd < 0)
-		wrong(why, path, errno == EFBIG ? "it is no regular file, or too large" : strerror(errno));
+		credential_wrong(why, path, errno == EFBIG ? "it is no regular file, or too large" : strerror(errno));
 	else if (secret && st.st_mode & S_IROTH)
-		wrong(why, path, "everybody may read this private key");
+		credential_wrong(why, path, "everybody may read this private key");
 	else if (bio)
 		while ((n = read(fd, part, sizeof part)) > 0)
 			BIO_write(bio, part, (int)n);
 	bool good = fd >= 0 && bio && n == 0 && !(secret && st.st_mode & S_IROTH);
 	if (fd >= 0 && n < 0)
-		wrong(why, path, strerror(errno));
+		credential_wrong(why, path, strerror(errno));
 	if (fd >= 0)
 		close(fd);
 	OPENSSL_cleanse(part, sizeof part);
@@ -116,7 +113,7 @@ static int no_pass_phrase(char *into, int room, int for_writing, void *arg)
 
 static bool load_key(struct credential *c, const char *path, char why[CREDENTIAL_WHY_MAX])
 {
-	BIO *bio = read_file(path, true, why);
+	BIO *bio = credential_read_file(path, true, why);
 	bool locked = false;
 
 	if (!bio)
@@ -124,10 +121,10 @@ static bool load_key(struct credential *c, const char *path, char why[CREDENTIAL
 	c->key = PEM_read_bio_PrivateKey(bio, NULL, no_pass_phrase, &locked);
 	BIO_free(bio);
 	if (!c->key)
-		return wrong(why, path,
+		return credential_wrong(why, path,
 			     locked ? "the private key needs a pass phrase" : "there is no private key in it");
 	if (!EVP_PKEY_is_a(c->key, "RSA") && !EVP_PKEY_is_a(c->key, "EC"))
-		return wrong(why, path, "the private key is neither RSA nor EC");
+		return credential_wrong(why, path, "the private key is neither RSA nor EC");
 	return true;
 }
 
@@ -144,7 +141,7 @@ static bool add_certificate(struct credential *c, X509 *x)
 	return true;
 }
 
-static wall_ms time_of(const ASN1_TIME *t)
+wall_ms credential_time(const ASN1_TIME *t)
 {
 	ASN1_TIME *epoch = ASN1_TIME_set(NULL, 0);
 	int days = 0, seconds = 0;
@@ -159,7 +156,7 @@ static bool add_chain(struct credential *c, BIO *bio)
 {
 	for (X509 *x; (x = PEM_read_bio_X509(bio, NULL, NULL, NULL)) != NULL;) {
 		if (c->chain.count == 0)
-			c->expires = time_of(X509_get0_notAfter(x));
+			c->expires = credential_time(X509_get0_notAfter(x));
 		bool good = c->chain.count < TLS_CHAIN_MAX && add_certificate(c, x);
 		X509_free(x);
 		if (!good)
@@ -171,28 +168,34 @@ static bool add_chain(struct credential *c, BIO *bio)
 
 static bool load_chain(struct credential *c, const char *path, char why[CREDENTIAL_WHY_MAX])
 {
-	BIO *bio = read_file(path, false, why);
+	BIO *bio = credential_read_file(path, false, why);
 
 	if (!bio)
 		return false;
 	ERR_clear_error();
 	bool good = add_chain(c, bio);
 	BIO_free(bio);
-	return good || wrong(why, path, c->chain.count == 0 ? "there is no certificate in it"
+	return good || credential_wrong(why, path, c->chain.count == 0 ? "there is no certificate in it"
 							    : "a certificate in it is broken, or there are too many");
+}
+
+X509 *credential_certificate(const struct credential *c, size_t n)
+{
+	const uint8_t *p = (const uint8_t *)c->chain.certificates[n].p;
+
+	return d2i_X509(NULL, &p, (long)c->chain.certificates[n].n);
 }
 
 /* The key's id, and that it is the certificate's. */
 static bool check_pair(struct credential *c, const char *key_path, char why[CREDENTIAL_WHY_MAX])
 {
-	const uint8_t *p = (const uint8_t *)c->chain.certificates[0].p;
-	X509 *leaf = d2i_X509(NULL, &p, (long)c->chain.certificates[0].n);
+	X509 *leaf = credential_certificate(c, 0);
 	bool fits = leaf && X509_check_private_key(leaf, c->key);
 
 	X509_free(leaf);
 	if (!fits)
-		return wrong(why, key_path, "the private key is not that of the certificate");
-	return tls_key_id(c->key, c->chain.key) || wrong(why, key_path, "out of memory");
+		return credential_wrong(why, key_path, "the private key is not that of the certificate");
+	return tls_key_id(c->key, c->chain.key) || credential_wrong(why, key_path, "out of memory");
 }
 
 struct credential *credential_load(const char *chain_path, const char *key_path, char why[CREDENTIAL_WHY_MAX])
@@ -201,7 +204,7 @@ struct credential *credential_load(const char *chain_path, const char *key_path,
 	if (c)
 		c->refs = 1;
 	bool good = c ? load_chain(c, chain_path, why) && load_key(c, key_path, why) && check_pair(c, key_path, why)
-		      : wrong(why, chain_path, "out of memory");
+		      : credential_wrong(why, chain_path, "out of memory");
 
 	ERR_clear_error();
 	if (good)
@@ -305,7 +308,7 @@ struct credential *credential_self_signed(const char *directory, struct slice na
 	snprintf(key_path, sizeof key_path, "%s/self-signed.key", directory);
 	/* The certificate is stored behind its key: where it is, both are. */
 	if (access(chain_path, F_OK) != 0 && !make_files(chain_path, key_path, name, now)) {
-		wrong(why, chain_path, "it cannot be made");
+		credential_wrong(why, chain_path, "it cannot be made");
 		ERR_clear_error();
 		return NULL;
 	}

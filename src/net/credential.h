@@ -1,5 +1,5 @@
 /*
- * credential: a certificate with its private key, for the process that signs.
+ * credential: a certificate with its private key, for the process that signs, and what its issuer says of it.
  *
  * Keys are RSA or EC. Nothing of a private key leaves this module but signatures, and only of what a server signs in a
  * handshake of TLS 1.2 or 1.3: whoever asks for something else is refused.
@@ -20,6 +20,13 @@ struct credential;
  */
 struct credential *credential_load(const char *chain_path, const char *key_path, char why[CREDENTIAL_WHY_MAX]);
 /*
+ * Reads what is to be stapled to it (OCSP, RFC 6960) from a file in DER: a response of its issuer, or of whom the
+ * issuer has named, that it is good, and until when; that time is not over. Else false, and why: what was there stays.
+ */
+bool credential_load_staple(struct credential *c, const char *path, wall_ms now, char why[CREDENTIAL_WHY_MAX]);
+/* Takes over what was stapled to another credential with the same certificate, if there was something. */
+void credential_keep_staple(struct credential *c, const struct credential *before);
+/*
  * Makes a certificate for `name` that is signed by its own key, and stores both below `directory`, which exists:
  * self-signed.pem and self-signed.key, the key readable by us alone. What is there already is loaded as it is.
  */
@@ -32,6 +39,8 @@ void credential_unref(struct credential *c); /* NULL is fine; with the last one 
 const struct tls_chain *credential_chain(const struct credential *c);
 /* When the certificate ends. */
 wall_ms credential_expires(const struct credential *c);
+/* The kind of its key: "RSA" or "EC". */
+const char *credential_kind(const struct credential *c);
 /* Signs what `request` says, if the key is this one and a server would sign it. False: it is refused, or there is no
  * memory. */
 bool credential_sign(const struct credential *c, const struct tls_request *request, uint8_t into[TLS_SIGNATURE_MAX],

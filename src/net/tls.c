@@ -26,14 +26,9 @@
 #define CIPHERS         "ECDHE+AESGCM:ECDHE+CHACHA20:@SECLEVEL=2"
 #define SUITES          "TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256:TLS_AES_128_GCM_SHA256"
 
-struct certificate {
-	char name[TLS_NAME_MAX + 1];
-	SSL_CTX *context;
-};
-
 struct tls_server {
 	unsigned refs;
-	struct certificate *certificates; /* the first stands for all names that no other is for */
+	struct tls_certificate *certificates; /* the first stands for all names that no other is for */
 	size_t count;
 	struct tls_tickets tickets;
 };
@@ -121,6 +116,27 @@ static int on_alpn(SSL *ssl, const uint8_t **ret, uint8_t *ret_n, const uint8_t 
 			return SSL_TLSEXT_ERR_OK;
 		}
 	return SSL_TLSEXT_ERR_ALERT_FATAL;
+}
+
+/* ---- stapling (RFC 6066 8) ------------------------------------------------------------------------------------ */
+
+/* The client asks for it. */
+static int on_status(SSL *ssl, void *arg)
+{
+	const struct tls *t = tls_of(ssl);
+	const struct tls_server *s = t->server;
+
+	(void)arg;
+	for (size_t i = 0; i < s->count; i++)
+		if (s->certificates[i].context == SSL_get_SSL_CTX(ssl) &&
+		    tls_certificate_staple(&s->certificates[i], ssl, t->now))
+			return SSL_TLSEXT_ERR_OK;
+	return SSL_TLSEXT_ERR_NOACK;
+}
+
+void tls_set_now(struct tls *t, wall_ms now)
+{
+	t->now = now;
 }
 
 /* ---- tickets -------------------------------------------------------------------------------------------------- */
@@ -250,6 +266,7 @@ static SSL_CTX *new_context(void)
 	SSL_CTX_set_client_hello_cb(c, on_client_hello, NULL);
 	SSL_CTX_set_tlsext_servername_callback(c, on_servername);
 	SSL_CTX_set_alpn_select_cb(c, on_alpn, NULL);
+	SSL_CTX_set_tlsext_status_cb(c, on_status);
 	SSL_CTX_set_tlsext_ticket_key_evp_cb(c, on_ticket_key);
 	SSL_CTX_set_session_ticket_cb(c, on_ticket_made, on_ticket_opened, NULL);
 	if (SSL_CTX_set_min_proto_version(c, TLS1_2_VERSION) && SSL_CTX_set_max_proto_version(c, 0) &&
@@ -260,51 +277,27 @@ static SSL_CTX *new_context(void)
 	return NULL;
 }
 
-static X509 *read_certificate(struct slice der)
+/* That of the name, or a new one; NULL: no memory. */
+static struct tls_certificate *certificate_for(struct tls_server *s, struct slice name)
 {
-	const uint8_t *p = (const uint8_t *)der.p;
-	X509 *x = d2i_X509(NULL, &p, (long)der.n);
-
-	if (x && p == (const uint8_t *)der.p + der.n)
-		return x;
-	X509_free(x);
-	return NULL;
-}
-
-static const char *use_chain(SSL_CTX *context, const struct tls_chain *chain)
-{
-	X509 *leaf = read_certificate(chain->certificates[0]);
-	EVP_PKEY *public = leaf ? X509_get0_pubkey(leaf) : NULL;
-	EVP_PKEY *key = public ? tls_key_new(public, chain->key) : NULL;
-	const char *why = !public                                    ? "a certificate is none"
-			  : !key                                     ? "its key is neither RSA nor EC"
-			  : !SSL_CTX_use_certificate(context, leaf)  ? "its key is too weak"
-			  : !SSL_CTX_use_PrivateKey(context, key)    ? "its key cannot be used"
-								     : NULL;
-
-	for (size_t i = 1; !why && i < chain->count; i++) {
-		X509 *x = read_certificate(chain->certificates[i]);
-		if (!x || !SSL_CTX_add1_chain_cert(context, x))
-			why = "a certificate of its chain is none";
-		X509_free(x);
-	}
-	X509_free(leaf);
-	EVP_PKEY_free(key);
-	return why;
+	for (size_t i = 0; i < s->count; i++)
+		if (slice_ieq(slice_from_cstr(s->certificates[i].name), name))
+			return &s->certificates[i];
+	struct tls_certificate *c = &s->certificates[s->count];
+	c->context = new_context();
+	if (!c->context)
+		return NULL;
+	memcpy(c->name, name.p, name.n);
+	s->count++;
+	return c;
 }
 
 static bool add_chain(struct tls_server *s, const struct tls_chain *chain, const char **why)
 {
-	struct certificate *c = &s->certificates[s->count];
-
 	assert(chain->count > 0 && chain->name.n <= TLS_NAME_MAX);
-	c->context = new_context();
-	*why = "out of memory";
-	if (!c->context)
-		return false;
-	memcpy(c->name, chain->name.p, chain->name.n);
-	s->count++;
-	*why = use_chain(c->context, chain);
+	struct tls_certificate *c = certificate_for(s, chain->name);
+
+	*why = c ? tls_certificate_use(c, chain) : "out of memory";
 	return *why == NULL;
 }
 
@@ -348,7 +341,7 @@ void tls_server_unref(struct tls_server *s)
 	if (!s || --s->refs > 0)
 		return;
 	for (size_t i = 0; i < s->count; i++)
-		SSL_CTX_free(s->certificates[i].context);
+		tls_certificate_free(&s->certificates[i]);
 	heap_free(s->certificates);
 	OPENSSL_cleanse(&s->tickets, sizeof s->tickets);
 	heap_free(s);

@@ -10,7 +10,8 @@
  *
  * TLS 1.2 and 1.3 with forward secrecy and authenticated ciphers; no renegotiation, no compression, no early data.
  * Sessions are resumed by tickets. They are bound to the listener (`binding`) and to the name that was asked for by
- * SNI: elsewhere, a whole handshake is done. ALPN has to have "smtp", if there is any.
+ * SNI: elsewhere, a whole handshake is done. ALPN has to have "smtp", if there is any. A client that asks for it gets
+ * what the certificate's issuer last said of it (OCSP stapling, RFC 6066 8).
  *
  * The client's side: the handshake goes through whatever the server's certificate is worth, and the facts say whether
  * it was verified (RFC 5280 the chain, RFC 9525 the name), or why not. What that means for the mail is the caller's to
@@ -31,15 +32,19 @@
 #define TLS_SIGNED_MAX    256 /* octets that a handshake has signed */
 #define TLS_SIGNATURE_MAX 1024
 #define TLS_NAME_MAX      255
+#define TLS_STAPLE_MAX    ((size_t)16 * 1024)
 #define TLS_TICKET_NAME   16
 #define TLS_TICKET_SECRET 32
 
-/* A certificate in DER, with those that lead to its root. */
+/* A certificate in DER, with those that lead to its root. Of one name there may be one with an RSA key and one with an
+ * EC key: what the client offers decides, and where it offers both the EC key is taken. */
 struct tls_chain {
 	struct slice name; /* by SNI: "mx.example.com", "*.example.com"; the first is for all others too */
 	uint8_t key[TLS_KEY_ID];
 	struct slice certificates[TLS_CHAIN_MAX];
-	size_t count; /* at least 1 */
+	size_t count;         /* at least 1 */
+	struct slice staple;  /* what its issuer says of it: a response of OCSP in DER (RFC 6960); empty: none */
+	wall_ms staple_until; /* it is said to nobody from then on */
 };
 
 /* What tickets are made with, the newest first: it makes them, both open them. */
@@ -71,7 +76,8 @@ bool tls_tickets_renew(struct tls_tickets *t);
 
 struct tls_server;
 
-/* NULL, and why: a certificate is none, or there is no memory. There is one chain at least. */
+/* NULL, and why: a certificate is none, there are two of one name and one kind of key, or there is no memory. There is
+ * one chain at least. */
 struct tls_server *tls_server_new(const struct tls_chain *chains, size_t count, const char **why);
 struct tls_server *tls_server_ref(struct tls_server *s);
 void tls_server_unref(struct tls_server *s); /* NULL is fine */
@@ -110,6 +116,8 @@ enum tls_result {
 
 /* NULL without memory. */
 struct tls *tls_new(struct tls_server *server, struct slice binding);
+/* Before the handshake, what time it is. Without it nothing is stapled: nobody knows whether it still holds. */
+void tls_set_now(struct tls *t, wall_ms now);
 /* A client's session. NULL without memory, or when the name is none. It begins with tls_handshake. */
 struct tls *tls_connect(struct tls_client *client, const struct tls_aim *aim);
 void tls_free(struct tls *t); /* NULL is fine */

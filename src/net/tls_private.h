@@ -1,8 +1,9 @@
 /*
  * tls_private: what the two sides of TLS share.
  *
- * tls.c         a session; certificates and tickets of the server's side
- * tls_client.c  the client's side
+ * tls.c              a session; names and tickets of the server's side
+ * tls_certificate.c  the certificates of a name, and what is stapled to them
+ * tls_client.c       the client's side
  */
 #ifndef NET_TLS_PRIVATE_H
 #define NET_TLS_PRIVATE_H
@@ -29,6 +30,7 @@ struct tls {
 	struct tls_signing signing;
 	uint8_t binding[SHA256_DIGEST_LENGTH];
 	char name[TLS_NAME_MAX + 1]; /* that was asked for */
+	wall_ms now; /* of the beginning; 0: not told */
 	unsigned key_updates;
 	size_t fed; /* octets since the BIO for them was made */
 	bool done, failed;
@@ -37,6 +39,28 @@ struct tls {
 	uint8_t peer[SHA256_DIGEST_LENGTH]; /* sessions are kept by this */
 	struct tls_verdict verdict;
 };
+
+#define TLS_KINDS 2 /* of keys: RSA and EC */
+
+/* The certificates of one name. */
+struct tls_certificate {
+	char name[TLS_NAME_MAX + 1];
+	SSL_CTX *context;
+	struct tls_leaf {
+		X509 *x;
+		uint8_t *staple; /* NULL: none */
+		size_t staple_n;
+		wall_ms staple_until;
+	} leaves[TLS_KINDS]; /* of different kinds */
+	size_t count;
+};
+
+/* One more for the name. NULL, or why not: a static text. */
+const char *tls_certificate_use(struct tls_certificate *c, const struct tls_chain *chain);
+void tls_certificate_free(struct tls_certificate *c);
+/* From the callback for it: staples what there is to the certificate that was chosen. False: there is nothing, or it
+ * holds no longer. */
+bool tls_certificate_staple(const struct tls_certificate *c, SSL *ssl, wall_ms now);
 
 /* Once for the process. What a file of the system says about TLS is not asked: these files say it. */
 bool tls_begin_library(void);

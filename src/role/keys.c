@@ -3,9 +3,9 @@
  * gets are requests of receivers, and it signs nothing but what a server signs in a handshake of TLS.
  *
  * It tells the receivers which certificates are in force, and the secrets of tickets, which it makes anew in half of
- * their lifetime. At a new configuration the files are read again: a certificate that cannot be used leaves the one of
- * its name in force that was there before. The certificates before the last ones are kept for handshakes that are under
- * way with them.
+ * their lifetime. At a new configuration the files are read again: a certificate that cannot be used leaves the one in
+ * force that was there before, and so does what cannot be stapled. The certificates before the last ones are kept for
+ * handshakes that are under way with them.
  */
 #include "role/role.h"
 
@@ -24,10 +24,12 @@
 
 struct named_credential {
 	char name[TLS_NAME_MAX + 1];
+	struct slice chain; /* the file; lent from `conf` */
 	struct credential *credential;
 };
 
 struct credentials {
+	struct conf *conf; /* where they come from */
 	struct named_credential list[CONF_CERTIFICATE_MAX];
 	size_t count;
 };
@@ -107,47 +109,92 @@ static void free_credentials(struct credentials *c)
 {
 	for (size_t i = 0; c && i < c->count; i++)
 		credential_unref(c->list[i].credential);
+	if (c)
+		conf_unref(c->conf);
 	heap_free(c);
 }
 
-static struct credential *find_by_name(const struct credentials *c, struct slice name)
+/* That of a section: names may be there twice, files of a name are not. */
+static struct credential *find_before(const struct keys *k, const struct conf_certificate *section)
 {
-	for (size_t i = 0; i < c->count; i++)
-		if (slice_eq(slice_from_cstr(c->list[i].name), name))
-			return c->list[i].credential;
+	for (size_t i = 0; i < k->now->count; i++) {
+		const struct named_credential *c = &k->now->list[i];
+		if (slice_eq(slice_from_cstr(c->name), section->name) && slice_eq(c->chain, section->chain))
+			return c->credential;
+	}
 	return NULL;
 }
 
-static void add_credential(struct credentials *c, struct slice name, struct credential *credential)
+static bool has_kind(const struct credentials *c, struct slice name, const char *kind)
 {
-	struct named_credential *to = &c->list[c->count++];
-
-	snprintf(to->name, sizeof to->name, "%.*s", SLICE_ARGS(name));
-	to->credential = credential;
+	for (size_t i = 0; i < c->count; i++)
+		if (slice_eq(slice_from_cstr(c->list[i].name), name) &&
+		    strcmp(credential_kind(c->list[i].credential), kind) == 0)
+			return true;
+	return false;
 }
 
-/* The one of the file; when it cannot be used the one that was in force, if there was one. */
-static void take_or_keep(struct keys *k, struct credentials *to, struct slice name, struct credential *loaded,
-			 const char *why)
+static void complain(struct slice name, const char *why)
 {
-	if (!loaded) {
-		struct credential *old = find_by_name(k->now, name);
-		log_event(LOG_CERTIFICATE_FAILED, LOG_TEXT("name", name), LOG_CSTR("reason", why));
-		loaded = old ? credential_ref(old) : NULL;
+	log_event(LOG_CERTIFICATE_FAILED, LOG_TEXT("name", name), LOG_CSTR("reason", why));
+}
+
+/* Takes the credential. One name has one of each kind of key. */
+static void add_credential(struct credentials *to, const struct conf_certificate *section, struct credential *c)
+{
+	char why[80];
+
+	if (has_kind(to, section->name, credential_kind(c))) {
+		snprintf(why, sizeof why, "there is another one for this name with a key of the kind %s",
+			 credential_kind(c));
+		complain(section->name, why);
+		credential_unref(c);
+		return;
 	}
-	if (loaded)
-		add_credential(to, name, loaded);
+	struct named_credential *new = &to->list[to->count++];
+	snprintf(new->name, sizeof new->name, "%.*s", SLICE_ARGS(section->name));
+	new->chain = section->chain;
+	new->credential = c;
+}
+
+static void staple(struct keys *k, const struct conf_certificate *section, struct credential *c,
+		   const struct credential *before)
+{
+	char why[CREDENTIAL_WHY_MAX];
+
+	if (section->ocsp.n == 0 || credential_load_staple(c, section->ocsp.p, loop_wall(k->loop), why))
+		return;
+	log_event(LOG_STAPLE_FAILED, LOG_TEXT("name", section->name), LOG_CSTR("reason", why));
+	if (before && before != c)
+		credential_keep_staple(c, before);
+}
+
+/* The one of the files; when it cannot be used the one that was in force, if there was one. */
+static void take_or_keep(struct keys *k, struct credentials *to, const struct conf_certificate *section,
+			 struct credential *loaded, const char *why)
+{
+	struct credential *before = find_before(k, section);
+
+	if (!loaded) {
+		complain(section->name, why);
+		loaded = before ? credential_ref(before) : NULL;
+	}
+	if (!loaded)
+		return;
+	staple(k, section, loaded, before);
+	add_credential(to, section, loaded);
 }
 
 static void load_self_signed(struct keys *k, struct credentials *to)
 {
+	const struct conf_certificate ours = {.name = k->conf->hostname};
 	char directory[1100], why[CREDENTIAL_WHY_MAX] = "it cannot be made";
 	struct credential *c = NULL;
 
 	snprintf(directory, sizeof directory, "%.*s/tls", SLICE_ARGS(k->conf->data_dir));
 	if (fs_posix_make_root(directory) == 0)
 		c = credential_self_signed(directory, k->conf->hostname, loop_wall(k->loop), why);
-	take_or_keep(k, to, k->conf->hostname, c, why);
+	take_or_keep(k, to, &ours, c, why);
 }
 
 static void load_configured(struct keys *k, struct credentials *to)
@@ -156,40 +203,73 @@ static void load_configured(struct keys *k, struct credentials *to)
 
 	for (size_t i = 0; i < k->conf->certificate_count; i++) {
 		const struct conf_certificate *c = &k->conf->certificates[i];
-		take_or_keep(k, to, c->name, credential_load(c->chain.p, c->key.p, why), why);
+		take_or_keep(k, to, c, credential_load(c->chain.p, c->key.p, why), why);
 	}
 }
 
-static int64_t days_left(struct keys *k, const struct credential *c)
+static int64_t days_left(struct keys *k, wall_ms end)
 {
-	return (credential_expires(c) - loop_wall(k->loop)) / DAY;
+	return (end - loop_wall(k->loop)) / DAY;
 }
 
 static void log_expiry(struct keys *k)
 {
 	for (size_t i = 0; i < k->now->count; i++) {
 		const struct named_credential *c = &k->now->list[i];
+		const struct tls_chain *chain = credential_chain(c->credential);
 		if (credential_expires(c->credential) - loop_wall(k->loop) < EXPIRES_SOON)
 			log_event(LOG_CERTIFICATE_EXPIRES, LOG_CSTR("name", c->name),
-				  LOG_NUMBER("expires", days_left(k, c->credential)));
+				  LOG_NUMBER("expires", days_left(k, credential_expires(c->credential))));
+		if (chain->staple.n > 0 && chain->staple_until <= loop_wall(k->loop))
+			log_event(LOG_STAPLE_FAILED, LOG_CSTR("name", c->name),
+				  LOG_CSTR("reason", "the response has expired"));
 	}
 	loop_timer_set(k->look, loop_mono(k->loop) + LOOK_AGAIN);
+}
+
+static bool is_self_signed(const struct keys *k)
+{
+	return k->conf->certificate_count == 0;
+}
+
+static void log_certificates(struct keys *k)
+{
+	for (size_t i = 0; i < k->now->count; i++) {
+		const struct named_credential *c = &k->now->list[i];
+		log_event(LOG_CERTIFICATE, LOG_CSTR("name", c->name),
+			  LOG_NUMBER("expires", days_left(k, credential_expires(c->credential))),
+			  LOG_CSTR("self-signed", is_self_signed(k) ? "yes" : "no"),
+			  LOG_CSTR("key", credential_kind(c->credential)),
+			  LOG_CSTR("ocsp", credential_chain(c->credential)->staple.n > 0 ? "yes" : "no"));
+	}
+	log_expiry(k);
+}
+
+/* Reads what the configuration names, puts it into force and tells the receivers. False: no memory. */
+static bool load_all(struct keys *k)
+{
+	struct credentials *fresh = heap_new(struct credentials);
+
+	if (!fresh) {
+		log_event(LOG_NO_MEMORY, LOG_CSTR("what", "certificates"));
+		return false;
+	}
+	fresh->conf = conf_ref(k->conf);
+	if (conf_has_tls(k->conf) && is_self_signed(k))
+		load_self_signed(k, fresh);
+	else if (conf_has_tls(k->conf))
+		load_configured(k, fresh);
+	free_credentials(k->before);
+	k->before = k->now;
+	k->now = fresh;
+	log_certificates(k);
+	tell_all(k, send_certificates);
+	return true;
 }
 
 static void on_look(void *arg)
 {
 	log_expiry(arg);
-}
-
-static void log_certificates(struct keys *k)
-{
-	bool own = k->conf->certificate_count == 0;
-
-	for (size_t i = 0; i < k->now->count; i++)
-		log_event(LOG_CERTIFICATE, LOG_CSTR("name", k->now->list[i].name),
-			  LOG_NUMBER("expires", days_left(k, k->now->list[i].credential)),
-			  LOG_CSTR("self-signed", own ? "yes" : "no"));
-	log_expiry(k);
 }
 
 /* ---- signing -------------------------------------------------------------------------------------------------- */
@@ -274,25 +354,15 @@ static void *keys_start(struct loop *l, const struct role_self *self)
 static bool keys_configure(void *arg, struct conf *conf)
 {
 	struct keys *k = arg;
-	struct credentials *fresh = heap_new(struct credentials);
+	struct conf *before = k->conf;
 
-	if (!fresh) {
-		log_event(LOG_NO_MEMORY, LOG_CSTR("what", "certificates"));
+	k->conf = conf_ref(conf);
+	if (!load_all(k)) {
+		conf_unref(k->conf);
+		k->conf = before;
 		return false;
 	}
-	conf_unref(k->conf);
-	k->conf = conf_ref(conf);
-	if (!conf_has_tls(conf))
-		fresh->count = 0;
-	else if (conf->certificate_count > 0)
-		load_configured(k, fresh);
-	else
-		load_self_signed(k, fresh);
-	free_credentials(k->before);
-	k->before = k->now;
-	k->now = fresh;
-	log_certificates(k);
-	tell_all(k, send_certificates);
+	conf_unref(before);
 	renew_tickets(k);
 	k->self->ready(k->self->arg);
 	return true;

@@ -287,6 +287,8 @@ static void get_chain(struct unpack *u, struct tls_chain *ret)
 		ret->certificates[i] = unpack_slice(u, TLS_CERTIFICATE_MAX);
 		u->bad |= ret->certificates[i].n == 0;
 	}
+	ret->staple = unpack_slice(u, TLS_STAPLE_MAX);
+	ret->staple_until = unpack_i64(u);
 	u->bad |= ret->count == 0 || ret->name.n == 0;
 }
 
@@ -300,6 +302,8 @@ void wire_put_certificates(struct buf *out, const struct wire_certificates *cert
 		pack_u8(out, (uint8_t)c->count);
 		for (size_t j = 0; j < c->count; j++)
 			pack_slice(out, c->certificates[j]);
+		pack_slice(out, c->staple);
+		pack_i64(out, c->staple_until);
 	}
 }
 

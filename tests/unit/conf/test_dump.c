@@ -17,6 +17,7 @@ static const char everything[] =
 	"tls { ticket_lifetime = never } accounts { cram_md5 = yes }\n"
 	"certificate \"*.Example.COM\" { chain = /srv/chain.pem key = '/srv/key \"1\".pem' }\n"
 	"certificate mx.example.com { chain = /srv/mx.pem key = /srv/mx.pem }\n"
+	"certificate MX.example.com { chain = /srv/ec.pem key = /srv/ec.pem ocsp = /srv/ec.ocsp }\n"
 	"domain \"B\xc3\xbc"
 	"cher.example\" { mailboxes = {'b\xc3\xbc"
 	"cher', \"o'hara\", \"a$b\"} disabled = {d, e} catch_all = \"o'hara\" message_max = 3M "
@@ -129,9 +130,12 @@ static void values_survive_the_dump(void **state)
 	assert_int_equal(c->full_wait, 3 * HOUR);
 	assert_int_equal(c->ticket_lifetime, 0);
 	assert_true(c->keep_cram_md5);
-	assert_int_equal(c->certificate_count, 2);
+	assert_int_equal(c->certificate_count, 3);
 	assert_slice(c->certificates[0].name, "*.example.com");
 	assert_slice(c->certificates[0].key, "/srv/key \"1\".pem");
+	assert_int_equal(c->certificates[0].ocsp.n, 0);
+	assert_slice(c->certificates[2].name, "mx.example.com");
+	assert_slice(c->certificates[2].ocsp, "/srv/ec.ocsp");
 	assert_int_equal(c->listeners[0].server.tls, SMTP_TLS_IMPLICIT);
 	assert_int_equal(c->listeners[1].server.tls, SMTP_TLS_OFFER);
 	assert_int_equal(c->listeners[2].server.tls, SMTP_TLS_OFF); /* a unix socket */

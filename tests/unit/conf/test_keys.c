@@ -32,8 +32,10 @@ static void write_file(const struct conf_key *key, const char *name, const char 
 	buf_printf(out, "%s%s = %s\n", frames[key->section][0], name, value);
 	if (key->section == SECTION_MOVED && strcmp(key->name, "to") != 0)
 		buf_add_lit(out, "to = \"c@example.net\"\n");
-	if (key->section == SECTION_CERTIFICATE)
-		buf_add(out, strcmp(key->name, "key") == 0 ? SLICE("chain = /c\n") : SLICE("key = /k\n"));
+	if (key->section == SECTION_CERTIFICATE && strcmp(key->name, "chain") != 0)
+		buf_add_lit(out, "chain = /c\n");
+	if (key->section == SECTION_CERTIFICATE && strcmp(key->name, "key") != 0)
+		buf_add_lit(out, "key = /k\n");
 	if (key->section == SECTION_LIST && strcmp(key->name, "members") != 0)
 		buf_add_lit(out, "members = {\"alice@example.com\"}\n");
 	if (key->section == SECTION_ROUTE && strcmp(key->name, "hosts") != 0)

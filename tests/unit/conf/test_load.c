@@ -242,6 +242,9 @@ static void mistakes_of_meaning_are_refused_with_their_line(void **state)
 		{"listen a { port = 25 socket = /tmp/s }", "a socket, or an address and port"},
 		{"listen a { address = mx.test }", "address: \"mx.test\""},
 		{"listen a { protocol = imap }", "protocol must be one of smtp, lmtp; it is \"imap\""},
+		{"certificate a.example { chain = /a key = /a }\ncertificate a.example { chain = /b key = /b }\n"
+		 "certificate A.Example { chain = /c key = /c }",
+		 "test.conf:3: certificate \"a.example\" is there three times"},
 		{"domain a.example {}\n\ndomain A.Example {}",
 		 "test.conf:3: domain \"a.example\" is there twice, before in test.conf line 1"},
 		{"domain 'a b' {}", "domain \"a b\": it is no domain name"},

@@ -38,7 +38,8 @@ static const struct store_message stored = {
 };
 
 static const struct wire_certificates certificates = {
-	.list = {{.name = {"mx.example.com", 14}, .certificates = {{"leaf", 4}, {"root", 4}}, .count = 2},
+	.list = {{.name = {"mx.example.com", 14}, .certificates = {{"leaf", 4}, {"root", 4}}, .count = 2,
+		  .staple = {"good", 4}, .staple_until = 1795219200000},
 		 {.name = {"*.example.org", 13}, .certificates = {{"leaf", 4}}, .count = 1}},
 	.count = 2,
 };

@@ -281,21 +281,34 @@ static bool store_file(const char *path, BIO *content)
 	return good && rename(temporary, path) == 0;
 }
 
-static bool make_files(const char *chain_path, const char *key_path, struct slice name, wall_ms now)
+/* With a key of its own, which is stored before it: where the certificate is, both are. */
+static bool make_files(const char *chain_path, const char *key_path, EVP_PKEY *key, struct slice name, wall_ms now)
 {
-	EVP_PKEY *key = EVP_EC_gen("P-256");
-	X509 *x = key ? make_certificate(key, name, now) : NULL;
+	EVP_PKEY *made = key ? NULL : EVP_EC_gen("P-256");
+	X509 *x = key || made ? make_certificate(key ? key : made, name, now) : NULL;
 	BIO *key_text = BIO_new(BIO_s_secmem()), *chain_text = BIO_new(BIO_s_mem());
-	bool good = x && key_text && chain_text &&
-		    PEM_write_bio_PrivateKey(key_text, key, NULL, NULL, 0, NULL, NULL) &&
-		    PEM_write_bio_X509(chain_text, x) && store_file(key_path, key_text) &&
-		    store_file(chain_path, chain_text);
+	bool good = x && key_text && chain_text && PEM_write_bio_X509(chain_text, x);
 
+	if (made)
+		good = good && PEM_write_bio_PrivateKey(key_text, made, NULL, NULL, 0, NULL, NULL) &&
+		       store_file(key_path, key_text);
+	good = good && store_file(chain_path, chain_text);
 	BIO_free(key_text);
 	BIO_free(chain_text);
 	X509_free(x);
-	EVP_PKEY_free(key);
+	EVP_PKEY_free(made);
+	ERR_clear_error();
 	return good;
+}
+
+static bool is_self_signed(const struct credential *c)
+{
+	X509 *leaf = credential_certificate(c, 0);
+	bool is = leaf && X509_self_signed(leaf, 1) == 1;
+
+	X509_free(leaf);
+	ERR_clear_error();
+	return is;
 }
 
 struct credential *credential_self_signed(const char *directory, struct slice name, wall_ms now,
@@ -306,13 +319,21 @@ struct credential *credential_self_signed(const char *directory, struct slice na
 	assert(name.n <= TLS_NAME_MAX);
 	snprintf(chain_path, sizeof chain_path, "%s/self-signed.pem", directory);
 	snprintf(key_path, sizeof key_path, "%s/self-signed.key", directory);
-	/* The certificate is stored behind its key: where it is, both are. */
-	if (access(chain_path, F_OK) != 0 && !make_files(chain_path, key_path, name, now)) {
+	if (access(chain_path, F_OK) != 0 && !make_files(chain_path, key_path, NULL, name, now)) {
 		credential_wrong(why, chain_path, "it cannot be made");
-		ERR_clear_error();
 		return NULL;
 	}
-	return credential_load(chain_path, key_path, why);
+	struct credential *c = credential_load(chain_path, key_path, why);
+	if (!c || c->expires - now >= CREDENTIAL_RENEW || !is_self_signed(c))
+		return c;
+	/* What cannot be renewed is better than nothing, and will be tried again. */
+	struct credential *fresh = make_files(chain_path, key_path, c->key, name, now)
+					   ? credential_load(chain_path, key_path, why)
+					   : NULL;
+	if (!fresh)
+		return c;
+	credential_unref(c);
+	return fresh;
 }
 
 /* ---- signing -------------------------------------------------------------------------------------------------- */

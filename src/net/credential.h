@@ -28,8 +28,10 @@ bool credential_load_staple(struct credential *c, const char *path, wall_ms now,
 void credential_keep_staple(struct credential *c, const struct credential *before);
 /*
  * Makes a certificate for `name` that is signed by its own key, and stores both below `directory`, which exists:
- * self-signed.pem and self-signed.key, the key readable by us alone. What is there already is loaded as it is.
+ * self-signed.pem and self-signed.key, the key readable by us alone. What is there already is loaded as it is; but when
+ * it is one that is signed by itself and ends within CREDENTIAL_RENEW, another is made with the same key.
  */
+#define CREDENTIAL_RENEW (30 * DAY)
 struct credential *credential_self_signed(const char *directory, struct slice name, wall_ms now,
 					  char why[CREDENTIAL_WHY_MAX]);
 struct credential *credential_ref(struct credential *c);

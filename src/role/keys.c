@@ -5,7 +5,7 @@
  * It tells the receivers which certificates are in force, and the secrets of tickets, which it makes anew in half of
  * their lifetime. At a new configuration the files are read again: a certificate that cannot be used leaves the one in
  * force that was there before, and so does what cannot be stapled. The certificates before the last ones are kept for
- * handshakes that are under way with them.
+ * handshakes that are under way with them. The one that we made ourselves is made anew before it ends.
  */
 #include "role/role.h"
 
@@ -267,9 +267,15 @@ static bool load_all(struct keys *k)
 	return true;
 }
 
+/* The files of the configuration are somebody else's to renew. */
 static void on_look(void *arg)
 {
-	log_expiry(arg);
+	struct keys *k = arg;
+	bool own = is_self_signed(k) && k->now->count > 0;
+
+	if (!own || credential_expires(k->now->list[0].credential) - loop_wall(k->loop) >= CREDENTIAL_RENEW ||
+	    !load_all(k))
+		log_expiry(k);
 }
 
 /* ---- signing -------------------------------------------------------------------------------------------------- */

@@ -124,6 +124,25 @@ def test_a_bad_response_leaves_the_last_good_one_stapled(house, fault, said):
     house.renew()
 
 
+# ---- our own -------------------------------------------------------------------------------------------------------
+
+def test_a_certificate_of_ours_that_ends_soon_is_made_anew_at_the_start(make_server):
+    server = make_server()
+    folder = server.data / "tls"
+    folder.mkdir(parents=True, mode=0o700)
+    key, chain = folder / "self-signed.key", folder / "self-signed.pem"
+    openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", key, "-out",
+            chain, "-days", 10, "-subj", "/CN=mx.example.com", "-addext", "subjectAltName=DNS:mx.example.com")
+    key.chmod(0o600)
+    before = chain.read_text(), key.read_text()
+    server.start()
+    server.wait_log("event=certificate name=mx.example.com expires=36[45]. self-signed=yes")
+    assert chain.read_text() != before[0] and key.read_text() == before[1]
+    with server.dialog() as d:
+        d.hello()
+        d.starttls()
+
+
 # ---- testssl.sh ----------------------------------------------------------------------------------------------------
 
 # What it says of itself: it would like another openssl, and cannot resume sessions with this one.

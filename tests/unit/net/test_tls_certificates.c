@@ -1,5 +1,5 @@
 /*
- * Which certificate a client is given and what is stapled to it.
+ * Which certificate a client is given, what is stapled to it, and how long our own lasts.
  */
 #include "test.h"
 
@@ -432,6 +432,51 @@ static void test_what_may_not_be_stapled_is_refused_and_says_why(void **state)
 	party_free(&pushy);
 }
 
+/* ---- our own -------------------------------------------------------------------------------------------------- */
+
+static void test_our_own_certificate_is_made_anew_before_it_ends_and_keeps_its_key(void **state)
+{
+	char why[CREDENTIAL_WHY_MAX] = "";
+	struct slice name = SLICE("mx.example.com");
+	struct credential *first = credential_self_signed(folder, name, NOW, why);
+
+	(void)state;
+	assert_non_null(first);
+	wall_ms end = credential_expires(first);
+	struct credential *same = credential_self_signed(folder, name, end - CREDENTIAL_RENEW, why);
+	assert_int_equal(credential_expires(same), end);
+	struct credential *next = credential_self_signed(folder, name, end - CREDENTIAL_RENEW + DAY, why);
+	assert_true(credential_expires(next) > end + 9 * 365 * DAY);
+	assert_memory_equal(credential_chain(next)->key, credential_chain(first)->key, TLS_KEY_ID);
+	assert_false(slice_eq(credential_chain(next)->certificates[0], credential_chain(first)->certificates[0]));
+	credential_unref(same);
+	/* The new one is what is found from now on. */
+	same = credential_self_signed(folder, name, end, why);
+	assert_int_equal(credential_expires(same), credential_expires(next));
+	credential_unref(same);
+	credential_unref(next);
+	credential_unref(first);
+}
+
+static void test_a_certificate_that_somebody_put_there_is_not_replaced(void **state)
+{
+	char why[CREDENTIAL_WHY_MAX] = "";
+	struct party ca = party_of("P-256", "root", NULL, NULL), leaf = party_of("P-256", "mx", &ca, NULL);
+	FILE *chain = fopen(path_of("self-signed.pem"), "w"), *key = fopen(path_of("self-signed.key"), "w");
+
+	(void)state;
+	assert_true(PEM_write_X509(chain, leaf.x) && PEM_write_PrivateKey(key, leaf.key, NULL, NULL, 0, NULL, NULL));
+	fclose(chain);
+	fclose(key);
+	chmod(path_of("self-signed.key"), 0600);
+	struct credential *c = credential_self_signed(folder, SLICE("mx.example.com"), NOW, why);
+	assert_non_null(c);
+	assert_int_equal(credential_expires(c), NOW + DAY);
+	credential_unref(c);
+	party_free(&leaf);
+	party_free(&ca);
+}
+
 static int set_up(void **state)
 {
 	(void)state;
@@ -442,7 +487,7 @@ static int set_up(void **state)
 
 static int tear_down(void **state)
 {
-	static const char *const names[] = {"pem", "ocsp"};
+	static const char *const names[] = {"pem", "ocsp", "self-signed.pem", "self-signed.key"};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof names / sizeof *names; i++)
@@ -459,6 +504,8 @@ int main(void)
 		cmocka_unit_test(test_a_name_has_one_certificate_of_each_kind),
 		cmocka_unit_test(test_what_the_issuer_said_goes_to_who_asks_while_it_holds),
 		cmocka_unit_test(test_what_may_not_be_stapled_is_refused_and_says_why),
+		cmocka_unit_test(test_our_own_certificate_is_made_anew_before_it_ends_and_keeps_its_key),
+		cmocka_unit_test(test_a_certificate_that_somebody_put_there_is_not_replaced),
 	};
 
 	return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -178,7 +178,7 @@ static void set_up_client(SSL *client, const struct visit *v)
 		assert_true(SSL_ctrl(client, SSL_CTRL_SET_TLSEXT_HOSTNAME, TLSEXT_NAMETYPE_host_name,
 				     (void *)(uintptr_t)v->name));
 	if (v->signatures)
-		assert_true(SSL_set1_sigalgs_list(client, v->signatures));
+		assert_true(SSL_ctrl(client, SSL_CTRL_SET_SIGALGS_LIST, 0, (void *)(uintptr_t)v->signatures));
 	if (v->ciphers)
 		assert_true(SSL_set_cipher_list(client, v->ciphers));
 	if (v->version)

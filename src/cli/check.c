@@ -168,6 +168,27 @@ static void check_trust(const struct conf *conf, struct conf_error *error)
 	}
 }
 
+static void check_clients_trust(const struct conf *conf, struct conf_error *error)
+{
+	struct buf authorities, revoked;
+	char why[CREDENTIAL_WHY_MAX];
+	const char *wrong = why;
+
+	if (!conf_asks_certificates(conf))
+		return;
+	buf_init(&authorities, TLS_TRUST_TEXT_MAX);
+	buf_init(&revoked, TLS_TRUST_TEXT_MAX);
+	bool good = credential_append_file(conf->client_authorities.p, &authorities, why) &&
+		    (conf->client_revoked.n == 0 || credential_append_file(conf->client_revoked.p, &revoked, why));
+	struct tls_trust_text text = {buf_slice(&authorities), buf_slice(&revoked)};
+	struct tls_trust *trust = good ? tls_trust_new(&text, &wrong) : NULL;
+	if (!trust)
+		conf_warn(error, (struct conf_place){conf->client_authorities.p, 0}, "client_authorities: %s", wrong);
+	tls_trust_unref(trust);
+	buf_free(&authorities);
+	buf_free(&revoked);
+}
+
 static int check_conf(const struct cli_command *self, const char *path, bool dump, bool json)
 {
 	static struct conf_error error;
@@ -179,6 +200,8 @@ static int check_conf(const struct cli_command *self, const char *path, bool dum
 		check_certificates(conf, &error);
 	if (conf)
 		check_trust(conf, &error);
+	if (conf)
+		check_clients_trust(conf, &error);
 	buf_init(&text, CONF_TEXT_MAX);
 	dump = dump && conf;
 	if (dump && !conf_dump(conf, &text))

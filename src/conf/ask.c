@@ -164,6 +164,14 @@ bool conf_has_tls(const struct conf *c)
 	return false;
 }
 
+bool conf_asks_certificates(const struct conf *c)
+{
+	for (size_t i = 0; i < c->listener_count; i++)
+		if (c->listeners[i].ask_certificate)
+			return true;
+	return false;
+}
+
 bool conf_has_auth(const struct conf *c)
 {
 	for (size_t i = 0; i < c->listener_count; i++)

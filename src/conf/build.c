@@ -268,6 +268,7 @@ static void build_all(struct build *b)
 	c->relay_networks = build_networks(b, &c->relay_texts);
 	build_listeners(b);
 	build_certificates(b);
+	build_certificate_logins(b);
 	build_rules(b);
 	build_domains(b);
 	build_routes(b);

@@ -14,6 +14,7 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "directory/directory.h"
+#include "directory/external.h"
 #include "mail/address.h"
 #include "policy/relay.h"
 #include "policy/route.h"
@@ -28,6 +29,7 @@
 #define CONF_FILES_MAX    100 /* included files */
 #define CONF_LISTENER_MAX 64
 #define CONF_CERTIFICATE_MAX 64
+#define CONF_CERTIFICATE_LOGIN_MAX 1000
 #define CONF_HOSTS_MAX    32 /* hosts of one route */
 #define CONF_PROCESS_MAX  64 /* receivers, or senders */
 #define CONF_RULES_MAX    1000 /* about other servers' replies */
@@ -92,6 +94,13 @@ struct conf_listener {
 	enum conf_auth auth;                  /* as in the file; .server has the mechanisms */
 	enum conf_in_clear in_clear;
 	bool submission; /* RFC 6409 */
+	bool ask_certificate;
+};
+
+/* A login by certificate as it was configured. */
+struct conf_certificate_login {
+	struct slice login;
+	struct conf_texts names;
 };
 
 /* Those who log in; who they are is in directory/accounts.h. */
@@ -99,6 +108,7 @@ struct conf_accounts {
 	struct conf_texts mechanisms; /* names; none: the usual ones */
 	struct conf_texts scram_only; /* patterns of login names, see policy/pattern.h */
 	bool tells_transition;
+	struct external_map external; /* by certificates */
 	uint32_t failures_per_account, failures_per_network;
 	span_ms failures_span, failure_delay;           /* 0: no delay */
 	uint32_t messages_per_hour, recipients_per_hour; /* of a user who has no limit of his own; 0: no limit */
@@ -197,6 +207,9 @@ struct conf {
 	size_t listener_count;
 	const struct conf_certificate *certificates; /* the first is for every other name, too; none: one is made */
 	size_t certificate_count;
+	struct slice client_authorities, client_revoked; /* paths; empty: none */
+	const struct conf_certificate_login *certificate_logins;
+	size_t certificate_login_count;
 	bool keep_cram_md5; /* of passwords that are set */
 	struct conf_accounts accounts;
 	span_ms ticket_lifetime; /* 0: no session of TLS is resumed */
@@ -314,6 +327,9 @@ bool conf_may_post(const struct conf *c, const struct relay_client *client, cons
 
 /* Whether a listener speaks TLS. */
 bool conf_has_tls(const struct conf *c);
+
+/* Whether a listener asks for certificates. */
+bool conf_asks_certificates(const struct conf *c);
 
 /* Whether a listener has AUTH. */
 bool conf_has_auth(const struct conf *c);

@@ -129,6 +129,9 @@ bool conf_dump(const struct conf *c, struct buf *out)
 	for (size_t i = 0; i < c->certificate_count; i++)
 		write_section(SECTION_CERTIFICATE, c->certificates[i].name, &c->certificates[i], out);
 	write_section(SECTION_ACCOUNTS, SLICE_NONE, c, out);
+	for (size_t i = 0; i < c->certificate_login_count; i++)
+		write_section(SECTION_CERTIFICATE_LOGIN, c->certificate_logins[i].login, &c->certificate_logins[i],
+			      out);
 	for (size_t i = 0; i < c->domain_count; i++)
 		write_domain(&c->domains[i], out);
 	for (size_t i = 0; i < c->route_count; i++)

@@ -13,6 +13,7 @@ enum conf_section_id {
 	SECTION_TLS,
 	SECTION_CERTIFICATE,
 	SECTION_ACCOUNTS,
+	SECTION_CERTIFICATE_LOGIN,
 	SECTION_DOMAIN,
 	SECTION_MOVED,
 	SECTION_LIMIT,
@@ -64,6 +65,7 @@ enum conf_type {
 	TYPE_MEDIA,      /* media types; "*" as subtype stands for all */
 	TYPE_EXTENSIONS, /* of file names, without the dot */
 	TYPE_MECHANISMS, /* of AUTH */
+	TYPE_CERTIFICATE_NAMES, /* see directory/external.h */
 	TYPE_REPLY_CODES, /* these three: conditions of rules, see codes/smtpcodes.h */
 	TYPE_STATUS_CODES,
 	TYPE_WORDINGS,

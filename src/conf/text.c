@@ -1,5 +1,6 @@
 #include "conf/text.h"
 
+#include "directory/external.h"
 #include "directory/sasl.h"
 #include "policy/pattern.h"
 
@@ -195,6 +196,14 @@ static bool read_mechanism(struct slice text, const struct conf_text_context *co
 	return sasl_find(text, &mechanism) && buf_add(out, slice_from_cstr(sasl_row(mechanism)->name));
 }
 
+static bool read_certificate_name(struct slice text, const struct conf_text_context *context, struct buf *out,
+				  const char **why)
+{
+	(void)context;
+	*why = "a name is written email:a@example.com, dns:host.example.com, uri:..., or key: and 64 digits of 0-9a-f";
+	return external_name_valid(text) && buf_add(out, text);
+}
+
 static bool read_resolver(struct slice text, const struct conf_text_context *context, struct buf *out, const char **why)
 {
 	struct slice port = text, address = slice_split(&port, '@');
@@ -310,6 +319,7 @@ static const struct {
 	[TYPE_MEDIA] = {read_media, false},
 	[TYPE_EXTENSIONS] = {read_extension, false},
 	[TYPE_MECHANISMS] = {read_mechanism, false},
+	[TYPE_CERTIFICATE_NAMES] = {read_certificate_name, false},
 };
 
 bool conf_text_read(enum conf_type type, struct slice text, const struct conf_text_context *context, struct buf *out,

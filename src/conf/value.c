@@ -242,6 +242,7 @@ static const char *const type_words[TYPE_COUNT_OF] = {
 	[TYPE_PARAMETERS] = "a list of BODY, SMTPUTF8, RET, ENVID, NOTIFY and ORCPT",
 	[TYPE_MEDIA] = "a list of media types, such as image/png or image/*",
 	[TYPE_EXTENSIONS] = "a list of file name extensions, such as exe or tar.gz",
+	[TYPE_CERTIFICATE_NAMES] = "a list of names behind email:, dns: or uri:, or key: and 64 hexadecimal digits",
 	[TYPE_MECHANISMS] = "a list of mechanisms of AUTH, such as SCRAM-SHA-256 or PLAIN",
 };
 

@@ -7,6 +7,7 @@
 #include <string.h>
 
 static const struct sasl_row rows[SASL_MECHANISMS] = {
+	[SASL_EXTERNAL] = {"EXTERNAL", .certified = true, .one_step = true},
 	[SASL_SCRAM_SHA_256_PLUS] = {"SCRAM-SHA-256-PLUS", .scram = true, .plus = true, .hash = SCRAM_SHA_256},
 	[SASL_SCRAM_SHA_256] = {"SCRAM-SHA-256", .scram = true, .hash = SCRAM_SHA_256},
 	[SASL_SCRAM_SHA_1_PLUS] = {"SCRAM-SHA-1-PLUS", .scram = true, .plus = true, .hash = SCRAM_SHA_1},
@@ -97,8 +98,11 @@ struct sasl_exchange *sasl_begin(struct sasl *s, const struct sasl_start *start)
 		e->unique.n = keep(e->unique.octets, sizeof e->unique.octets, start->unique);
 	}
 	buf_init(&e->why, SASL_WHY_MAX);
+	buf_init(&e->logins, 2 * EXTERNAL_NAMES_MAX);
 	if (start->mechanism == SASL_CRAM_MD5)
 		make_cram_challenge(e, start);
+	if (start->mechanism == SASL_EXTERNAL && start->external)
+		external_logins(start->external, start->certificate, &e->logins);
 	if (!e->row->scram || sasl_scram_begin(e))
 		return e;
 	sasl_end(e);
@@ -121,6 +125,7 @@ void sasl_end(struct sasl_exchange *e)
 		sasl_scram_end(e);
 	forget_account(e);
 	buf_free(&e->why);
+	buf_free(&e->logins);
 	explicit_bzero(e, sizeof *e);
 	heap_free(e);
 }
@@ -274,6 +279,46 @@ static enum sasl_result step_cram_md5(struct sasl_exchange *e, struct slice resp
 	return sasl_fail(e, SASL_WRONG, has ? "wrong password" : NOTHING_KEPT);
 }
 
+/* ---- EXTERNAL ---------------------------------------------------------------------------------------------------- */
+
+/* As whom: the identity that was asked for, if the certificate has it; without one, the first that it has. */
+static bool choose_login(const struct sasl_exchange *e, struct slice identity, struct slice *ret)
+{
+	char asked_room[2 * ACCOUNT_NAME_MAX], room[2 * ACCOUNT_NAME_MAX];
+	struct buf asked = {.p = asked_room, .cap = sizeof asked_room, .max = sizeof asked_room};
+	const char *why;
+
+	if (identity.n > 0 && !account_name_canonical(identity, &asked, &why))
+		return false;
+	for (struct slice rest = buf_slice(&e->logins); rest.n > 0;) {
+		struct buf canonical = {.p = room, .cap = sizeof room, .max = sizeof room};
+		*ret = slice_split(&rest, '\n');
+		if (identity.n == 0)
+			return true;
+		if (account_name_canonical(*ret, &canonical, &why) &&
+		    slice_eq(buf_slice(&canonical), buf_slice(&asked)))
+			return true;
+	}
+	return false;
+}
+
+/* RFC 4422 A.1: the identity to act as, or nothing. */
+static enum sasl_result step_external(struct sasl_exchange *e, struct slice response)
+{
+	struct slice login;
+
+	if (slice_find(response, '\0') < response.n)
+		return sasl_fail(e, SASL_WRONG, "the response is malformed");
+	if (e->logins.failed)
+		return sasl_fail(e, SASL_UNAVAILABLE, "there is no memory");
+	if (buf_len(&e->logins) == 0)
+		return sasl_fail(e, SASL_WRONG, "no account belongs to the certificate");
+	if (!choose_login(e, response, &login))
+		return sasl_fail(e, SASL_WRONG, "another identity than those of the certificate");
+	enum sasl_result result = sasl_look_up(e, login);
+	return result == SASL_CHALLENGE ? sasl_admit(e) : result;
+}
+
 /* ---- steps ------------------------------------------------------------------------------------------------------- */
 
 bool sasl_is_slow(const struct sasl_exchange *e)
@@ -294,6 +339,8 @@ static enum sasl_result open_exchange(struct sasl_exchange *e, struct buf *chall
 static enum sasl_result step(struct sasl_exchange *e, struct slice response, struct buf *challenge)
 {
 	switch (e->mechanism) {
+	case SASL_EXTERNAL:
+		return step_external(e, response);
 	case SASL_CRAM_MD5:
 		return step_cram_md5(e, response);
 	case SASL_PLAIN:

@@ -5,6 +5,7 @@
  * SCRAM with and without channel binding (RFC 5802, RFC 7677, RFC 9266) is GNU SASL's. PLAIN (RFC 4616), LOGIN
  * and CRAM-MD5 (RFC 2195) are a line of text or two and read here: GNU SASL would leave copies of
  * the password in memory that was given back, and asks for the password where we keep only what CRAM-MD5 needs of it.
+ * EXTERNAL (RFC 4422 appendix A) is the client's certificate, which somebody else has verified (directory/external.h).
  * There is no NTLM, and no DIGEST-MD5.
  *
  * An exchange is begun, and takes one response after the other until it ends. Who is unknown is told so at the same
@@ -15,9 +16,11 @@
 #define DIRECTORY_SASL_H
 
 #include "directory/accounts.h"
+#include "directory/external.h"
 
 /* In the order in which they are offered when nobody says otherwise: the strongest first. */
 enum sasl_mechanism {
+	SASL_EXTERNAL,
 	SASL_SCRAM_SHA_256_PLUS,
 	SASL_SCRAM_SHA_256,
 	SASL_SCRAM_SHA_1_PLUS,
@@ -36,6 +39,7 @@ enum sasl_mechanism {
 struct sasl_row {
 	const char *name; /* of the registry */
 	bool shows;       /* the secret itself, to whoever listens, and to a server that is an impostor */
+	bool certified;   /* by a client's certificate */
 	bool scram, plus;
 	enum scram_hash hash; /* SCRAM */
 	bool server_first;    /* takes no initial response (RFC 4954 4) */
@@ -74,6 +78,9 @@ struct sasl_start {
 	bool tells_transition;         /* SASL_TRANSITION, which shows that there is such an account */
 	bool keeps_cram_md5;           /* as in the configuration: part of what makes secrets outdated */
 	struct slice host;             /* of the challenge of CRAM-MD5 */
+	/* EXTERNAL: the names in the client's certificate, which was verified; empty: there is none. */
+	struct slice certificate;
+	const struct external_map *external;
 	wall_ms now;
 	uint8_t chance[SASL_CHANCE]; /* random */
 	struct sasl_judge judge;

@@ -37,6 +37,7 @@ struct sasl_exchange {
 	struct buf why;
 	char challenge[2 * SASL_LOGIN_MAX]; /* CRAM-MD5 */
 	size_t challenge_n;
+	struct buf logins; /* EXTERNAL: as whom the certificate logs in, one a line */
 
 	/* SCRAM */
 	Gsasl_session *session;

@@ -71,6 +71,8 @@ void conn_pause(struct conn *c);
  * good for, see tls.h. False, and nothing has changed: octets wait that were written or came before, or there is no
  * memory. */
 bool conn_start_tls(struct conn *c, struct tls_server *server, struct slice binding);
+/* Behind it: the client is asked for a certificate. False without memory. */
+bool conn_ask_certificate(struct conn *c, struct tls_trust *trust);
 /* The same as a client: the handshake begins. Whether the server is who it should be stands in the facts. */
 bool conn_connect_tls(struct conn *c, struct tls_client *client, const struct tls_aim *aim);
 /* What `sign` asked for; empty: there is no signature, and the handshake fails. */

@@ -139,6 +139,11 @@ bool conn_start_tls(struct conn *c, struct tls_server *server, struct slice bind
 	return true;
 }
 
+bool conn_ask_certificate(struct conn *c, struct tls_trust *trust)
+{
+	return tls_ask_certificate(c->tls, trust);
+}
+
 bool conn_connect_tls(struct conn *c, struct tls_client *client, const struct tls_aim *aim)
 {
 	struct tls *tls = can_start(c) ? tls_connect(client, aim) : NULL;

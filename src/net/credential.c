@@ -101,6 +101,19 @@ BIO *credential_read_file(const char *path, bool secret, char why[CREDENTIAL_WHY
 	return NULL;
 }
 
+bool credential_append_file(const char *path, struct buf *out, char why[CREDENTIAL_WHY_MAX])
+{
+	BIO *bio = credential_read_file(path, false, why);
+	char *p = NULL;
+
+	if (!bio)
+		return false;
+	long n = BIO_get_mem_data(bio, &p);
+	bool good = n <= 0 || buf_add(out, slice_of(p, (size_t)n));
+	BIO_free(bio);
+	return good || credential_wrong(why, path, "out of memory");
+}
+
 /* A key with a pass phrase is of no use: nobody is there to give it. */
 static int no_pass_phrase(char *into, int room, int for_writing, void *arg)
 {

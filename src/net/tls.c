@@ -264,6 +264,7 @@ static SSL_CTX *new_context(void)
 	SSL_CTX_set_mode(c, SSL_MODE_RELEASE_BUFFERS);
 	SSL_CTX_set_session_cache_mode(c, SSL_SESS_CACHE_OFF);
 	SSL_CTX_set_client_hello_cb(c, on_client_hello, NULL);
+	SSL_CTX_set_cert_verify_callback(c, tls_take_any_certificate, NULL);
 	SSL_CTX_set_tlsext_servername_callback(c, on_servername);
 	SSL_CTX_set_alpn_select_cb(c, on_alpn, NULL);
 	SSL_CTX_set_tlsext_status_cb(c, on_status);
@@ -422,6 +423,8 @@ void tls_free(struct tls *t)
 	ERR_clear_error();
 	tls_server_unref(t->server);
 	tls_client_unref(t->client);
+	tls_trust_unref(t->trust);
+	buf_free(&t->holder);
 	heap_free(t);
 }
 
@@ -492,6 +495,8 @@ enum tls_result tls_handshake(struct tls *t)
 		SSL_clear_mode(t->ssl, SSL_MODE_ASYNC);
 		if (t->client)
 			tls_judge(t);
+		else if (t->trust)
+			tls_judge_holder(t);
 	}
 	return result;
 }
@@ -592,6 +597,7 @@ void tls_facts(const struct tls *t, struct tls_facts *ret)
 		.verified = t->verdict.verified,
 		.unverified = t->verdict.why,
 		.peer = slice_from_cstr(t->verdict.peer),
+		.holder = buf_slice(&t->holder),
 	};
 }
 

@@ -33,6 +33,7 @@
 #define TLS_SIGNATURE_MAX 1024
 #define TLS_NAME_MAX      255
 #define TLS_STAPLE_MAX    ((size_t)16 * 1024)
+#define TLS_HOLDER_MAX    4096
 #define TLS_TICKET_NAME   16
 #define TLS_TICKET_SECRET 32
 
@@ -84,6 +85,20 @@ void tls_server_unref(struct tls_server *s); /* NULL is fine */
 /* From now on; sessions that stand are not changed. */
 void tls_server_set_tickets(struct tls_server *s, const struct tls_tickets *tickets);
 
+/*
+ * Authorities that sign the certificates of clients, in PEM; and the lists of revoked ones (CRL) of each of them:
+ * empty, and none is asked for. NULL, and why: what cannot be used of which, or there is no memory.
+ */
+#define TLS_TRUST_TEXT_MAX  ((size_t)1024 * 1024)
+#define TLS_AUTHORITIES_MAX 100
+struct tls_trust_text {
+	struct slice authorities, revoked;
+};
+struct tls_trust;
+struct tls_trust *tls_trust_new(const struct tls_trust_text *text, const char **why);
+struct tls_trust *tls_trust_ref(struct tls_trust *t);
+void tls_trust_unref(struct tls_trust *t); /* NULL is fine */
+
 struct tls_client;
 
 /*
@@ -118,6 +133,9 @@ enum tls_result {
 struct tls *tls_new(struct tls_server *server, struct slice binding);
 /* Before the handshake, what time it is. Without it nothing is stapled: nobody knows whether it still holds. */
 void tls_set_now(struct tls *t, wall_ms now);
+/* Before the handshake: the client is asked for a certificate. Whether he has one, and what it is worth, is in the
+ * facts; the handshake goes on without it. Such sessions are never resumed. False without memory. */
+bool tls_ask_certificate(struct tls *t, struct tls_trust *trust);
 /* A client's session. NULL without memory, or when the name is none. It begins with tls_handshake. */
 struct tls *tls_connect(struct tls_client *client, const struct tls_aim *aim);
 void tls_free(struct tls *t); /* NULL is fine */
@@ -146,9 +164,12 @@ struct tls_facts {
 	const char *version, *cipher, *group; /* the group may be "" */
 	bool resumed;
 	struct slice name; /* SNI: a host name in lower case; empty: none, or none that is one */
-	/* Of a client's session. */
-	bool verified;          /* chain and name */
-	const char *unverified; /* why not; else "" */
+	/* Of a client's session, and of one whose client was asked for a certificate. */
+	bool verified;          /* chain and name; of a client: the chain */
+	const char *unverified; /* why not; else "", as where nobody was asked */
+	/* Of one whose client was asked, if it is verified: what his certificate says of him, as directory/external.h
+	 * has it. Else empty. */
+	struct slice holder;
 	struct slice peer;      /* the names that the certificate is for, in printable ASCII, perhaps not all */
 };
 /* Good after the handshake, for the life of the session. */

@@ -157,9 +157,8 @@ static void name_peer(X509 *x, char *into, size_t room)
 
 /* RFC 5280 6.1.4 (k): OpenSSL takes an issuer for an authority by its key usage alone. A root of version 1 is one
  * because we were told so. */
-static bool chain_of_authorities(const SSL *ssl)
+bool tls_is_chain_of_authorities(STACK_OF(X509) *chain)
 {
-	STACK_OF(X509) *chain = SSL_get0_verified_chain(ssl);
 	int n = chain ? sk_X509_num(chain) : 0;
 
 	for (int i = 1; i < n; i++) {
@@ -182,7 +181,7 @@ static void judge(struct tls *t, X509 *x, struct tls_verdict *v)
 			 v->peer[0] ? v->peer : "it has none");
 	else if (found != X509_V_OK)
 		snprintf(v->why, sizeof v->why, "%s", X509_verify_cert_error_string(found));
-	else if (!chain_of_authorities(t->ssl))
+	else if (!tls_is_chain_of_authorities(SSL_get0_verified_chain(t->ssl)))
 		snprintf(v->why, sizeof v->why, "an issuer in its certificate's chain is no authority");
 	else
 		v->verified = true;

@@ -4,6 +4,7 @@
  * tls.c              a session; names and tickets of the server's side
  * tls_certificate.c  the certificates of a name, and what is stapled to them
  * tls_client.c       the client's side
+ * tls_holder.c       certificates of clients
  */
 #ifndef NET_TLS_PRIVATE_H
 #define NET_TLS_PRIVATE_H
@@ -38,6 +39,9 @@ struct tls {
 	/* The client's side. */
 	uint8_t peer[SHA256_DIGEST_LENGTH]; /* sessions are kept by this */
 	struct tls_verdict verdict;
+	/* The server's side, if the client is asked for a certificate; then the verdict is on that. */
+	struct tls_trust *trust;
+	struct buf holder;
 };
 
 #define TLS_KINDS 2 /* of keys: RSA and EC */
@@ -68,5 +72,11 @@ bool tls_begin_library(void);
 struct tls *tls_open(SSL_CTX *context);
 /* The handshake of a client is done: what is its server's certificate worth? */
 void tls_judge(struct tls *t);
+/* The handshake of a server that asked its client for a certificate is done. */
+void tls_judge_holder(struct tls *t);
+/* For SSL_CTX_set_cert_verify_callback, on the server's side: tls_judge_holder verifies. */
+int tls_take_any_certificate(X509_STORE_CTX *context, void *arg);
+/* RFC 5280 6.1.4 (k), for a chain that was verified. */
+bool tls_is_chain_of_authorities(STACK_OF(X509) *chain);
 
 #endif

@@ -358,6 +358,8 @@ static struct sasl_start start_of(struct exchange *e, const struct wire_auth_beg
 		.tells_transition = a->conf->accounts.tells_transition,
 		.keeps_cram_md5 = a->conf->keep_cram_md5,
 		.host = a->conf->hostname,
+		.certificate = begin->certificate,
+		.external = &a->conf->accounts.external,
 		.now = loop_wall(a->loop),
 		.judge = {judge_name, renew, e},
 	};

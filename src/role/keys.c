@@ -49,6 +49,7 @@ struct keys {
 	struct loop_timer *renew, *look;
 	struct keys_peer receivers[CONF_PROCESS_MAX];
 	struct buf frame;
+	struct buf authorities, revoked; /* of clients, in PEM */
 };
 
 /* ---- telling receivers ---------------------------------------------------------------------------------------- */
@@ -69,6 +70,16 @@ static void send_certificates(struct keys *k, struct keys_peer *to)
 	    !channel_send(to->channel, WIRE_CERTIFICATES, buf_slice(&k->frame), -1))
 		log_event(LOG_NO_MEMORY, LOG_CSTR("what", "certificates"));
 	heap_free(certificates);
+}
+
+static void send_trust(struct keys *k, struct keys_peer *to)
+{
+	struct tls_trust_text text = {buf_slice(&k->authorities), buf_slice(&k->revoked)};
+
+	buf_reset(&k->frame);
+	wire_put_trust(&k->frame, &text);
+	if (k->frame.failed || !channel_send(to->channel, WIRE_TRUST, buf_slice(&k->frame), -1))
+		log_event(LOG_NO_MEMORY, LOG_CSTR("what", "authorities"));
 }
 
 static void send_tickets(struct keys *k, struct keys_peer *to)
@@ -278,6 +289,49 @@ static void on_look(void *arg)
 		log_expiry(k);
 }
 
+/* ---- certificates of clients ---------------------------------------------------------------------------------- */
+
+/* What cannot be used leaves in force what was there before. */
+static void take_or_keep_trust(struct keys *k, struct buf *authorities, struct buf *revoked, const char *why)
+{
+	struct tls_trust_text text = {buf_slice(authorities), buf_slice(revoked)};
+	const char *wrong = why;
+	struct tls_trust *trust = why ? NULL : tls_trust_new(&text, &wrong);
+
+	if (!trust) {
+		log_event(LOG_TRUST_FAILED, LOG_CSTR("reason", wrong));
+		return;
+	}
+	tls_trust_unref(trust);
+	buf_reset(&k->authorities);
+	buf_reset(&k->revoked);
+	if (!buf_add(&k->authorities, text.authorities) || !buf_add(&k->revoked, text.revoked)) {
+		buf_reset(&k->authorities);
+		buf_reset(&k->revoked);
+		log_event(LOG_NO_MEMORY, LOG_CSTR("what", "authorities"));
+	}
+}
+
+static void load_trust(struct keys *k)
+{
+	const struct conf *c = k->conf;
+	struct buf authorities, revoked;
+	char why[CREDENTIAL_WHY_MAX] = "";
+
+	if (!conf_asks_certificates(c)) {
+		buf_reset(&k->authorities);
+		buf_reset(&k->revoked);
+		return;
+	}
+	buf_init(&authorities, TLS_TRUST_TEXT_MAX);
+	buf_init(&revoked, TLS_TRUST_TEXT_MAX);
+	bool good = credential_append_file(c->client_authorities.p, &authorities, why) &&
+		    (c->client_revoked.n == 0 || credential_append_file(c->client_revoked.p, &revoked, why));
+	take_or_keep_trust(k, &authorities, &revoked, good ? NULL : why);
+	buf_free(&authorities);
+	buf_free(&revoked);
+}
+
 /* ---- signing -------------------------------------------------------------------------------------------------- */
 
 static bool sign_by(const struct credentials *c, const struct tls_request *r, uint8_t into[TLS_SIGNATURE_MAX],
@@ -335,6 +389,8 @@ static void keys_end(void *arg)
 	free_credentials(k->before);
 	conf_unref(k->conf);
 	buf_free(&k->frame);
+	buf_free(&k->authorities);
+	buf_free(&k->revoked);
 	heap_free(k);
 }
 
@@ -348,6 +404,8 @@ static void *keys_start(struct loop *l, const struct role_self *self)
 	for (uint32_t i = 0; i < CONF_PROCESS_MAX; i++)
 		k->receivers[i] = (struct keys_peer){.keys = k, .index = i};
 	buf_init(&k->frame, CHANNEL_FRAME_MAX);
+	buf_init(&k->authorities, TLS_TRUST_TEXT_MAX);
+	buf_init(&k->revoked, TLS_TRUST_TEXT_MAX);
 	k->renew = loop_timer_new(l, on_renew, k);
 	k->look = loop_timer_new(l, on_look, k);
 	if (k->now && k->renew && k->look)
@@ -363,6 +421,8 @@ static bool keys_configure(void *arg, struct conf *conf)
 	struct conf *before = k->conf;
 
 	k->conf = conf_ref(conf);
+	load_trust(k);
+	tell_all(k, send_trust);
 	if (!load_all(k)) {
 		conf_unref(k->conf);
 		k->conf = before;
@@ -388,6 +448,7 @@ static void keys_peer(void *arg, struct wire_peer peer, int fd)
 	p->channel = channel_new(k->loop, fd, &handler, p);
 	if (!p->channel)
 		return;
+	send_trust(k, p);
 	send_certificates(k, p);
 	send_tickets(k, p);
 }

@@ -38,6 +38,20 @@ static bool on_certificates(struct receiver *r, struct slice payload)
 	return good;
 }
 
+static bool on_trust(struct receiver *r, struct slice payload)
+{
+	struct tls_trust_text text;
+	const char *why = "";
+
+	if (!wire_get_trust(payload, &text))
+		return false;
+	tls_trust_unref(r->trust);
+	r->trust = text.authorities.n > 0 ? tls_trust_new(&text, &why) : NULL;
+	if (text.authorities.n > 0 && !r->trust)
+		log_event(LOG_TRUST_FAILED, LOG_CSTR("reason", why));
+	return true;
+}
+
 static bool on_tickets(struct receiver *r, struct slice payload)
 {
 	if (!wire_get_tickets(payload, &r->tickets))
@@ -70,6 +84,8 @@ static bool on_frame(void *arg, uint16_t type, struct slice payload, int fd)
 	}
 	if (type == WIRE_CERTIFICATES)
 		good = on_certificates(r, payload);
+	else if (type == WIRE_TRUST)
+		good = on_trust(r, payload);
 	else if (type == WIRE_TICKETS)
 		good = on_tickets(r, payload);
 	else if (type == WIRE_SIGNED)
@@ -121,4 +137,5 @@ void receiver_end_keys(struct receiver *r)
 {
 	channel_free(r->keys);
 	tls_server_unref(r->tls);
+	tls_trust_unref(r->trust);
 }

@@ -46,6 +46,7 @@ struct receiver {
 	bool keys_heard; /* it said which certificates there are */
 	struct tls_server *tls;
 	struct tls_tickets tickets;
+	struct tls_trust *trust; /* by whom certificates of clients are good; NULL: nobody is asked */
 
 	struct channel *auth; /* NULL while it is away */
 	bool auth_heard;

@@ -696,6 +696,9 @@ static bool start_tls(struct session *s)
 	struct tls_server *tls = receiver_tls(s->receiver);
 
 	s->shaking = tls && conn_start_tls(s->conn, tls, s->listener->name);
+	/* Without memory for the question nobody is asked: he can log in by other means. */
+	if (s->shaking && s->listener->ask_certificate && s->receiver->trust)
+		conn_ask_certificate(s->conn, s->receiver->trust);
 	return s->shaking;
 }
 
@@ -714,7 +717,8 @@ static void on_secured(void *arg)
 	conn_tls_facts(s->conn, &tls);
 	log_event(LOG_TLS, LOG_CSTR("session", s->name), LOG_TEXT("client", session_client(s)),
 		  LOG_CSTR("version", tls.version), LOG_CSTR("cipher", tls.cipher), LOG_CSTR("group", tls.group),
-		  LOG_CSTR("resumed", tls.resumed ? "yes" : "no"), LOG_TEXT("name", tls.name));
+		  LOG_CSTR("resumed", tls.resumed ? "yes" : "no"), LOG_TEXT("name", tls.name),
+		  LOG_CSTR("certificate", tls.verified ? "good" : tls.unverified ? tls.unverified : ""));
 	session_forget_user(s); /* RFC 3207 4.2 */
 	session_set_mechanisms(s);
 	smtp_server_secured(s->engine, loop_mono(s->receiver->loop));

@@ -57,9 +57,9 @@ void session_set_mechanisms(struct session *s)
 	s->plus_offered = false;
 	for (size_t i = 0; i < s->listener->server.mechanism_count; i++) {
 		enum sasl_mechanism m = mechanism_at(s, i);
-		bool plus = sasl_row(m)->plus;
-		/* In the clear what binds to TLS is not offered, and who tries it hears what it needs. */
-		if (!plus || binds || !secure)
+		bool plus = sasl_row(m)->plus, certified = sasl_row(m)->certified;
+		/* In the clear what needs TLS is not offered, and who tries it hears what it needs. */
+		if (!secure || ((!plus || binds) && (!certified || tls.holder.n > 0)))
 			usable |= (uint32_t)1 << i;
 		s->plus_offered |= plus && binds;
 	}
@@ -76,6 +76,7 @@ static void reply_later(struct session *s)
 void session_on_auth(struct session *s, const struct smtp_event *ev)
 {
 	struct tls_binding binding;
+	struct tls_facts tls;
 	struct wire_auth_begin begin = {
 		.tag = new_tag(s),
 		.plus_offered = s->plus_offered,
@@ -90,6 +91,8 @@ void session_on_auth(struct session *s, const struct smtp_event *ev)
 	conn_tls_binding(s->conn, &binding);
 	begin.exporter = slice_of((const char *)binding.exporter, binding.exporter_n);
 	begin.unique = slice_of((const char *)binding.unique, binding.unique_n);
+	if (sasl_row(begin.mechanism)->certified && conn_tls_facts(s->conn, &tls))
+		begin.certificate = tls.holder;
 	s->mechanism = begin.mechanism;
 	wire_put_auth_begin(&s->receiver->frame, &begin);
 	if (!ask(s, WIRE_AUTH_BEGIN))

@@ -317,6 +317,21 @@ bool wire_get_certificates(struct slice in, struct wire_certificates *ret)
 	return unpack_done(&u);
 }
 
+void wire_put_trust(struct buf *out, const struct tls_trust_text *trust)
+{
+	pack_slice(out, trust->authorities);
+	pack_slice(out, trust->revoked);
+}
+
+bool wire_get_trust(struct slice in, struct tls_trust_text *ret)
+{
+	struct unpack u = {.in = in};
+
+	ret->authorities = unpack_slice(&u, TLS_TRUST_TEXT_MAX);
+	ret->revoked = unpack_slice(&u, TLS_TRUST_TEXT_MAX);
+	return unpack_done(&u) && (ret->authorities.n > 0 || ret->revoked.n == 0);
+}
+
 void wire_put_tickets(struct buf *out, const struct tls_tickets *tickets)
 {
 	pack_u8(out, (uint8_t)tickets->count);

@@ -63,6 +63,8 @@ enum wire_type {
 	WIRE_SIGNED,            /* struct wire_signed */
 	/* receiver to keys */
 	WIRE_SIGN, /* struct wire_sign */
+	/* keys to receiver */
+	WIRE_TRUST, /* struct tls_trust_text: of clients; before the certificates, and empty when no client is asked */
 
 	/* receiver to auth; the structs are those of wire_auth.h */
 	WIRE_AUTH_BEGIN = 80, /* AUTH, as far as it has come */
@@ -135,6 +137,9 @@ bool wire_get_certificates(struct slice in, struct wire_certificates *ret);
 
 void wire_put_tickets(struct buf *out, const struct tls_tickets *tickets);
 bool wire_get_tickets(struct slice in, struct tls_tickets *ret);
+
+void wire_put_trust(struct buf *out, const struct tls_trust_text *trust);
+bool wire_get_trust(struct slice in, struct tls_trust_text *ret);
 
 struct wire_sign {
 	uint64_t tag;

@@ -64,6 +64,7 @@ void wire_put_auth_begin(struct buf *out, const struct wire_auth_begin *begin)
 	pack_u8(out, begin->given);
 	pack_slice(out, begin->exporter);
 	pack_slice(out, begin->unique);
+	pack_slice(out, begin->certificate);
 	put_address(out, &begin->client);
 	pack_slice(out, begin->session);
 	pack_slice(out, begin->response);
@@ -79,6 +80,7 @@ bool wire_get_auth_begin(struct slice in, struct wire_auth_begin *ret)
 	ret->given = unpack_bool(&u);
 	ret->exporter = unpack_slice(&u, SASL_BINDING_MAX);
 	ret->unique = unpack_slice(&u, SASL_BINDING_MAX);
+	ret->certificate = unpack_slice(&u, EXTERNAL_NAMES_MAX);
 	ret->client = get_address(&u);
 	ret->session = unpack_slice(&u, WIRE_SESSION_NAME_MAX);
 	ret->response = unpack_slice(&u, SASL_RESPONSE_MAX);

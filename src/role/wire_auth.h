@@ -26,7 +26,7 @@ struct wire_auth_begin {
 	struct wire_auth_tag tag;
 	enum sasl_mechanism mechanism;
 	bool plus_offered, given;
-	struct slice exporter, unique; /* as in sasl_start */
+	struct slice exporter, unique, certificate; /* as in sasl_start */
 	struct ip_address client;
 	struct slice session;  /* its name in the log */
 	struct slice response; /* `given`: the initial one */

@@ -522,6 +522,13 @@ bool conn_start_tls(struct conn *c, struct tls_server *server, struct slice bind
 	return false;
 }
 
+bool conn_ask_certificate(struct conn *c, struct tls_trust *trust)
+{
+	(void)c;
+	(void)trust;
+	return false;
+}
+
 void conn_signed(struct conn *c, struct slice signature)
 {
 	(void)c;

@@ -290,6 +290,8 @@ static void check_end(const struct talk *t, const struct sasl_exchange *e, enum 
 	if (t->row->scram) {
 		if (good)
 			check_scram(t);
+	} else if (t->start.mechanism == SASL_EXTERNAL && ascii) {
+		assert(good == (t->start.certificate.n > 0 && (last.n == 0 || is_name(last))));
 	} else if (t->start.mechanism == SASL_PLAIN && ascii) {
 		assert(good == shows_by_plain(last));
 	} else if (t->start.mechanism == SASL_LOGIN && ascii && t->said == 2 && is_ascii(t->text[0])) {
@@ -329,6 +331,7 @@ static enum sasl_result say(struct talk *t, struct sasl_exchange *e, bool given,
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
+	static const struct external_map map = {.by_email = true};
 	static struct talk t;
 
 	if (size < 2 || size > 2 * SASL_RESPONSE_MAX)
@@ -341,6 +344,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 				    .keeps_cram_md5 = true,
 				    .host = SLICE("mx.example.com")}};
 	t.row = sasl_row(t.start.mechanism);
+	t.start.external = &map;
+	t.start.certificate = data[1] & 1 ? SLICE_NONE : SLICE("dns:example.com\nemail:" NAME "\nemail:other");
 	t.start.judge = (struct sasl_judge){.name = judge, .arg = (void *)(uintptr_t)t.row};
 	buf_init(&t.challenge, SASL_CHALLENGE_MAX);
 	buf_init(&t.first_challenge, SASL_CHALLENGE_MAX);

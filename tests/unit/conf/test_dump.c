@@ -16,6 +16,7 @@ static const char everything[] =
 	"listen three { socket = '/run/it' }\n"
 	"tls { ticket_lifetime = never } accounts { cram_md5 = yes }\n"
 	"certificate \"*.Example.COM\" { chain = /srv/chain.pem key = '/srv/key \"1\".pem' }\n"
+	"certificate_login alice { names = {'uri:a\"b', \"dns:a\"} }\n"
 	"certificate mx.example.com { chain = /srv/mx.pem key = /srv/mx.pem }\n"
 	"certificate MX.example.com { chain = /srv/ec.pem key = /srv/ec.pem ocsp = /srv/ec.ocsp }\n"
 	"domain \"B\xc3\xbc"

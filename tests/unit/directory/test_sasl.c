@@ -89,7 +89,7 @@ static struct sasl_start starting(enum sasl_mechanism mechanism)
 				   .keeps_cram_md5 = true,
 				   .now = NOW,
 				   .chance = {0xab, 0xcd},
-				   .judge = {judge, renew, NULL}};
+				   .judge = {.name = judge, .renew = renew}};
 }
 
 static struct sasl_exchange *started(const struct sasl_start *start)
@@ -229,6 +229,98 @@ static void login_asks_for_name_and_password(void **state)
 		sasl_end(e);
 	}
 	one_response(SASL_LOGIN, SLICE(""), SASL_WRONG, "the response is malformed");
+}
+
+/* ---- EXTERNAL ---------------------------------------------------------------------------------------------------- */
+
+static const struct slice printer[] = {{"dns:printer.example.com", 23}, {"key:00", 6}};
+static const struct external_rule external_rules[] = {{{"bob", 3}, printer, 1}, {{"carol", 5}, printer, 2}};
+
+static void external_is_what_the_certificate_says(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *names, *identity;
+		enum sasl_result result;
+		const char *said; /* the login, or why not */
+	} rows[] = {
+		{"email:alice@example.com", "", SASL_GOOD, "alice@example.com"},
+		{"key:11\nemail:ALICE@Example.com", "", SASL_GOOD, "alice@example.com"},
+		{"email:alice@example.com", "alice@example.com", SASL_GOOD, "alice@example.com"},
+		{"email:alice@example.com", "Alice@EXAMPLE.com", SASL_GOOD, "alice@example.com"},
+		{"email:x@example.com\nemail:alice@example.com", "alice@example.com", SASL_GOOD, "alice@example.com"},
+		{"email:x@example.com\nemail:alice@example.com", "", SASL_WRONG, "unknown user"},
+		{"email:alice@example.com", "bob", SASL_WRONG, "another identity than those of the certificate"},
+		{"email:alice@example.com", "alice", SASL_WRONG, "another identity than those of the certificate"},
+		{"email:alice@example.com", "\xff", SASL_WRONG, "another identity than those of the certificate"},
+		{"dns:Printer.example.com", "", SASL_DISABLED, "the account is disabled"},
+		{"dns:printer.example.com", "carol", SASL_GOOD, "carol"},
+		{"dns:printer.example.com\nemail:alice@example.com", "alice@example.com", SASL_GOOD,
+		 "alice@example.com"},
+		{"dns:alice@example.com", "", SASL_WRONG, "no account belongs to the certificate"},
+		{"email:", "", SASL_WRONG, "no account belongs to the certificate"},
+		{"", "", SASL_WRONG, "no account belongs to the certificate"},
+		{"", "alice@example.com", SASL_WRONG, "no account belongs to the certificate"},
+	};
+	const struct external_map map = {external_rules, 2, true};
+
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+		for (int asked = 0; asked < 2; asked++) {
+			struct sasl_start start = starting(SASL_EXTERNAL);
+			start.external = &map;
+			start.certificate = slice_from_cstr(rows[i].names);
+			struct sasl_exchange *e = started(&start);
+			assert_false(sasl_is_slow(e));
+			if (asked) {
+				assert_int_equal(sasl_step(e, false, SLICE_NONE, &challenge), SASL_CHALLENGE);
+				assert_int_equal(buf_len(&challenge), 0);
+			}
+			assert_int_equal(say(e, slice_from_cstr(rows[i].identity)), rows[i].result);
+			assert_slice(rows[i].result == SASL_GOOD ? sasl_login(e) : sasl_why(e), rows[i].said);
+			sasl_end(e);
+		}
+}
+
+static void external_without_its_rules_lets_nobody_in(void **state)
+{
+	(void)state;
+	const struct external_map closed = {external_rules, 2, false};
+	struct sasl_start start = starting(SASL_EXTERNAL);
+	struct sasl_exchange *e;
+
+	start.certificate = SLICE("email:alice@example.com");
+	for (int i = 0; i < 2; i++) {
+		start.external = i ? &closed : NULL;
+		e = started(&start);
+		assert_int_equal(say(e, SLICE("")), SASL_WRONG);
+		sasl_end(e);
+	}
+	start.external = &(struct external_map){.by_email = true};
+	e = started(&start);
+	assert_int_equal(say(e, SLICE("alice@example.com\0")), SASL_WRONG);
+	assert_slice(sasl_why(e), "the response is malformed");
+	sasl_end(e);
+	judgement = SASL_LIMITED;
+	e = started(&start);
+	assert_int_equal(say(e, SLICE("")), SASL_LIMITED);
+	assert_string_equal(judged, "alice@example.com");
+	sasl_end(e);
+}
+
+static void names_of_certificates(void **state)
+{
+	(void)state;
+	static const char digits[] = "key:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+	static const char *const good[] = {"email:a", "dns:a.b", "uri:urn:x", digits};
+	static const char *const bad[] = {"", "email:", "mail:a", "a", "dns:a b", "dns:a\nb", "dns:\xc3\xa9", "key:",
+					  "key:0A",
+					  "key:0123456789ABCDEF0123456789abcdef0123456789abcdef0123456789abcdef"};
+
+	for (size_t i = 0; i < sizeof good / sizeof *good; i++)
+		assert_true(external_name_valid(slice_from_cstr(good[i])));
+	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+		assert_false(external_name_valid(slice_from_cstr(bad[i])));
+	assert_false(external_name_valid(slice_head(slice_from_cstr(digits), sizeof digits - 2)));
 }
 
 /* ---- CRAM-MD5 ---------------------------------------------------------------------------------------------------- */
@@ -619,6 +711,9 @@ int main(void)
 		SASL_TEST(login_asks_for_name_and_password),
 		SASL_TEST(cram_md5_by_what_is_kept_for_it),
 		SASL_TEST(cram_md5_does_not_take_the_keys_of_nobody),
+		SASL_TEST(external_is_what_the_certificate_says),
+		SASL_TEST(external_without_its_rules_lets_nobody_in),
+		cmocka_unit_test(names_of_certificates),
 		SASL_TEST(scram_of_each_kind),
 		SASL_TEST(scram_without_what_it_needs),
 		SASL_TEST(scram_shows_nobody_as_it_shows_somebody),

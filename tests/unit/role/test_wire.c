@@ -131,6 +131,9 @@ static void sample(enum wire_kind kind, struct buf *out)
 	case KIND_SIGNED:
 		wire_put_signed(out, &(struct wire_signed){5, SLICE("signature")});
 		break;
+	case KIND_TRUST:
+		wire_put_trust(out, &(struct tls_trust_text){SLICE("authorities"), SLICE("revoked")});
+		break;
 	case KIND_AUTH_TAG:
 		wire_put_auth_tag(out, &(struct wire_auth_tag){5, 6});
 		break;
@@ -141,6 +144,7 @@ static void sample(enum wire_kind kind, struct buf *out)
 								   .given = true,
 								   .exporter = SLICE("exporter"),
 								   .unique = SLICE("unique"),
+								   .certificate = SLICE("email:a@example.com"),
 								   .client = {.size = 4, .octets = {192, 0, 2, 1}},
 								   .session = SLICE("0-1"),
 								   .response = SLICE("\0a\0b")});

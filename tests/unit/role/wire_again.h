@@ -27,6 +27,7 @@ enum wire_kind {
 	KIND_TICKETS,
 	KIND_SIGN,
 	KIND_SIGNED,
+	KIND_TRUST,
 	KIND_AUTH_TAG,
 	KIND_AUTH_BEGIN,
 	KIND_AUTH_STEP,
@@ -98,6 +99,8 @@ static inline bool wire_again(enum wire_kind kind, struct slice in, struct arena
 		AGAIN(struct wire_sign, wire_get_sign, wire_put_sign);
 	case KIND_SIGNED:
 		AGAIN(struct wire_signed, wire_get_signed, wire_put_signed);
+	case KIND_TRUST:
+		AGAIN(struct tls_trust_text, wire_get_trust, wire_put_trust);
 	case KIND_AUTH_TAG:
 		AGAIN(struct wire_auth_tag, wire_get_auth_tag, wire_put_auth_tag);
 	case KIND_AUTH_BEGIN:

@@ -251,9 +251,19 @@ static void expected_binding(const struct talk *t, struct buf *ret)
 	assert((header.p[0] == 'p') == t->row->plus && (!t->row->plus || t->start.plus_offered));
 }
 
+/* GNU SASL takes bits behind the last octet for nothing: "Ll==" for "Lg==". */
+static bool is_base64_of(struct slice text, struct slice octets)
+{
+	static uint8_t found[2 * TEXT_MAX];
+	int n = text.n <= TEXT_MAX ? EVP_DecodeBlock(found, (const uint8_t *)text.p, (int)text.n) : -1;
+
+	return n >= 0 && (size_t)n >= octets.n && (size_t)n < octets.n + 3 &&
+	       slice_eq(slice_of((const char *)found, octets.n), octets);
+}
+
 static void check_scram(const struct talk *t)
 {
-	struct buf binding, proof, expected;
+	struct buf binding, proof;
 	struct slice last = t->text[1], without = before_proof(last), nonce = nonce_of(buf_slice(&t->first_challenge));
 	struct slice fields = without, c = slice_split(&fields, ','), r = slice_split(&fields, ',');
 	struct slice bare = bare_of(t->text[0]), name = slice_split(&bare, ','), own = slice_split(&bare, ',');
@@ -261,11 +271,8 @@ static void check_scram(const struct talk *t)
 	assert(t->said == 3 && t->text[2].n == 0);
 	buf_init(&binding, TEXT_MAX);
 	buf_init(&proof, 1024);
-	buf_init(&expected, 2 * TEXT_MAX);
 	expected_binding(t, &binding);
-	buf_add_lit(&expected, "c=");
-	base64_encode(buf_slice(&binding), &expected);
-	assert(slice_eq(c, buf_slice(&expected)));
+	assert(slice_starts(c, SLICE("c=")) && is_base64_of(slice_skip(c, 2), buf_slice(&binding)));
 	assert(slice_starts(r, SLICE("r=")) && slice_eq(slice_skip(r, 2), nonce));
 	assert(slice_starts(own, SLICE("r=")) && slice_starts(nonce, slice_skip(own, 2)) && nonce.n >= own.n + 8);
 	right_proof(t, without, &proof);
@@ -273,7 +280,6 @@ static void check_scram(const struct talk *t)
 	assert(!is_ascii(name) || slice_find(name, '=') != 1 || is_name(slice_skip(name, 2)));
 	buf_free(&binding);
 	buf_free(&proof);
-	buf_free(&expected);
 }
 
 /* `digest_due`: the challenge is still what CRAM-MD5 answers. */

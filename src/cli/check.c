@@ -189,6 +189,24 @@ static void check_clients_trust(const struct conf *conf, struct conf_error *erro
 	buf_free(&revoked);
 }
 
+static void check_tokens(const struct conf *conf, struct conf_error *error)
+{
+	char reason[CREDENTIAL_WHY_MAX];
+	const char *why = reason;
+	struct buf text;
+
+	if (conf->oauth.keys.n == 0)
+		return;
+	buf_init(&text, TOKEN_KEYS_TEXT);
+	struct tokens *tokens = credential_append_file(conf->oauth.keys.p, &text, reason)
+					? tokens_new(&conf->oauth.rules, buf_slice(&text), &why)
+					: NULL;
+	if (!tokens)
+		conf_warn(error, (struct conf_place){conf->oauth.keys.p, 0}, "keys of section oauth: %s", why);
+	tokens_unref(tokens);
+	buf_free(&text);
+}
+
 static int check_conf(const struct cli_command *self, const char *path, bool dump, bool json)
 {
 	static struct conf_error error;
@@ -202,6 +220,8 @@ static int check_conf(const struct cli_command *self, const char *path, bool dum
 		check_trust(conf, &error);
 	if (conf)
 		check_clients_trust(conf, &error);
+	if (conf)
+		check_tokens(conf, &error);
 	buf_init(&text, CONF_TEXT_MAX);
 	dump = dump && conf;
 	if (dump && !conf_dump(conf, &text))

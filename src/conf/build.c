@@ -247,8 +247,8 @@ static void sort_routes(struct build *b)
 static void build_all(struct build *b)
 {
 	struct conf *c = b->c;
-	static const enum conf_section_id once[] = {SECTION_TLS, SECTION_ACCOUNTS, SECTION_CLIENT, SECTION_MAILBOX,
-						    SECTION_LOG};
+	static const enum conf_section_id once[] = {SECTION_TLS,    SECTION_ACCOUNTS, SECTION_OAUTH,
+						    SECTION_CLIENT, SECTION_MAILBOX,  SECTION_LOG};
 
 	/* data_dir comes before the sockets in the table, and is part of their presets. */
 	const struct conf_key *data_dir = conf_key_find(SECTION_TOP, SLICE("data_dir"));
@@ -263,6 +263,7 @@ static void build_all(struct build *b)
 	for (size_t i = 0; i < sizeof once / sizeof *once; i++)
 		build_section(b, once[i], build_only_section(b, once[i]), c);
 	build_check_mechanisms(b, build_only_section(b, SECTION_ACCOUNTS));
+	build_check_oauth(b, build_only_section(b, SECTION_OAUTH));
 	build_queue(b);
 	c->delimiter = c->delimiter_text.n ? c->delimiter_text.p[0] : 0;
 	c->relay_networks = build_networks(b, &c->relay_texts);

@@ -22,8 +22,9 @@ static struct smtp_mechanism mechanism_of(enum sasl_mechanism m, enum conf_in_cl
 	const struct sasl_row *row = sasl_row(m);
 	return (struct smtp_mechanism){
 		.name = slice_from_cstr(row->name),
-		/* -PLUS binds to TLS, without which there is nothing to bind to, and no certificate. */
-		.in_clear = !row->plus && !row->certified &&
+		/* -PLUS binds to TLS, without which there is nothing to bind to, and no certificate; and a token is
+		 * good elsewhere, too. */
+		.in_clear = !row->plus && !row->certified && !row->token &&
 			    (in_clear == CONF_IN_CLEAR_ALL || (in_clear == CONF_IN_CLEAR_SCRAM && !row->shows)),
 		.server_first = row->server_first,
 		.one_step = row->one_step,
@@ -31,9 +32,9 @@ static struct smtp_mechanism mechanism_of(enum sasl_mechanism m, enum conf_in_cl
 }
 
 /* What nobody could use there is not offered. */
-static bool is_offered(const struct conf_listener *l, enum sasl_mechanism m)
+static bool is_offered(const struct build *b, const struct conf_listener *l, enum sasl_mechanism m)
 {
-	return !sasl_row(m)->certified || l->ask_certificate;
+	return (!sasl_row(m)->certified || l->ask_certificate) && (!sasl_row(m)->token || b->c->oauth.keys.n > 0);
 }
 
 static bool any_in_clear(const struct smtp_mechanism *list, size_t count)
@@ -68,10 +69,10 @@ void build_mechanisms(struct build *b, struct conf_listener *l, struct conf_plac
 	if (!list || l->auth == CONF_AUTH_NO || l->socket.n) /* whoever comes by a unix socket is known already */
 		return;
 	for (size_t i = 0; i < names->count && n < SASL_MECHANISMS; i++)
-		if (sasl_find(names->list[i], &m) && is_offered(l, m))
+		if (sasl_find(names->list[i], &m) && is_offered(b, l, m))
 			list[n++] = mechanism_of(m, l->in_clear);
 	for (m = 0; m < SASL_MECHANISMS && names->count == 0; m++)
-		if (is_usual(m) && is_offered(l, m))
+		if (is_usual(m) && is_offered(b, l, m))
 			list[n++] = mechanism_of(m, l->in_clear);
 	if (l->server.tls == SMTP_TLS_OFF && !any_in_clear(list, n))
 		conf_wrong(b->err, at,
@@ -91,6 +92,28 @@ void build_check_mechanisms(struct build *b, const struct conf_raw_section *s)
 			if (slice_eq(names->list[i], names->list[k]))
 				conf_wrong(b->err, build_key_place(s, "mechanisms"), "%.*s is there twice",
 					   SLICE_ARGS(names->list[i]));
+}
+
+/* RFC 6749 3.3: words of printable ASCII without quotes and backslashes. */
+static bool is_scope(struct slice s)
+{
+	for (size_t i = 0; i < s.n; i++)
+		if (!ascii_is_print(s.p[i]) || s.p[i] == '"' || s.p[i] == '\\')
+			return false;
+	return true;
+}
+
+void build_check_oauth(struct build *b, const struct conf_raw_section *s)
+{
+	const struct token_rules *r = &b->c->oauth.rules;
+
+	if (!s)
+		return;
+	if (!is_scope(r->scope))
+		conf_wrong(b->err, build_key_place(s, "scope"),
+			   "scope has words of printable ASCII, without quotes and backslashes");
+	if (b->c->oauth.keys.n > 0 && (r->issuer.n == 0 || r->audience.n == 0 || r->claim.n == 0))
+		conf_wrong(b->err, s->at, "tokens need an issuer, an audience and a claim");
 }
 
 void build_certificate_logins(struct build *b)

@@ -65,6 +65,7 @@ bool build_key_given(const struct conf_raw_section *section, const char *name);
 /* After the listener's keys and those of section accounts. */
 void build_mechanisms(struct build *b, struct conf_listener *l, struct conf_place at);
 void build_check_mechanisms(struct build *b, const struct conf_raw_section *s);
+void build_check_oauth(struct build *b, const struct conf_raw_section *s);
 void build_certificate_logins(struct build *b);
 
 /* ---- build_domains.c, build_routes.c ------------------------------------------------------------------------- */

@@ -15,6 +15,7 @@
 #include "base/clock.h"
 #include "directory/directory.h"
 #include "directory/external.h"
+#include "directory/token.h"
 #include "mail/address.h"
 #include "policy/relay.h"
 #include "policy/route.h"
@@ -112,6 +113,12 @@ struct conf_accounts {
 	uint32_t failures_per_account, failures_per_network;
 	span_ms failures_span, failure_delay;           /* 0: no delay */
 	uint32_t messages_per_hour, recipients_per_hour; /* of a user who has no limit of his own; 0: no limit */
+};
+
+/* Tokens that users log in with. */
+struct conf_oauth {
+	struct token_rules rules; /* empty texts where there are no keys */
+	struct slice keys;        /* path of a JWK set; empty: there are no tokens */
 };
 
 struct conf_certificate {
@@ -212,6 +219,7 @@ struct conf {
 	size_t certificate_login_count;
 	bool keep_cram_md5; /* of passwords that are set */
 	struct conf_accounts accounts;
+	struct conf_oauth oauth;
 	span_ms ticket_lifetime; /* 0: no session of TLS is resumed */
 	struct conf_texts relay_texts;
 	struct networks relay_networks;

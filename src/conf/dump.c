@@ -132,6 +132,7 @@ bool conf_dump(const struct conf *c, struct buf *out)
 	for (size_t i = 0; i < c->certificate_login_count; i++)
 		write_section(SECTION_CERTIFICATE_LOGIN, c->certificate_logins[i].login, &c->certificate_logins[i],
 			      out);
+	write_section(SECTION_OAUTH, SLICE_NONE, c, out);
 	for (size_t i = 0; i < c->domain_count; i++)
 		write_domain(&c->domains[i], out);
 	for (size_t i = 0; i < c->route_count; i++)
@@ -167,8 +168,8 @@ static const char *first_difference(enum conf_section_id id, const void *a, cons
 
 bool conf_needs_restart(const struct conf *from, const struct conf *to, const char **which)
 {
-	static const enum conf_section_id of_conf[] = {SECTION_TOP,    SECTION_TLS,     SECTION_ACCOUNTS, SECTION_QUEUE,
-						       SECTION_CLIENT, SECTION_MAILBOX, SECTION_LOG};
+	static const enum conf_section_id of_conf[] = {SECTION_TOP,    SECTION_TLS,     SECTION_ACCOUNTS, SECTION_OAUTH,
+						       SECTION_QUEUE, SECTION_CLIENT, SECTION_MAILBOX, SECTION_LOG};
 
 	*which = NULL;
 	for (size_t i = 0; i < sizeof of_conf / sizeof *of_conf && !*which; i++)

@@ -21,6 +21,7 @@
 #define OF_ACCOUNTS        struct conf
 #define OF_CERTIFICATE     struct conf_certificate
 #define OF_CERTIFICATE_LOGIN struct conf_certificate_login
+#define OF_OAUTH           struct conf
 #define OF_DOMAIN          struct conf_domain
 #define OF_MOVED           struct conf_moved
 #define OF_LIMIT           struct conf_limit

@@ -16,6 +16,8 @@ static const struct sasl_row rows[SASL_MECHANISMS] = {
 	[SASL_PLAIN] = {"PLAIN", .shows = true, .one_step = true, .slow = true},
 	/* It begins with the server's "Username:", but clients that send the name at once are everywhere. */
 	[SASL_LOGIN] = {"LOGIN", .shows = true, .slow = true},
+	[SASL_OAUTHBEARER] = {"OAUTHBEARER", .token = true},
+	[SASL_XOAUTH2] = {"XOAUTH2", .token = true},
 };
 
 const struct sasl_row *sasl_row(enum sasl_mechanism mechanism)
@@ -92,6 +94,8 @@ struct sasl_exchange *sasl_begin(struct sasl *s, const struct sasl_start *start)
 				    .judge = start->judge,
 				    .plus_offered = start->plus_offered,
 				    .tells_transition = start->tells_transition,
+				    .tokens = start->tokens ? tokens_ref(start->tokens) : NULL,
+				    .begun = start->now,
 				    .keeps_cram_md5 = start->keeps_cram_md5};
 	if (start->plus_offered) { /* else nobody may ask for it */
 		e->exporter.n = keep(e->exporter.octets, sizeof e->exporter.octets, start->exporter);
@@ -126,8 +130,14 @@ void sasl_end(struct sasl_exchange *e)
 	forget_account(e);
 	buf_free(&e->why);
 	buf_free(&e->logins);
+	tokens_unref(e->tokens);
 	explicit_bzero(e, sizeof *e);
 	heap_free(e);
+}
+
+bool sasl_is_refused(const struct sasl_exchange *e)
+{
+	return e->refused;
 }
 
 struct slice sasl_login(const struct sasl_exchange *e)
@@ -347,6 +357,9 @@ static enum sasl_result step(struct sasl_exchange *e, struct slice response, str
 		return step_plain(e, response);
 	case SASL_LOGIN:
 		return step_login(e, response, challenge);
+	case SASL_OAUTHBEARER:
+	case SASL_XOAUTH2:
+		return sasl_token_step(e, response, challenge);
 	default:
 		return sasl_scram_step(e, response, challenge);
 	}

@@ -6,6 +6,7 @@
  * and CRAM-MD5 (RFC 2195) are a line of text or two and read here: GNU SASL would leave copies of
  * the password in memory that was given back, and asks for the password where we keep only what CRAM-MD5 needs of it.
  * EXTERNAL (RFC 4422 appendix A) is the client's certificate, which somebody else has verified (directory/external.h).
+ * OAUTHBEARER (RFC 7628) and XOAUTH2 show a token instead of a password (directory/token.h).
  * There is no NTLM, and no DIGEST-MD5.
  *
  * An exchange is begun, and takes one response after the other until it ends. Who is unknown is told so at the same
@@ -17,6 +18,7 @@
 
 #include "directory/accounts.h"
 #include "directory/external.h"
+#include "directory/token.h"
 
 /* In the order in which they are offered when nobody says otherwise: the strongest first. */
 enum sasl_mechanism {
@@ -28,8 +30,10 @@ enum sasl_mechanism {
 	SASL_CRAM_MD5,
 	SASL_PLAIN,
 	SASL_LOGIN,
+	SASL_OAUTHBEARER,
+	SASL_XOAUTH2,
 };
-#define SASL_MECHANISMS    (SASL_LOGIN + 1)
+#define SASL_MECHANISMS    (SASL_XOAUTH2 + 1)
 #define SASL_LOGIN_MAX     255  /* octets of a login name that are told */
 #define SASL_CHALLENGE_MAX 4096 /* octets of a challenge */
 #define SASL_RESPONSE_MAX  9216 /* octets of a response: 12288 in base64 (RFC 4954 4) */
@@ -38,8 +42,9 @@ enum sasl_mechanism {
 
 struct sasl_row {
 	const char *name; /* of the registry */
-	bool shows;       /* the secret itself, to whoever listens, and to a server that is an impostor */
+	bool shows;       /* the password itself, to whoever listens, and to a server that is an impostor */
 	bool certified;   /* by a client's certificate */
+	bool token;       /* shows a token: never without TLS (RFC 7628 3, RFC 6750 5.3) */
 	bool scram, plus;
 	enum scram_hash hash; /* SCRAM */
 	bool server_first;    /* takes no initial response (RFC 4954 4) */
@@ -64,10 +69,13 @@ enum sasl_result {
 
 struct sasl_judge {
 	/* A login name is there, canonical if it can be one; nothing was asked of its password yet. SASL_CHALLENGE lets
-	 * it go on; with any other, that ends the exchange. May be NULL. */
+	 * it go on; with any other, that ends the exchange. Before a token is looked at, nobody's: it is empty. May be
+	 * NULL. */
 	enum sasl_result (*name)(void *arg, struct slice login);
 	/* A password was right, and secrets_outdated. May be NULL. */
 	void (*renew)(void *arg, const struct account *account, struct slice password);
+	/* The time, for tokens, which may be shown long after the beginning. NULL: that of the beginning. */
+	wall_ms (*now)(void *arg);
 	void *arg;
 };
 
@@ -81,6 +89,7 @@ struct sasl_start {
 	/* EXTERNAL: the names in the client's certificate, which was verified; empty: there is none. */
 	struct slice certificate;
 	const struct external_map *external;
+	struct tokens *tokens; /* that are taken; NULL: none can be looked at */
 	wall_ms now;
 	uint8_t chance[SASL_CHANCE]; /* random */
 	struct sasl_judge judge;
@@ -103,6 +112,9 @@ bool sasl_is_slow(const struct sasl_exchange *e);
  * before. Not to be called again after another result than SASL_CHALLENGE.
  */
 enum sasl_result sasl_step(struct sasl_exchange *e, bool given, struct slice response, struct buf *challenge);
+
+/* A token was refused, and the client has heard it: all that can follow is SASL_WRONG, whatever he says to it. */
+bool sasl_is_refused(const struct sasl_exchange *e);
 
 /* The login name that the client gave, as the judge was told; empty before. Lent. */
 struct slice sasl_login(const struct sasl_exchange *e);

@@ -1,5 +1,5 @@
 /*
- * sasl_private: what sasl.c (all but SCRAM) and sasl_scram.c (GNU SASL) share.
+ * sasl_private: what sasl.c, sasl_scram.c (SCRAM, by GNU SASL) and sasl_oauth.c (tokens) share.
  */
 #ifndef DIRECTORY_SASL_PRIVATE_H
 #define DIRECTORY_SASL_PRIVATE_H
@@ -38,6 +38,9 @@ struct sasl_exchange {
 	char challenge[2 * SASL_LOGIN_MAX]; /* CRAM-MD5 */
 	size_t challenge_n;
 	struct buf logins; /* EXTERNAL: as whom the certificate logs in, one a line */
+	struct tokens *tokens;
+	wall_ms begun;
+	bool refused; /* the token was */
 
 	/* SCRAM */
 	Gsasl_session *session;
@@ -54,6 +57,8 @@ enum sasl_result sasl_admit(struct sasl_exchange *e);
 enum sasl_result sasl_fail(struct sasl_exchange *e, enum sasl_result result, const char *why);
 /* Whether the identity that the client wants to act as is his own. An empty one is. */
 bool sasl_is_own_identity(const struct sasl_exchange *e, struct slice identity);
+
+enum sasl_result sasl_token_step(struct sasl_exchange *e, struct slice response, struct buf *challenge);
 
 bool sasl_scram_begin(struct sasl_exchange *e);
 enum sasl_result sasl_scram_step(struct sasl_exchange *e, struct slice response, struct buf *challenge);

@@ -111,7 +111,7 @@ bool credential_append_file(const char *path, struct buf *out, char why[CREDENTI
 	long n = BIO_get_mem_data(bio, &p);
 	bool good = n <= 0 || buf_add(out, slice_of(p, (size_t)n));
 	BIO_free(bio);
-	return good || credential_wrong(why, path, "out of memory");
+	return good || credential_wrong(why, path, "it is too large");
 }
 
 /* A key with a pass phrase is of no use: nobody is there to give it. */

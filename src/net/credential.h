@@ -34,8 +34,8 @@ void credential_keep_staple(struct credential *c, const struct credential *befor
 #define CREDENTIAL_RENEW (30 * DAY)
 struct credential *credential_self_signed(const char *directory, struct slice name, wall_ms now,
 					  char why[CREDENTIAL_WHY_MAX]);
-/* Appends a file that goes with certificates: authorities, lists of revoked ones. False, and `why`: it is no regular
- * file, larger than 1 MiB, or cannot be read. */
+/* Appends a file that is read as a whole: authorities, lists of revoked certificates, public keys. False, and `why`: it
+ * is no regular file, larger than 1 MiB or than there is room for, or cannot be read. */
 bool credential_append_file(const char *path, struct buf *out, char why[CREDENTIAL_WHY_MAX]);
 struct credential *credential_ref(struct credential *c);
 void credential_unref(struct credential *c); /* NULL is fine; with the last one the key is wiped */

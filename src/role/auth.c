@@ -10,6 +10,7 @@
  * back, and beyond the limits nothing is looked at any more.
  */
 #include "role/auth_guard.h"
+#include "role/auth_tokens.h"
 #include "role/role.h"
 #include "role/wire_auth.h"
 
@@ -61,6 +62,7 @@ struct auth {
 	struct conf *conf;
 	struct accounts *accounts;
 	struct sasl *sasl;
+	struct tokens *tokens; /* NULL: there are none, or no keys for them */
 	struct auth_guard *guard;
 	struct auth_peer receivers[CONF_PROCESS_MAX];
 	struct exchange *buckets[BUCKETS];
@@ -345,6 +347,13 @@ static void renew(void *arg, const struct account *account, struct slice passwor
 	buf_free(&why);
 }
 
+static wall_ms now_for_tokens(void *arg)
+{
+	struct exchange *e = arg;
+
+	return loop_wall(e->peer->auth->loop);
+}
+
 /* ---- frames ---------------------------------------------------------------------------------------------------- */
 
 static struct sasl_start start_of(struct exchange *e, const struct wire_auth_begin *begin)
@@ -360,8 +369,9 @@ static struct sasl_start start_of(struct exchange *e, const struct wire_auth_beg
 		.host = a->conf->hostname,
 		.certificate = begin->certificate,
 		.external = &a->conf->accounts.external,
+		.tokens = a->tokens,
 		.now = loop_wall(a->loop),
-		.judge = {judge_name, renew, e},
+		.judge = {judge_name, renew, now_for_tokens, e},
 	};
 
 	random_octets(a, start.chance, sizeof start.chance);
@@ -432,6 +442,12 @@ static bool on_forget(struct auth_peer *p, struct slice payload)
 	if (!wire_get_auth_tag(payload, &tag))
 		return false;
 	struct exchange *e = *find(p, tag);
+	if (e && e->state == WAITS_FOR_CLIENT && sasl_is_refused(e->sasl)) {
+		/* Who gives up when he hears that his token is refused has failed all the same. */
+		e->result = SASL_WRONG;
+		log_result(e);
+		auth_guard_failed(p->auth->guard, &e->place, sasl_login(e->sasl), loop_mono(p->auth->loop));
+	}
 	if (e)
 		end_exchange(e);
 	return true;
@@ -570,6 +586,7 @@ static void auth_end(void *arg)
 	loop_timer_free(a->work);
 	loop_timer_free(a->release);
 	sasl_free(a->sasl);
+	tokens_unref(a->tokens);
 	accounts_close(a->accounts);
 	auth_guard_free(a->guard);
 	conf_unref(a->conf);
@@ -593,6 +610,7 @@ static void *auth_start(struct loop *l, const struct role_self *self)
 	a->work = loop_timer_new(l, on_work, a);
 	a->release = loop_timer_new(l, on_release, a);
 	a->guard = auth_guard_new(loop_hash_key(l));
+	tokens_begin(loop_random(l));
 	if (a->work && a->release && a->guard)
 		return a;
 	auth_end(a);
@@ -621,6 +639,7 @@ static bool auth_configure(void *arg, struct conf *conf)
 	conf_unref(a->conf);
 	a->conf = conf_ref(conf);
 	auth_guard_configure(a->guard, &conf->accounts);
+	auth_tokens_load(&conf->oauth, &a->tokens);
 	if (!open_accounts(a)) {
 		log_event(LOG_NO_MEMORY, LOG_CSTR("what", "accounts"));
 		return false;

@@ -47,6 +47,42 @@ static void vectors_of_the_standard(void **state)
 	buf_free(&out);
 }
 
+static void the_other_alphabet_has_no_padding(void **state)
+{
+	(void)state;
+	static const struct {
+		struct slice octets;
+		const char *text;
+	} rows[] = {
+		{{"", 0}, ""},
+		{{"f", 1}, "Zg"},
+		{{"fo", 2}, "Zm8"},
+		{{"foo", 3}, "Zm9v"},
+		{{"foob", 4}, "Zm9vYg"},
+		{{"\xff\xff\xff", 3}, "____"},
+		{{"\xfb\xef\xbe", 3}, "----"},
+	};
+	static const struct slice bad[] = {{"Zg==", 4}, {"Zm8=", 4},   {"++++", 4},  {"////", 4},
+					   {"Z", 1},    {"Zm9vY", 5},  {"Zh", 2},    {"Zm9", 3},
+					   {"Zm 9", 4}, {"Zm9v\n", 5}, {"Zm\0v", 4}, {"=", 1}};
+	struct buf out;
+
+	buf_init(&out, 64);
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		buf_reset(&out);
+		assert_true(base64url_decode(slice_from_cstr(rows[i].text), &out));
+		assert_true(slice_eq(buf_slice(&out), rows[i].octets));
+	}
+	buf_reset(&out);
+	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+		char *copy = test_exact_copy(bad[i]);
+		assert_false(base64url_decode(slice_of(copy, bad[i].n), &out));
+		assert_int_equal(buf_len(&out), 0);
+		free(copy);
+	}
+	buf_free(&out);
+}
+
 static void what_is_no_base64_is_refused(void **state)
 {
 	(void)state;
@@ -168,6 +204,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(vectors_of_the_standard),
+		cmocka_unit_test(the_other_alphabet_has_no_padding),
 		cmocka_unit_test(what_is_no_base64_is_refused),
 		cmocka_unit_test(every_character_stands_for_its_value_or_for_none),
 		cmocka_unit_test(what_does_not_fit_leaves_nothing),

@@ -17,6 +17,7 @@ static void write_file(const struct conf_key *key, const char *name, const char 
 		[SECTION_CERTIFICATE] = {"certificate mx.example.com {\n", "}\n"},
 		[SECTION_ACCOUNTS] = {"accounts {\n", "}\n"},
 		[SECTION_CERTIFICATE_LOGIN] = {"certificate_login alice {\n", "}\n"},
+		[SECTION_OAUTH] = {"oauth {\n", "}\n"},
 		[SECTION_DOMAIN] = {"domain example.com {\n", "}\n"},
 		[SECTION_MOVED] = {"domain example.com { moved carol {\n", "} }\n"},
 		[SECTION_LIMIT] = {"domain example.com { mailboxes = {alice} limit alice {\n", "} }\n"},

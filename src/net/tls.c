@@ -617,8 +617,9 @@ void tls_binding(const struct tls *t, struct tls_binding *ret)
 	if (!old)
 		return;
 	/* The first Finished message: the client's, but the server's in a handshake that resumes. */
-	ret->unique_n = SSL_session_reused(t->ssl) ? SSL_get_finished(t->ssl, ret->unique, sizeof ret->unique)
-						   : SSL_get_peer_finished(t->ssl, ret->unique, sizeof ret->unique);
+	bool ours = SSL_is_server(t->ssl) == SSL_session_reused(t->ssl);
+	ret->unique_n = ours ? SSL_get_finished(t->ssl, ret->unique, sizeof ret->unique)
+			     : SSL_get_peer_finished(t->ssl, ret->unique, sizeof ret->unique);
 	if (ret->unique_n > sizeof ret->unique)
 		ret->unique_n = 0;
 }

@@ -374,6 +374,29 @@ static void test_a_name_that_is_none_is_no_aim(void **state)
 /* The server may be the one that closes the connection: no word of ours ends the session then. */
 static bool says_goodbye;
 
+/* What the client binds to is what the server has (RFC 5929 3, RFC 9266). */
+static void check_binding(const struct pair *p)
+{
+	struct tls_binding ours, theirs = {0};
+
+	tls_binding(p->t, &ours);
+	assert_int_equal(SSL_export_keying_material(p->server, theirs.exporter, sizeof theirs.exporter,
+						    "EXPORTER-Channel-Binding", 24, (const unsigned char *)"", 0, 1),
+			 1);
+	assert_int_equal(ours.exporter_n, sizeof theirs.exporter);
+	assert_memory_equal(ours.exporter, theirs.exporter, sizeof theirs.exporter);
+	if (SSL_version(p->server) == TLS1_3_VERSION) {
+		assert_int_equal(ours.unique_n, 0);
+		return;
+	}
+	theirs.unique_n = SSL_session_reused(p->server)
+				  ? SSL_get_finished(p->server, theirs.unique, sizeof theirs.unique)
+				  : SSL_get_peer_finished(p->server, theirs.unique, sizeof theirs.unique);
+	assert_int_equal(theirs.unique_n, 12);
+	assert_int_equal(ours.unique_n, theirs.unique_n);
+	assert_memory_equal(ours.unique, theirs.unique, theirs.unique_n);
+}
+
 static struct tls_facts visit_once(struct tls_client *c, const struct house *h, int version, const struct tls_aim *aim)
 {
 	struct pair p;
@@ -384,6 +407,7 @@ static struct tls_facts visit_once(struct tls_client *c, const struct house *h, 
 	talk(&p);
 	struct tls_facts facts = facts_of(&p);
 	assert_int_equal(SSL_session_reused(p.server), facts.resumed);
+	check_binding(&p);
 	if (says_goodbye)
 		tls_close(p.t);
 	facts.name = facts.peer = SLICE_NONE;

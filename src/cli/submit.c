@@ -167,6 +167,7 @@ static void pull_events(struct session *s)
 	while (!s->over && smtp_client_next(s->client, &ev)) {
 		switch (ev.type) {
 		case SMTP_CLIENT_HANDSHAKE: /* not with SMTP_CLIENT_TLS_OFF */
+		case SMTP_CLIENT_AUTH:      /* not without mechanisms */
 			break;
 		case SMTP_CLIENT_READY:
 			give_job(s);

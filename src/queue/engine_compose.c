@@ -79,6 +79,7 @@ static const char *const refused[] = {
 	[SMTP_STAGE_END] = "refused the message",
 	[SMTP_STAGE_MAILBOX] = "refused the message",
 	[SMTP_STAGE_TLS] = "refused to encrypt the connection",
+	[SMTP_STAGE_AUTH] = "refused to log this server in",
 };
 _Static_assert(sizeof refused / sizeof *refused == SMTP_STAGE_MAX + 1, "words for every stage");
 

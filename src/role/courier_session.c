@@ -214,6 +214,8 @@ void courier_pull_events(struct link *k)
 		case SMTP_CLIENT_HANDSHAKE:
 			k->handshake_due = true;
 			break;
+		case SMTP_CLIENT_AUTH: /* not without mechanisms */
+			break;
 		case SMTP_CLIENT_READY:
 			courier_give_job(k);
 			break;

@@ -43,7 +43,8 @@ void client_move(struct smtp_client *c, enum client_state to)
 		[CLIENT_NEW] = 1u << CLIENT_SHAKING | 1u << CLIENT_GREETING | 1u << CLIENT_CLOSED,
 		[CLIENT_SHAKING] = 1u << CLIENT_GREETING | 1u << CLIENT_HELLO | 1u << CLIENT_CLOSED,
 		[CLIENT_GREETING] = 1u << CLIENT_HELLO | 1u << CLIENT_QUITTING | 1u << CLIENT_CLOSED,
-		[CLIENT_HELLO] = 1u << CLIENT_SHAKING | 1u << CLIENT_OPEN | 1u << CLIENT_CLOSED,
+		[CLIENT_HELLO] = 1u << CLIENT_SHAKING | 1u << CLIENT_AUTH | 1u << CLIENT_OPEN | 1u << CLIENT_CLOSED,
+		[CLIENT_AUTH] = 1u << CLIENT_OPEN | 1u << CLIENT_CLOSED,
 		[CLIENT_OPEN] = 1u << CLIENT_QUITTING | 1u << CLIENT_CLOSED,
 		[CLIENT_QUITTING] = 1u << CLIENT_CLOSED,
 		[CLIENT_CLOSED] = 0,
@@ -92,6 +93,7 @@ struct smtp_client *smtp_client_new(const struct smtp_client_config *config)
 	assert(config->output_max <= SIZE_MAX / 64);
 	assert(config->greeting_timeout > 0 && config->command_timeout > 0 && config->data_timeout > 0);
 	assert(config->block_timeout > 0 && config->end_timeout > 0);
+	assert(config->mechanism_count <= SMTP_CLIENT_MECHANISMS);
 	assert(config->tls == SMTP_CLIENT_TLS_OFF ? !config->tls_first : config->tls_timeout > 0);
 
 	struct smtp_client *c = heap_new(struct smtp_client);
@@ -100,6 +102,8 @@ struct smtp_client *smtp_client_new(const struct smtp_client_config *config)
 	c->config = config;
 	buf_init(&c->in, SMTP_PEER_REPLY_MAX);
 	buf_init(&c->out, OUTPUT_MAX(config->output_max));
+	buf_init(&c->challenge, SMTP_PEER_REPLY_LINE_MAX);
+	buf_init(&c->initial, SMTP_CLIENT_AUTH_MAX);
 	buf_init(&c->converted, CONVERTED_MAX(config->output_max));
 	return c;
 }
@@ -119,6 +123,7 @@ void smtp_client_free(struct smtp_client *c)
 		return;
 	job_release(&c->slot[0]);
 	job_release(&c->slot[1]);
+	client_forget_auth(c);
 	buf_free(&c->in);
 	buf_free(&c->out);
 	buf_free(&c->converted);
@@ -423,6 +428,8 @@ static bool next_request(struct smtp_client *c, struct smtp_client_event *ev)
 		ev->type = SMTP_CLIENT_HANDSHAKE;
 		return true;
 	}
+	if (client_next_auth(c, ev))
+		return true;
 	if (takes_job(c)) {
 		c->ready_given = true;
 		ev->type = SMTP_CLIENT_READY;
@@ -483,11 +490,14 @@ enum smtp_stage client_stage(const struct smtp_client *c)
 		return job_stage(c, &c->slot[(c->oldest + c->open - 1) % 2]);
 	if (c->state == CLIENT_SHAKING)
 		return SMTP_STAGE_TLS;
+	if (c->state == CLIENT_AUTH)
+		return SMTP_STAGE_AUTH;
 	return c->state == CLIENT_NEW ? SMTP_STAGE_CONNECT : SMTP_STAGE_EHLO;
 }
 
 void client_close(struct smtp_client *c, struct smtp_outcome outcome)
 {
+	outcome.text = client_hide_answer(c, outcome.text);
 	size_t n = outcome.text.n < sizeof c->why ? outcome.text.n : sizeof c->why;
 
 	if (n && outcome.text.p != c->why)
@@ -510,6 +520,7 @@ void client_close(struct smtp_client *c, struct smtp_outcome outcome)
 	c->flights = 0;
 	/* Nothing that waits may go out any more: an end of data would have the message taken that we just deferred. */
 	buf_reset(&c->out);
+	client_forget_auth(c);
 	buf_free(&c->in);
 	client_move(c, CLIENT_CLOSED);
 }

@@ -31,6 +31,14 @@ enum smtp_client_tls {
 	SMTP_CLIENT_TLS_VERIFIED,      /* with a server whose certificate is that of its name */
 };
 
+#define SMTP_CLIENT_MECHANISMS 16
+
+struct smtp_client_mechanism {
+	struct slice name;
+	bool in_clear; /* may be used without TLS */
+	bool binds;    /* only with what binds to the session of TLS */
+};
+
 struct smtp_client_config {
 	struct slice name; /* for EHLO: our host name or literal */
 	bool lmtp;
@@ -38,6 +46,11 @@ struct smtp_client_config {
 	enum smtp_client_tls tls;
 	bool tls_first;       /* TLS from the first octet (RFC 8314) instead of STARTTLS; not with TLS_OFF */
 	span_ms tls_timeout;  /* for the handshake; > 0 but with TLS_OFF */
+	/* The owner has credentials for these mechanisms of SASL, and would use them in this order (RFC 4954). A
+	 * session that is not authenticated takes no job then. */
+	const struct smtp_client_mechanism *mechanisms;
+	size_t mechanism_count; /* 0: no AUTH; at most SMTP_CLIENT_MECHANISMS */
+	bool auth_optional;     /* but it does where the server has no AUTH at all */
 	/* RFC 5321 4.5.3.2.1 to .6 */
 	span_ms greeting_timeout, command_timeout, data_timeout, block_timeout, end_timeout;
 	size_t output_max; /* octets waiting to be sent before no more body is asked for; >= 16384, <= SIZE_MAX / 64 */
@@ -63,6 +76,10 @@ enum smtp_client_event_type {
 	SMTP_CLIENT_HANDSHAKE, /* all that was said is in the clear, and from here on nothing may be: the owner does
 				  the handshake of TLS, then smtp_client_secured; or smtp_client_lost when it fails.
 				  Comes once at most, before all others */
+	SMTP_CLIENT_AUTH,    /* an answer of SASL is wanted, at once: smtp_client_auth or smtp_client_auth_failed. `tag`
+				is the mechanism's index, `challenge` what the server said, lent until then; its `p` is
+				NULL when nothing was said yet: then an exchange begins, with the initial response. One
+				that the server refused as such may be followed by another, of the next mechanism */
 	SMTP_CLIENT_READY,   /* takes a job now (or QUIT). Comes once after EHLO and once after each job that it can
 				follow */
 	SMTP_CLIENT_BODY,    /* job `tag` wants octets: smtp_client_body. Asked again until told `last`; not asked when
@@ -78,6 +95,7 @@ struct smtp_client_event {
 	uint64_t tag;
 	size_t rcpt; /* index into the job's recipients */
 	struct smtp_outcome outcome;
+	struct slice challenge;
 };
 
 /* What the peer offered, for logs and tests. */
@@ -85,6 +103,8 @@ struct smtp_peer {
 	struct slice name; /* from its EHLO reply, or greeting; lent for the life of the session */
 	bool extended, pipelining, chunking, eight_bit_mime, binary_mime, smtputf8, dsn, size, starttls;
 	bool tls_refused;  /* it refused STARTTLS, and the session went on */
+	bool auth;           /* it has AUTH */
+	uint32_t mechanisms; /* bits: those of the configuration that it offers */
 	uint64_t size_max; /* 0 = no limit told */
 };
 
@@ -104,11 +124,19 @@ bool smtp_client_next(struct smtp_client *c, struct smtp_client_event *ev);
 struct smtp_client_security {
 	bool verified;    /* the server is who it should be */
 	struct slice why; /* it is not; lent for the call */
+	bool binds;       /* there is what mechanisms can bind to */
 };
 /* After HANDSHAKE: everything is under TLS now, and all that was heard before is forgotten (RFC 3207 4.2). */
 void smtp_client_secured(struct smtp_client *c, const struct smtp_client_security *security, mono_ms now);
 /* After CLOSED: the session ended in its handshake, or before it had a reply under TLS. One in the clear might do. */
 bool smtp_client_tls_broke(const struct smtp_client *c);
+/*
+ * After AUTH: the answer to the challenge, NULL for no initial response. `complete`: nothing is missing any more from
+ * the server, which has proved what its mechanism lets it prove; its 235 is believed only then.
+ */
+void smtp_client_auth(struct smtp_client *c, const struct slice *response, bool complete, mono_ms now);
+/* After AUTH: there is no answer. The exchange is cancelled, and the session ends. */
+void smtp_client_auth_failed(struct smtp_client *c, struct slice why, mono_ms now);
 /* Only after READY, once for each. The engine checks what the peer can take: a message that needs 8BITMIME, SMTPUTF8 or
  * BINARYMIME is converted (mail/seven.h) or fails with 5.6.2, 5.6.3, 5.6.5, 5.6.7, 5.6.9; one over SIZE fails with
  * 5.3.4, without a transaction on the wire. DSN parameters are passed on where offered. */
@@ -132,5 +160,7 @@ mono_ms smtp_client_deadline(const struct smtp_client *c);
 struct slice smtp_client_output(const struct smtp_client *c);
 void smtp_client_sent(struct smtp_client *c, size_t n);
 const struct smtp_peer *smtp_client_peer(const struct smtp_client *c);
+/* The mechanism by which the session is authenticated, lent from the configuration; NULL: it is not, or not yet. */
+const struct smtp_client_mechanism *smtp_client_authenticated(const struct smtp_client *c);
 
 #endif

@@ -1,5 +1,6 @@
 /*
- * client_begin: a session from its greeting until it is open: EHLO, and TLS if the configuration says so.
+ * client_begin: a session from its greeting until it is open: EHLO, and TLS if the configuration says so. AUTH stands
+ * in client_auth.c.
  *
  * What becomes of a session without the TLS that it should have (smtp_client_config.tls):
  *
@@ -87,23 +88,25 @@ void client_on_greeting(struct smtp_client *c, struct client_job *j, const struc
 
 /* ---- TLS ------------------------------------------------------------------------------------------------------- */
 
-/* Too little TLS for this route. What is closed so is tried again: the server may be put right. */
-static void close_insecure(struct smtp_client *c, uint16_t detail, struct slice text)
+void client_close_insecure(struct smtp_client *c, enum smtp_stage stage, uint16_t detail, struct slice text)
 {
-	client_close_why(c, SMTP_STAGE_TLS, (struct smtpcodes_status){4, 7, detail}, text);
+	client_close_why(c, stage, (struct smtpcodes_status){4, 7, detail}, text);
 	buf_add_lit(&c->out, "QUIT\r\n");
 }
 
 /* The session's beginning is over when nothing of it is left to be done. */
 static void go_on(struct smtp_client *c)
 {
-	bool wanted = c->config->tls > SMTP_CLIENT_TLS_OFF && !c->secured && !c->quitting;
+	bool wanted = c->config->tls > SMTP_CLIENT_TLS_OFF && !c->secured && !c->quitting && !c->peer.tls_refused;
 
 	if (wanted && c->peer.starttls) {
 		buf_add_lit(&c->out, "STARTTLS\r\n");
 		client_expect(c, CMD_STARTTLS, 1);
 	} else if (wanted && c->config->tls >= SMTP_CLIENT_TLS_REQUIRED) {
-		close_insecure(c, 10, SLICE("the server offers no STARTTLS, and mail may only go there encrypted"));
+		client_close_insecure(c, SMTP_STAGE_TLS, 10,
+				      SLICE("the server offers no STARTTLS, and mail may only go there encrypted"));
+	} else if (c->config->mechanism_count > 0 && !c->quitting) {
+		client_begin_auth(c);
 	} else {
 		client_move(c, CLIENT_OPEN);
 	}
@@ -125,7 +128,7 @@ void client_on_starttls(struct smtp_client *c, struct client_job *j, const struc
 	}
 	c->peer.tls_refused = true;
 	if (c->config->tls < SMTP_CLIENT_TLS_REQUIRED) {
-		client_move(c, CLIENT_OPEN);
+		go_on(c);
 		return;
 	}
 	struct slice w = client_reply_text(reply, words, sizeof words);
@@ -133,7 +136,7 @@ void client_on_starttls(struct smtp_client *c, struct client_job *j, const struc
 			 "the server refused STARTTLS, and mail may only go there encrypted: %u %.*s", reply->code,
 			 SLICE_ARGS(w));
 	assert(n > 0 && (size_t)n < sizeof text);
-	close_insecure(c, 10, slice_of(text, (size_t)n));
+	client_close_insecure(c, SMTP_STAGE_TLS, 10, slice_of(text, (size_t)n));
 }
 
 static void close_unverified(struct smtp_client *c, struct slice why)
@@ -145,7 +148,7 @@ static void close_unverified(struct smtp_client *c, struct slice why)
 	assert(n > 0 && (size_t)n < sizeof text);
 	/* RFC 3207 4.1. Before the greeting of a server that speaks TLS first nothing may be said. */
 	if (c->greeted)
-		close_insecure(c, 5, slice_of(text, (size_t)n));
+		client_close_insecure(c, SMTP_STAGE_TLS, 5, slice_of(text, (size_t)n));
 	else
 		client_close_why(c, SMTP_STAGE_TLS, (struct smtpcodes_status){4, 7, 5}, slice_of(text, (size_t)n));
 }
@@ -159,6 +162,7 @@ void smtp_client_secured(struct smtp_client *c, const struct smtp_client_securit
 	c->secured = true;
 	/* RFC 3207 4.2: what was learned in the clear may be anybody's invention. */
 	c->peer = (struct smtp_peer){0};
+	c->binds = security->binds;
 	if (c->config->tls == SMTP_CLIENT_TLS_VERIFIED && !security->verified) {
 		close_unverified(c, security->why);
 	} else if (c->greeted) {
@@ -206,8 +210,9 @@ static void offer_size(struct smtp_peer *peer, struct slice parameter)
 		peer->size_max = max;
 }
 
-static void take_offer(struct smtp_peer *peer, struct slice line)
+static void take_offer(struct smtp_client *c, struct slice line)
 {
+	struct smtp_peer *peer = &c->peer;
 	static const struct {
 		struct slice keyword;
 		size_t field;
@@ -224,19 +229,22 @@ static void take_offer(struct smtp_peer *peer, struct slice line)
 
 	if (slice_ieq(keyword, SLICE("SIZE")))
 		offer_size(peer, slice_trim(rest));
+	if (slice_ieq(keyword, SLICE("AUTH")))
+		client_take_mechanisms(c, rest);
 	for (size_t i = 0; i < sizeof offers / sizeof *offers; i++)
 		if (slice_ieq(keyword, offers[i].keyword))
 			*(bool *)((char *)peer + offers[i].field) = true;
 }
 
-static void take_offers(struct smtp_peer *peer, struct slice raw)
+static void take_offers(struct smtp_client *c, struct slice raw)
 {
+	struct smtp_peer *peer = &c->peer;
 	bool first = true;
 
 	for (struct slice rest = raw; rest.n > 0; first = false) {
 		struct slice line = slice_split(&rest, '\n');
 		if (!first)
-			take_offer(peer, slice_trim(slice_skip(line, 4)));
+			take_offer(c, slice_trim(slice_skip(line, 4)));
 	}
 	/* RFC 3030 3: only together. RFC 6531 3.1 item 8: SMTPUTF8 implies 8BITMIME, and is of no use without. */
 	peer->binary_mime = peer->binary_mime && peer->chunking;
@@ -259,7 +267,7 @@ void client_on_ehlo(struct smtp_client *c, struct client_job *j, const struct cl
 	if (close_own_name(c, SMTP_STAGE_EHLO))
 		return;
 	c->peer.extended = true;
-	take_offers(&c->peer, reply->raw);
+	take_offers(c, reply->raw);
 	go_on(c);
 }
 

@@ -41,6 +41,7 @@ static const struct command {
 	[CMD_EHLO]     = {"reply to EHLO",               SMTP_STAGE_EHLO,     PATIENCE(command_timeout),  client_on_ehlo},
 	[CMD_HELO]     = {"reply to HELO",               SMTP_STAGE_EHLO,     PATIENCE(command_timeout),  client_on_helo},
 	[CMD_STARTTLS] = {"reply to STARTTLS",           SMTP_STAGE_TLS,      PATIENCE(command_timeout),  client_on_starttls},
+	[CMD_AUTH]     = {"reply to AUTH",               SMTP_STAGE_AUTH,     PATIENCE(command_timeout),  client_on_auth},
 	[CMD_RSET]     = {"reply to RSET",               SMTP_STAGE_MAIL,     PATIENCE(command_timeout),  on_rset},
 	[CMD_MAIL]     = {"reply to MAIL FROM",          SMTP_STAGE_MAIL,     PATIENCE(command_timeout),  on_mail},
 	[CMD_RCPT]     = {"reply to RCPT TO",            SMTP_STAGE_RCPT,     PATIENCE(command_timeout),  on_rcpt},

@@ -3,6 +3,7 @@
  *
  *	client.c        the session and its jobs: states, events, deadlines, the end
  *	client_begin.c  from the greeting to the first job
+ *	client_auth.c   AUTH, on that way
  *	client_in.c     octets become replies, replies answer commands
  *	client_out.c    jobs become commands, messages become data
  *
@@ -11,7 +12,7 @@
  *
  *	 .--> SHAKING <-------.  TLS: from the first octet, or when STARTTLS was answered with 220
  *	 |     |  |  \         \
- *	NEW ---|->GREETING ---> HELLO ---> OPEN ---> QUITTING
+ *	NEW ---|->GREETING ---> HELLO ---> OPEN ---> QUITTING                    HELLO -> AUTH -> OPEN with credentials
  *	 |     |      |  \________ | ________^___________^      GREETING -> QUITTING: quit was asked before the 220
  *	 '-----'------'------------'----------'----------'---> CLOSED
  *
@@ -43,6 +44,7 @@ enum client_state {
 	CLIENT_SHAKING, /* the owner does a handshake of TLS */
 	CLIENT_GREETING,
 	CLIENT_HELLO, /* EHLO, LHLO, HELO or STARTTLS is out */
+	CLIENT_AUTH,
 	CLIENT_OPEN,
 	CLIENT_QUITTING,
 	CLIENT_CLOSED,
@@ -113,6 +115,7 @@ enum client_command {
 	CMD_EHLO,
 	CMD_HELO,
 	CMD_STARTTLS,
+	CMD_AUTH, /* or a line of its exchange */
 	CMD_RSET,
 	CMD_MAIL,
 	CMD_RCPT,
@@ -156,6 +159,19 @@ struct smtp_client {
 	bool secured;         /* everything is under TLS */
 	bool heard_secured;   /* a reply came under TLS */
 	bool tls_broke;
+
+	bool binds;             /* the session of TLS has what mechanisms can bind to */
+	uint32_t auth_tried;    /* bits: mechanisms that the server did not want */
+	size_t mechanism;       /* the one that is used */
+	bool auth_due;          /* the owner is to be asked for an answer */
+	bool auth_begun;        /* AUTH is out */
+	bool auth_complete;     /* the server may say 235 */
+	bool authenticated;
+	bool has_challenge;
+	char auth_said[SMTP_CLIENT_AUTH_KNOWN]; /* how our last answer began, in base64 */
+	size_t auth_said_n;
+	struct buf challenge;   /* what the server said, decoded */
+	struct buf initial;     /* a response that waits for an empty challenge, in base64 */
 
 	struct client_flight flight[FLIGHTS_MAX];
 	unsigned flight_first, flights;
@@ -217,6 +233,24 @@ void client_on_starttls(struct smtp_client *c, struct client_job *j, const struc
 void client_close_handshake(struct smtp_client *c, struct slice why);
 /* Octets came in the clear when TLS had been agreed on (CVE-2011-0411 and its kin, the other way round). */
 void client_close_injected(struct smtp_client *c);
+
+/* client_auth.c */
+/* One line of the reply to EHLO, behind the word AUTH. */
+void client_take_mechanisms(struct smtp_client *c, struct slice names);
+/* Before the first job. */
+void client_begin_auth(struct smtp_client *c);
+void client_on_auth(struct smtp_client *c, struct client_job *j, const struct client_reply *reply);
+/* Whether the owner is to be asked. */
+bool client_next_auth(struct smtp_client *c, struct smtp_client_event *ev);
+/* The words of a reply, or others in their place if they repeat our last answer. */
+struct slice client_hide_answer(const struct smtp_client *c, struct slice words);
+/* Nothing of the credentials stays in memory. */
+void client_forget_auth(struct smtp_client *c);
+
+/* client_begin.c */
+/* The session cannot be used as the configuration has it: 4.7.detail in our own words, and QUIT. What is closed so is
+ * tried again: server or configuration may be put right. */
+void client_close_insecure(struct smtp_client *c, enum smtp_stage stage, uint16_t detail, struct slice text);
 
 /* client_in.c */
 /* Its words; `cap` octets of `text` hold them. */

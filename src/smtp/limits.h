@@ -28,6 +28,12 @@
 #define SMTP_PEER_REPLY_LINE_MAX 4096
 #define SMTP_PEER_REPLY_LINES    100
 #define SMTP_PEER_REPLY_MAX      16384
+/* What answers a challenge of SASL, in base64 (RFC 4954 4: lines of 12288 octets are to be had). A longer one, or an
+ * initial response that makes AUTH longer than a command line of RFC 5321 4.5.3.1.4, is not sent. */
+#define SMTP_CLIENT_AUTH_MAX     12288
+#define SMTP_CLIENT_AUTH_LINE    512
+/* Octets by which it is known again in a reply that repeats it. */
+#define SMTP_CLIENT_AUTH_KNOWN   8
 /* Recipients of a message that every server must take (RFC 5321 4.5.3.1.8). */
 #define SMTP_RCPT_MIN            100
 /* No configuration may ask for more: a transaction's memory is bounded by it. */

@@ -26,8 +26,9 @@ enum smtp_stage {
 	SMTP_STAGE_END,     /* the final dot, or BDAT LAST */
 	SMTP_STAGE_MAILBOX, /* delivery into a Maildir */
 	SMTP_STAGE_TLS,     /* STARTTLS and its handshake, between EHLO and MAIL */
+	SMTP_STAGE_AUTH,    /* behind it */
 };
-#define SMTP_STAGE_MAX SMTP_STAGE_TLS
+#define SMTP_STAGE_MAX SMTP_STAGE_AUTH
 
 /* "connecting", "greeting", "EHLO", "MAIL FROM", ... */
 const char *smtp_stage_name(enum smtp_stage stage);

@@ -80,6 +80,7 @@ static inline void out_event(struct out *o, const struct smtp_client_event *ev, 
 
 	switch (ev->type) {
 	case SMTP_CLIENT_HANDSHAKE:
+	case SMTP_CLIENT_AUTH:
 		abort(); /* none was asked for */
 	case SMTP_CLIENT_READY:
 		if (o->offered)

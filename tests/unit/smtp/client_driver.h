@@ -34,6 +34,10 @@ struct dialog {
 	bool tls_first;
 	/* NULL: the server is verified; "?why": it is not; "!why": the handshake fails; "": it never ends */
 	const char *handshake;
+	size_t mechanisms; /* of driver_mechanisms */
+	bool auth_in_clear, auth_optional, binds;
+	/* To each challenge: "-" no initial response; "+..." the exchange is complete with it; NULL: there is none */
+	const char *answers[4];
 	struct smtp_client_job jobs[JOBS_MAX];
 	const char *messages[JOBS_MAX]; /* NULL: a small one */
 	size_t piece;                   /* octets of each piece of body; 0 = whole */
@@ -44,7 +48,7 @@ struct dialog {
 struct driver {
 	const struct dialog *d;
 	struct smtp_client *c;
-	size_t jobs_sent;
+	size_t jobs_sent, answered;
 	size_t body_given[JOBS_MAX];
 	char trace[8192];
 	size_t trace_n;
@@ -56,15 +60,28 @@ struct driver {
 
 #define SMALL_MESSAGE "Subject: hi\r\n\r\nhello\r\n"
 
+#define DRIVER_MECHANISMS 4
+static const struct slice driver_mechanisms[DRIVER_MECHANISMS] = {S("SCRAM-SHA-256"), S("PLAIN"), S("LOGIN"),
+								  S("LAST-PLUS")};
+
 static const struct smtp_client_config *driver_config(const struct dialog *d)
 {
 	static struct smtp_client_config config;
+	static struct smtp_client_mechanism mechanisms[DRIVER_MECHANISMS];
+
+	for (size_t i = 0; i < DRIVER_MECHANISMS; i++)
+		mechanisms[i] = (struct smtp_client_mechanism){.name = driver_mechanisms[i],
+							       .in_clear = d->auth_in_clear,
+							       .binds = i == DRIVER_MECHANISMS - 1};
 
 	config = (struct smtp_client_config){
 		.name = SLICE("me.example"),
 		.tls = d->tls,
 		.tls_first = d->tls_first,
 		.tls_timeout = 30 * SECOND,
+		.mechanisms = mechanisms,
+		.mechanism_count = d->mechanisms,
+		.auth_optional = d->auth_optional,
 		.lmtp = d->lmtp,
 		.pipelining = !d->no_pipelining,
 		.chunking = d->chunking,
@@ -154,10 +171,31 @@ static void driver_handshake(struct driver *r)
 	if (!how || how[0] == '?')
 		smtp_client_secured(r->c,
 				    &(struct smtp_client_security){
-					    .verified = !how, .why = how ? slice_from_cstr(how + 1) : SLICE_NONE},
+					    .verified = !how,
+					    .why = how ? slice_from_cstr(how + 1) : SLICE_NONE,
+					    .binds = r->d->binds},
 				    r->now);
 	else if (how[0] == '!')
 		smtp_client_lost(r->c, slice_from_cstr(how + 1));
+}
+
+static void driver_auth(struct driver *r, const struct smtp_client_event *ev)
+{
+	const char *answer = r->answered < 4 ? r->d->answers[r->answered] : NULL;
+	size_t room = sizeof r->trace - r->trace_n;
+	int n = snprintf(r->trace + r->trace_n, room, "auth %.*s %s%.*s\n", SLICE_ARGS(driver_mechanisms[ev->tag]),
+			 ev->challenge.p ? "" : "(none)", SLICE_ARGS(ev->challenge));
+
+	assert_in_range(n, 1, room - 1);
+	r->trace_n += (size_t)n;
+	r->answered++;
+	if (!answer) {
+		smtp_client_auth_failed(r->c, SLICE("no answer"), r->now);
+		return;
+	}
+	bool complete = answer[0] == '+';
+	struct slice text = slice_from_cstr(answer + complete);
+	smtp_client_auth(r->c, strcmp(answer, "-") == 0 ? NULL : &text, complete, r->now);
 }
 
 /* Pulls all events and takes all output, until both are empty. `gulp`: octets that leave at once. */
@@ -173,6 +211,8 @@ static void driver_pump(struct driver *r, size_t gulp)
 				driver_ready(r);
 			} else if (ev.type == SMTP_CLIENT_HANDSHAKE) {
 				driver_handshake(r);
+			} else if (ev.type == SMTP_CLIENT_AUTH) {
+				driver_auth(r, &ev);
 			} else if (ev.type == SMTP_CLIENT_BODY) {
 				driver_body(r, ev.tag);
 			} else if (ev.type == SMTP_CLIENT_DONE) {

@@ -754,6 +754,9 @@ static void model_event(struct model *m, const struct smtp_client_event *ev)
 	case SMTP_CLIENT_HANDSHAKE:
 		model_handshake(m);
 		break;
+	case SMTP_CLIENT_AUTH: /* the configuration has no mechanisms */
+		MODEL_CHECK(m, false);
+		break;
 	case SMTP_CLIENT_READY:
 		model_ready(m);
 		break;

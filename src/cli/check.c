@@ -4,6 +4,7 @@
 #include "cli/check_data.h"
 
 #include "conf/problem.h"
+#include "conf/secrets.h"
 #include "net/credential.h"
 #include "net/host.h"
 
@@ -207,6 +208,15 @@ static void check_tokens(const struct conf *conf, struct conf_error *error)
 	buf_free(&text);
 }
 
+/* Without the secrets of its routes a server does not start. */
+static bool check_secrets(const struct conf *conf, struct conf_error *error)
+{
+	struct conf_secrets *s = conf_secrets_read(conf, NULL, true, error);
+
+	conf_secrets_free(s);
+	return s != NULL;
+}
+
 static int check_conf(const struct cli_command *self, const char *path, bool dump, bool json)
 {
 	static struct conf_error error;
@@ -222,6 +232,8 @@ static int check_conf(const struct cli_command *self, const char *path, bool dum
 		check_clients_trust(conf, &error);
 	if (conf)
 		check_tokens(conf, &error);
+	if (conf && !check_secrets(conf, &error))
+		status = EX_CONFIG;
 	buf_init(&text, CONF_TEXT_MAX);
 	dump = dump && conf;
 	if (dump && !conf_dump(conf, &text))

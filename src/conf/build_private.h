@@ -7,6 +7,7 @@
  *	build_routes.c   routes and host groups
  *	build_rules.c    rules about other servers' replies
  *	build_auth.c     what listeners offer by AUTH
+ *	build_auth_out.c how routes log in
  */
 #ifndef CONF_BUILD_PRIVATE_H
 #define CONF_BUILD_PRIVATE_H
@@ -67,6 +68,12 @@ void build_mechanisms(struct build *b, struct conf_listener *l, struct conf_plac
 void build_check_mechanisms(struct build *b, const struct conf_raw_section *s);
 void build_check_oauth(struct build *b, const struct conf_raw_section *s);
 void build_certificate_logins(struct build *b);
+
+/* ---- build_auth_out.c ---------------------------------------------------------------------------------------- */
+
+/* After the route's keys. */
+void build_route_auth(struct build *b, const struct conf_raw_section *s, const struct conf_route_keys *r,
+		      struct route_auth *ret);
 
 /* ---- build_domains.c, build_routes.c ------------------------------------------------------------------------- */
 

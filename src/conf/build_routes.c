@@ -125,6 +125,7 @@ void build_routes(struct build *b)
 							.name = r->tls_name,
 							.authorities = r->tls_ca,
 							.revoked = r->tls_crl};
+			build_route_auth(b, s, r, &group->auth);
 		}
 		t->rules[t->rule_count++] = (struct route_rule){
 			.domain = r->domain,

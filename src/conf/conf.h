@@ -179,6 +179,11 @@ struct conf_route_keys {
 	enum smtp_client_tls tls;
 	enum route_tls_first tls_first;
 	struct slice tls_name, tls_ca, tls_crl; /* empty: none */
+	struct slice auth_user;                 /* empty: nobody logs in */
+	struct slice auth_secret_file, auth_secret_env; /* one of them; see conf/secrets.h */
+	struct conf_texts auth_mechanisms;              /* names; none: the usual ones */
+	enum conf_in_clear auth_in_clear;
+	bool auth_required;
 };
 
 enum conf_rule_verdict { CONF_VERDICT_OF_CODES, CONF_VERDICT_TEMPORARY, CONF_VERDICT_PERMANENT };

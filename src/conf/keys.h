@@ -67,6 +67,7 @@ enum conf_type {
 	TYPE_EXTENSIONS, /* of file names, without the dot */
 	TYPE_MECHANISMS, /* of AUTH */
 	TYPE_CERTIFICATE_NAMES, /* see directory/external.h */
+	TYPE_OUT_MECHANISMS, /* of AUTH with other servers */
 	TYPE_REPLY_CODES, /* these three: conditions of rules, see codes/smtpcodes.h */
 	TYPE_STATUS_CODES,
 	TYPE_WORDINGS,

@@ -2,6 +2,7 @@
 
 #include "directory/external.h"
 #include "directory/sasl.h"
+#include "directory/sasl_client.h"
 #include "policy/pattern.h"
 
 #include <assert.h>
@@ -204,6 +205,16 @@ static bool read_certificate_name(struct slice text, const struct conf_text_cont
 	return external_name_valid(text) && buf_add(out, text);
 }
 
+static bool read_out_mechanism(struct slice text, const struct conf_text_context *context, struct buf *out,
+			       const char **why)
+{
+	const struct sasl_client_row *row = sasl_client_find(text);
+
+	(void)context;
+	*why = "there is no such mechanism";
+	return row && buf_add(out, slice_from_cstr(row->name));
+}
+
 static bool read_resolver(struct slice text, const struct conf_text_context *context, struct buf *out, const char **why)
 {
 	struct slice port = text, address = slice_split(&port, '@');
@@ -320,6 +331,7 @@ static const struct {
 	[TYPE_EXTENSIONS] = {read_extension, false},
 	[TYPE_MECHANISMS] = {read_mechanism, false},
 	[TYPE_CERTIFICATE_NAMES] = {read_certificate_name, false},
+	[TYPE_OUT_MECHANISMS] = {read_out_mechanism, false},
 };
 
 bool conf_text_read(enum conf_type type, struct slice text, const struct conf_text_context *context, struct buf *out,

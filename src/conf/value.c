@@ -244,6 +244,7 @@ static const char *const type_words[TYPE_COUNT_OF] = {
 	[TYPE_EXTENSIONS] = "a list of file name extensions, such as exe or tar.gz",
 	[TYPE_CERTIFICATE_NAMES] = "a list of names behind email:, dns: or uri:, or key: and 64 hexadecimal digits",
 	[TYPE_MECHANISMS] = "a list of mechanisms of AUTH, such as SCRAM-SHA-256 or PLAIN",
+	[TYPE_OUT_MECHANISMS] = "a list of mechanisms of AUTH, such as SCRAM-SHA-256 or XOAUTH2",
 };
 
 void conf_type_describe(const struct conf_key *key, struct buf *out)

@@ -34,6 +34,14 @@ struct route_tls {
 	struct slice authorities, revoked; /* paths, NUL-terminated; empty: those of the system; none are asked for */
 };
 
+/* How we log in; the secret is not of the configuration. */
+struct route_auth {
+	struct slice user; /* empty: we do not */
+	const struct smtp_client_mechanism *mechanisms;
+	size_t mechanism_count;
+	bool required; /* mail waits where a server has no AUTH */
+};
+
 struct route_group {
 	struct slice name;
 	const struct route_host *hosts; /* in order of preference */
@@ -43,6 +51,7 @@ struct route_group {
 	bool own_name; /* its hosts may have our own name */
 	bool ours; /* each of them is this very server: what goes there comes back */
 	struct route_tls tls;
+	struct route_auth auth;
 };
 
 struct route_rule {

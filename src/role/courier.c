@@ -269,6 +269,7 @@ void courier_free(struct courier *c)
 	loop_timer_free(c->again);
 	loop_timer_free(c->room);
 	courier_forget_trust(c);
+	courier_forget_secrets(c);
 	conf_unref(c->conf);
 	buf_free(&c->held);
 	buf_free(&c->frame);

@@ -35,6 +35,9 @@ struct courier *courier_new(struct loop *l, const struct role_self *self,
 void courier_free(struct courier *c);
 void courier_configure(struct courier *c, struct conf *conf);
 struct conf *courier_conf(const struct courier *c); /* NULL before the first */
+/* What routes log in with from now on, by a frame WIRE_SECRETS; before the configuration that it belongs to. False: it
+ * is no such frame. */
+bool courier_secrets(struct courier *c, struct slice frame);
 void courier_ready(struct courier *c);
 /* Takes fd. */
 void courier_peer(struct courier *c, struct wire_peer peer, int fd);

@@ -34,6 +34,7 @@ void courier_free_link(struct link *k)
 	conn_lookup_cancel(k->lookup);
 	conn_attempt_cancel(k->attempt);
 	loop_timer_free(k->timer);
+	courier_end_auth(k);
 	smtp_client_free(k->client);
 	conf_unref(k->conf);
 	heap_free(k);
@@ -287,6 +288,9 @@ void courier_open_link(struct site *site, struct slice hosts)
 	}
 	k->settings = k->group->lmtp ? k->conf->lmtp_client : k->conf->client;
 	k->settings.refuses_own_name = !k->group->own_name;
+	k->settings.mechanisms = k->group->auth.mechanisms;
+	k->settings.mechanism_count = k->group->auth.mechanism_count;
+	k->settings.auth_optional = !k->group->auth.required;
 	if (next_host(k))
 		begin_host(k);
 	else

@@ -1,12 +1,13 @@
 /*
  * The inside of the courier: jobs (courier_jobs.c), what serves one site (courier_site.c), the search for a host that
- * takes us (courier_link.c), the session with it (courier_session.c) and its TLS (courier_tls.c). courier.c is what the
- * roles see.
+ * takes us (courier_link.c), the session with it (courier_session.c), its TLS (courier_tls.c) and how we log in
+ * (courier_auth.c). courier.c is what the roles see.
  */
 #ifndef ROLE_COURIER_PRIVATE_H
 #define ROLE_COURIER_PRIVATE_H
 
 #include "base/crc32c.h"
+#include "directory/sasl_client.h"
 #include "net/channel.h"
 #include "net/conn.h"
 #include "role/courier.h"
@@ -20,6 +21,7 @@ TAILQ_HEAD(job_list, courier_job);
 
 struct site;
 struct courier_trust;
+struct courier_secret;
 
 /* One connection to a next hop, from the first look-up to its end. */
 struct link {
@@ -41,6 +43,10 @@ struct link {
 	/* Once connected. */
 	char secured[SMTP_OUTCOME_SECURED_MAX]; /* how, for log and trace; "": it is not */
 	bool handshake_due;
+	struct sasl_client *auth;      /* an exchange, or NULL */
+	struct courier_secret *secret; /* with it */
+	struct tls_binding binding;    /* the same; lent to it, as is this: */
+	uint8_t chance[18];
 	struct conn *conn;
 	struct smtp_client *client;
 	struct loop_timer *timer;
@@ -90,6 +96,7 @@ struct courier {
 	bool stopping, finished;
 	struct crc32c crc; /* of bodies in files */
 	struct courier_trust *trust; /* of the configuration in force */
+	struct courier_secret *secrets; /* the same */
 };
 
 /* ---- courier_jobs.c: jobs come from the queue and go back to it ------------------------------------------------ */
@@ -175,5 +182,18 @@ struct slice courier_secured(struct link *k);
 /* The session ended with `why` before it took a job, which is logged if TLS is to blame. True: mail may go in the clear
  * all the same. */
 bool courier_falls_back(struct link *k, const struct smtp_outcome *why);
+
+/* ---- courier_auth.c -------------------------------------------------------------------------------------------- */
+
+void courier_forget_secrets(struct courier *c);
+/* The engine asks for an answer. */
+void courier_on_auth(struct link *k, const struct smtp_client_event *ev);
+/* What a session said when it ended, without our secret. */
+struct slice courier_hide_secret(const struct link *k, struct slice text);
+/* The session takes its first job: tells the log how we logged in, and keeps it for outcomes. */
+void courier_on_open(struct link *k);
+/* It ended before that with `why`, which is logged if AUTH is to blame. */
+void courier_on_unopened(struct link *k, const struct smtp_outcome *why);
+void courier_end_auth(struct link *k);
 
 #endif

@@ -91,6 +91,8 @@ void courier_give_job(struct link *k)
 	struct site *site = k->site;
 	struct courier_job *job = first_job(site);
 
+	if (!k->was_ready)
+		courier_on_open(k);
 	k->was_ready = true;
 	if (k->host < CONF_HOSTS_MAX)
 		site->avoid[k->host] = 0;
@@ -181,8 +183,11 @@ static void on_session_end(struct link *k, const struct smtp_outcome *why)
 	k->conn = NULL;
 	if (!k->was_ready && why->verdict != SMTP_DELIVERED) {
 		/* It refused us at the door: another host may not. */
-		bool in_clear = courier_falls_back(k, why);
-		courier_note_failure(k, why);
+		struct smtp_outcome told = *why;
+		told.text = courier_hide_secret(k, why->text);
+		bool in_clear = courier_falls_back(k, &told);
+		courier_on_unopened(k, &told);
+		courier_note_failure(k, &told);
 		smtp_client_free(k->client);
 		k->client = NULL;
 		loop_timer_set(k->timer, NEVER);
@@ -214,7 +219,8 @@ void courier_pull_events(struct link *k)
 		case SMTP_CLIENT_HANDSHAKE:
 			k->handshake_due = true;
 			break;
-		case SMTP_CLIENT_AUTH: /* not without mechanisms */
+		case SMTP_CLIENT_AUTH:
+			courier_on_auth(k, &ev);
 			break;
 		case SMTP_CLIENT_READY:
 			courier_give_job(k);

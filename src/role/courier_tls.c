@@ -92,6 +92,7 @@ bool courier_begin_tls(struct link *k)
 void courier_on_secured(struct link *k)
 {
 	struct tls_facts f = {.version = "", .cipher = "", .group = "", .unverified = ""};
+	struct tls_binding binding;
 
 	conn_tls_facts(k->conn, &f);
 	log_event(LOG_TLS_OUT, LOG_TEXT("remote", courier_remote(k)), LOG_CSTR("version", f.version),
@@ -104,9 +105,11 @@ void courier_on_secured(struct link *k)
 			 SLICE_ARGS(slice_head(f.name, 200)));
 	else
 		snprintf(k->secured, sizeof k->secured, "%s %s, not verified: %s", f.version, f.cipher, f.unverified);
+	conn_tls_binding(k->conn, &binding);
 	smtp_client_secured(k->client,
 			    &(struct smtp_client_security){.verified = f.verified,
-							   .why = slice_from_cstr(f.unverified)},
+							   .why = slice_from_cstr(f.unverified),
+							   .binds = binding.exporter_n > 0 || binding.unique_n > 0},
 			    loop_mono(k->courier->loop));
 }
 

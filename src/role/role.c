@@ -198,6 +198,10 @@ static bool on_frame(void *arg, uint16_t type, struct slice payload, int fd)
 			break;
 		take_counts(p, fd);
 		return true;
+	case WIRE_SECRETS:
+		if (fd >= 0 || !p->ops->secrets)
+			break;
+		return p->ops->secrets(p->role, payload);
 	case WIRE_DRAIN:
 		if (p->ops->drain)
 			p->ops->drain(p->role);

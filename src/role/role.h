@@ -41,6 +41,9 @@ struct role_ops {
 	/* Memory that all roles of its kind have, for its life; before listeners and peers. NULL: the role has none.
 	 * Without a call the role counts for itself. */
 	void (*counts)(void *role, struct rate_table *shared);
+	/* A frame WIRE_SECRETS, before the configuration that it belongs to. False: it is none. NULL: the role takes
+	 * none. */
+	bool (*secrets)(void *role, struct slice frame);
 	void (*drain)(void *role);                               /* may be NULL */
 	void (*stop)(void *role);                                /* ends with self->finished */
 	void (*turn)(void *role);                                /* at the end of each turn; may be NULL */

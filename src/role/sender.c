@@ -15,6 +15,11 @@ static bool sender_configure(void *arg, struct conf *conf)
 	return true;
 }
 
+static bool sender_secrets(void *arg, struct slice frame)
+{
+	return courier_secrets(arg, frame);
+}
+
 static void sender_peer(void *arg, struct wire_peer peer, int fd)
 {
 	courier_peer(arg, peer, fd);
@@ -34,6 +39,7 @@ const struct role_ops sender_role = {
 	.start = sender_start,
 	.configure = sender_configure,
 	.peer = sender_peer,
+	.secrets = sender_secrets,
 	.stop = sender_stop,
 	.end = sender_end,
 };

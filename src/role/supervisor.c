@@ -13,6 +13,7 @@
 #include "role/role.h"
 
 #include "base/heap.h"
+#include "conf/secrets.h"
 #include "net/channel.h"
 #include "net/conn.h"
 #include "net/fs_posix.h"
@@ -72,6 +73,7 @@ struct supervisor {
 	const char *path;
 	struct conf *conf;
 	struct buf text; /* of the configuration, for the roles */
+	struct conf_secrets *secrets; /* for the senders alone */
 	struct child children[CHILDREN_MAX];
 	size_t child_count;
 	struct bound bound[SOCKETS_MAX];
@@ -111,12 +113,14 @@ static void log_conf_lines(enum log_event_id event, const struct conf_error *err
 
 	while (rest.n) {
 		struct slice line = slice_split(&rest, '\n');
+		bool warns = slice_search(line, SLICE(": warning: ")) < line.n;
 		if (line.n)
-			log_event(event, LOG_TEXT("reason", line));
+			log_event(warns ? LOG_CONF_WARNING : event, LOG_TEXT("reason", line));
 	}
 }
 
-static struct conf *load(const struct supervisor *s, enum log_event_id failed)
+/* With the secrets that belong to it. */
+static struct conf *load(const struct supervisor *s, enum log_event_id failed, struct conf_secrets **ret)
 {
 	static struct conf_error error;
 	char name_octets[256];
@@ -128,17 +132,26 @@ static struct conf *load(const struct supervisor *s, enum log_event_id failed)
 	struct conf_host host = {.name = buf_slice(&name), .cores = host_cores()};
 	struct conf *c = s->path ? conf_load_file(s->path, &host, &error) : load_default(&host, &error);
 	buf_free(&name);
+	*ret = c ? conf_secrets_read(c, s->secrets, false, &error) : NULL;
+	if (c && !*ret) {
+		conf_unref(c);
+		c = NULL;
+	}
 	log_conf_lines(failed, &error);
 	return c;
 }
 
-static bool use_conf(struct supervisor *s, struct conf *c)
+/* Takes both, if there is memory. */
+static bool use_conf(struct supervisor *s, struct conf *c, struct conf_secrets *secrets)
 {
 	buf_reset(&s->text);
 	if (!conf_dump(c, &s->text))
 		return false;
 	conf_unref(s->conf);
 	s->conf = c;
+	conf_secrets_free(s->secrets);
+	s->secrets = secrets;
+	conf_secrets_hide(secrets); /* before there are children to inherit them */
 	return true;
 }
 
@@ -285,8 +298,26 @@ static void send_counts(struct supervisor *s, struct child *c)
 		channel_send(c->channel, WIRE_COUNTS, SLICE_NONE, s->counts);
 }
 
+static void send_secrets(struct supervisor *s, struct child *c)
+{
+	struct buf frame;
+
+	if (c->kind != ROLE_SENDER)
+		return;
+	buf_init(&frame, CHANNEL_FRAME_MAX);
+	wire_put_secrets(&frame, (uint32_t)s->secrets->count);
+	for (size_t i = 0; i < s->secrets->count; i++)
+		wire_put_secret(&frame, &(struct wire_secret){s->secrets->list[i].route, s->secrets->list[i].secret});
+	if (frame.failed)
+		log_event(LOG_NO_MEMORY, LOG_CSTR("what", "the secrets of routes"));
+	else
+		channel_send(c->channel, WIRE_SECRETS, buf_slice(&frame), -1);
+	buf_wipe(&frame);
+}
+
 static void send_configuration(struct supervisor *s, struct child *c)
 {
+	send_secrets(s, c);
 	channel_send(c->channel, WIRE_CONFIG, buf_slice(&s->text), -1);
 	send_listeners(s, c);
 }
@@ -603,17 +634,20 @@ static void on_stop(void *arg, int number)
 static bool reload(struct supervisor *s)
 {
 	const char *which;
-	struct conf *c = load(s, LOG_RELOAD_FAILED);
+	struct conf_secrets *secrets;
+	struct conf *c = load(s, LOG_RELOAD_FAILED, &secrets);
 
 	if (!c)
 		return false;
 	if (conf_needs_restart(s->conf, c, &which)) {
 		log_event(LOG_RELOAD_FAILED, LOG_CSTR("reason", "this key needs a restart"), LOG_CSTR("key", which));
+		conf_secrets_free(secrets);
 		conf_unref(c);
 		return false;
 	}
-	if (!bind_all(s, c) || !use_conf(s, c)) {
+	if (!bind_all(s, c) || !use_conf(s, c, secrets)) {
 		log_event(LOG_RELOAD_FAILED, LOG_CSTR("reason", "a listener cannot be bound"));
+		conf_secrets_free(secrets);
 		conf_unref(c);
 		close_unwanted(s);
 		return false;
@@ -654,11 +688,13 @@ static bool make_counts(struct supervisor *s)
 
 static bool prepare(struct supervisor *s)
 {
-	struct conf *c = load(s, LOG_START_FAILED);
+	struct conf_secrets *secrets;
+	struct conf *c = load(s, LOG_START_FAILED, &secrets);
 
 	if (!c)
 		return false;
-	if (!use_conf(s, c)) {
+	if (!use_conf(s, c, secrets)) {
+		conf_secrets_free(secrets);
 		conf_unref(c);
 		return false;
 	}
@@ -709,6 +745,7 @@ static void clean_up(struct supervisor *s)
 	loop_timer_free(s->patience);
 	loop_free(s->loop);
 	conf_unref(s->conf);
+	conf_secrets_free(s->secrets);
 	buf_free(&s->text);
 	log_flush();
 }

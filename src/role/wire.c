@@ -182,6 +182,49 @@ bool wire_get_peer(struct slice in, struct wire_peer *ret)
 	return unpack_done(&u);
 }
 
+void wire_put_secrets(struct buf *out, uint32_t count)
+{
+	pack_u32(out, count);
+}
+
+void wire_put_secret(struct buf *out, const struct wire_secret *secret)
+{
+	pack_slice(out, secret->route);
+	pack_slice(out, secret->secret);
+}
+
+static struct wire_secret get_secret(struct unpack *u)
+{
+	struct wire_secret s = {.route = unpack_slice(u, WIRE_TEXT_MAX)};
+
+	s.secret = unpack_slice(u, WIRE_TEXT_MAX);
+	u->bad |= s.route.n == 0 || s.secret.n == 0;
+	return s;
+}
+
+bool wire_get_secrets(struct slice in, struct wire_secrets *ret)
+{
+	struct unpack u = {.in = in};
+
+	ret->count = unpack_u32_max(&u, WIRE_SECRETS_MAX);
+	ret->rest = u.in;
+	for (uint32_t i = 0; i < ret->count && !u.bad; i++)
+		get_secret(&u);
+	return unpack_done(&u);
+}
+
+bool wire_next_secret(struct wire_secrets *list, struct wire_secret *ret)
+{
+	struct unpack u = {.in = list->rest};
+
+	if (list->count == 0)
+		return false;
+	*ret = get_secret(&u);
+	list->rest = u.in;
+	list->count--;
+	return !u.bad;
+}
+
 void wire_put_number(struct buf *out, uint64_t number)
 {
 	pack_u64(out, number);

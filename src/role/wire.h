@@ -21,6 +21,7 @@ enum wire_type {
 	WIRE_DRAIN,      /* the server is stopping: begin nothing new */
 	WIRE_STOP,       /* finish what is under way, then end */
 	WIRE_COUNTS,     /* to receivers: the memory that they count clients in, a rate_table; with its descriptor */
+	WIRE_SECRETS,    /* to senders: struct wire_secrets, for the configuration that follows */
 	/* role to supervisor */
 	WIRE_READY,       /* the role serves */
 	WIRE_PEER_WANTED, /* the connection to a role broke, and no other came; struct wire_peer */
@@ -105,6 +106,21 @@ struct wire_peer {
 };
 void wire_put_peer(struct buf *out, const struct wire_peer *peer);
 bool wire_get_peer(struct slice in, struct wire_peer *ret);
+
+/* What routes log in with, read one after the other. The texts are lent from the frame. */
+struct wire_secret {
+	struct slice route, secret;
+};
+struct wire_secrets {
+	uint32_t count; /* that are left */
+	struct slice rest;
+};
+#define WIRE_SECRETS_MAX 100000
+/* So many wire_put_secret follow. */
+void wire_put_secrets(struct buf *out, uint32_t count);
+void wire_put_secret(struct buf *out, const struct wire_secret *secret);
+bool wire_get_secrets(struct slice in, struct wire_secrets *ret);
+bool wire_next_secret(struct wire_secrets *list, struct wire_secret *ret);
 
 void wire_put_number(struct buf *out, uint64_t number);
 bool wire_get_number(struct slice in, uint64_t *ret);

@@ -124,6 +124,11 @@ static void sample(enum wire_kind kind, struct buf *out)
 	case KIND_TICKETS:
 		wire_put_tickets(out, &(struct tls_tickets){.count = 2, .lifetime = HOUR});
 		break;
+	case KIND_SECRETS:
+		wire_put_secrets(out, 2);
+		wire_put_secret(out, &(struct wire_secret){SLICE("*"), SLICE("secret")});
+		wire_put_secret(out, &(struct wire_secret){SLICE("example.net"), SLICE("x")});
+		break;
 	case KIND_SIGN:
 		wire_put_sign(out, &(struct wire_sign){
 					   5, {.digest = TLS_SHA384, .padding = TLS_PADDING_PSS, .n = 100}});

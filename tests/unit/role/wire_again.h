@@ -25,6 +25,7 @@ enum wire_kind {
 	KIND_BACKUP,
 	KIND_CERTIFICATES,
 	KIND_TICKETS,
+	KIND_SECRETS,
 	KIND_SIGN,
 	KIND_SIGNED,
 	KIND_TRUST,
@@ -46,6 +47,19 @@ enum wire_kind {
 		put(out, &value);     \
 		return true;          \
 	} while (0)
+
+static inline bool secrets_again(struct slice in, struct buf *out)
+{
+	struct wire_secrets list;
+	struct wire_secret secret;
+
+	if (!wire_get_secrets(in, &list))
+		return false;
+	wire_put_secrets(out, list.count);
+	while (wire_next_secret(&list, &secret))
+		wire_put_secret(out, &secret);
+	return true;
+}
 
 static inline bool wire_again(enum wire_kind kind, struct slice in, struct arena *arena, struct buf *out)
 {
@@ -95,6 +109,8 @@ static inline bool wire_again(enum wire_kind kind, struct slice in, struct arena
 		AGAIN(struct wire_certificates, wire_get_certificates, wire_put_certificates);
 	case KIND_TICKETS:
 		AGAIN(struct tls_tickets, wire_get_tickets, wire_put_tickets);
+	case KIND_SECRETS:
+		return secrets_again(in, out);
 	case KIND_SIGN:
 		AGAIN(struct wire_sign, wire_get_sign, wire_put_sign);
 	case KIND_SIGNED:

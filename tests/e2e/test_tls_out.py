@@ -1,10 +1,8 @@
 """TLS out: STARTTLS and TLS from the first octet with servers of many kinds, good certificates and bad ones, handshakes
 that break. Rows C1 to C7 of the attacks, from the client's side."""
 import contextlib
-import itertools
 import os
 import re
-import signal
 import socket
 import ssl
 import threading
@@ -12,12 +10,11 @@ import threading
 import pytest
 
 from certificates import CA, RSA, WEAK, Authority
-from harness import Postrider, RawPeer, message, route, wait_for
+from harness import RawPeer, message, wait_for
+from relay import Relay
 from servers import Exim, Postfix
 
 NAME = "mx.peer.example"
-# One attempt is looked at.
-LATER = "  retry_first = 1h\n  retry_longest = 1h\n"
 
 
 @pytest.fixture(scope="module")
@@ -34,56 +31,6 @@ def good(authority):
 def foreign(tmp_path_factory):
     """A good certificate of an authority that nobody knows."""
     return Authority(tmp_path_factory.mktemp("foreign"), "Nobody").make("peer", [f"DNS:{NAME}"])
-
-
-class Relay(Postrider):
-    """One server for all of these tests. Each adds the routes that it needs."""
-
-    def __init__(self, folder):
-        super().__init__(folder)
-        self.routes = ""
-        self.names = itertools.count(1)
-        self.mark = 0
-        self.tls_timeout = "1m"
-
-    def add(self, *ports, keys="", **more):
-        """A route with TLS to peers of this machine; its domain. `ca`: a file of authorities."""
-        name = f"d{next(self.names)}.example"
-        for key in ("tls", "tls_first"):
-            keys += f"  {key} = {more[key]}\n" if key in more else ""
-        for key in ("tls_name", "tls_ca", "tls_crl"):
-            keys += f'  {key} = "{more[key]}"\n' if key in more else ""
-        self.routes += route(*ports, name=name, keys=keys)
-        return name
-
-    def write(self):
-        client = f"senders = 1\nclient {{\n  idle_timeout = 100ms\n  tls_timeout = {self.tls_timeout}\n}}\n"
-        return self.configure(queue=LATER, extra=client + self.routes)
-
-    def reload(self):
-        """The routes are in force. Ports come back: what the log says of them before is about others."""
-        self.write()
-        self.mark = len(self.log())
-        self.signal(signal.SIGHUP)
-        wait_for(lambda: "event=reloaded" in self.log()[self.mark:], "the new configuration")
-
-    def send(self, *domains, raw=None):
-        """One message to somebody at each; its id."""
-        self.reload()
-        return self.submit(raw, to=[f"a@{d}" for d in domains])
-
-    def tried(self, number):
-        """Waits for the first attempt for each recipient; domain -> how that one stands."""
-        def recipients():
-            found = self.json("trace", number)["recipients"]
-            return all(r["attempts"] for r in found) and found
-        found = wait_for(recipients, lambda: f"an attempt for each:\n{self.trace(number)}\n{self.log()[-3000:]}",
-                         every=0.2)
-        return {r["address"].partition("@")[2]: r for r in found}
-
-    def lines(self, port, event):
-        """Of the log since the last reload, about this peer."""
-        return re.findall(rf"event={event} remote=\[127\.0\.0\.1\]:{port} .*", self.log()[self.mark:])
 
 
 @pytest.fixture(scope="module")

@@ -55,6 +55,10 @@ static void print_message(const struct wire_trace *t)
 		printf(", envelope id ");
 		cli_print(stdout, m->envid);
 	}
+	if (m->content & STORE_CONTENT_REQUIRETLS)
+		printf(", with REQUIRETLS: it goes to no server without");
+	if (m->content & STORE_CONTENT_TLS_OPTIONAL)
+		printf(", which says TLS-Required: No");
 	printf("; %u recipient%s, %u not settled\n", m->rcpt_count, m->rcpt_count == 1 ? "" : "s", m->open);
 }
 
@@ -126,13 +130,17 @@ static json_t *json_message(const struct wire_trace *t, json_t *recipients, json
 {
 	const struct store_message *m = &t->message;
 
-	return json_pack("{s:s, s:o, s:o, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:i, s:b, s:O, s:O}", "id",
+	const char *tls = m->content & STORE_CONTENT_REQUIRETLS     ? "required"
+			  : m->content & STORE_CONTENT_TLS_OPTIONAL ? "optional"
+								    : NULL;
+
+	return json_pack("{s:s, s:o, s:o, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:s?, s:i, s:b, s:O, s:O}", "id",
 			 msg_id_format(m->id).text, "sender", cli_json_text(m->sender), "accepted",
 			 cli_json_time(m->arrived), "age_ms", (json_int_t)t->age, "size", (json_int_t)m->size, "client",
 			 cli_json_text_or_null(m->origin.client), "helo", cli_json_text_or_null(m->origin.helo),
 			 "protocol", cli_json_text_or_null(m->origin.protocol), "envid",
-			 cli_json_text_or_null(m->envid), "about", json_id_or_null(m->about), "open", (int)m->open,
-			 "damaged", m->damaged, "recipients", recipients, "history", history);
+			 cli_json_text_or_null(m->envid), "about", json_id_or_null(m->about), "tls", tls, "open",
+			 (int)m->open, "damaged", m->damaged, "recipients", recipients, "history", history);
 }
 
 static json_t *json_recipient(const struct wire_row *row)

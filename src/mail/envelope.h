@@ -43,6 +43,7 @@ struct mail_envelope {
 	enum mail_body body;
 	enum mail_ret ret;
 	bool utf8;         /* SMTPUTF8 (RFC 6531 3.4) */
+	bool requiretls;   /* REQUIRETLS (RFC 8689 2) */
 	uint64_t declared; /* SIZE=; 0 = not given */
 	const struct mail_rcpt *rcpt;
 	size_t rcpt_count;

@@ -463,6 +463,8 @@ static void message_header(struct buf *out, const struct mail_report *r, bool ei
 		   SLICE_ARGS(r->token));
 	if (eight_bit)
 		buf_add_lit(out, "Content-Transfer-Encoding: 8bit\r\n");
+	if (r->tls_optional)
+		buf_add_lit(out, "TLS-Required: No\r\n");
 }
 
 static void write_parts(struct buf *out, const struct mail_report *r, struct slice text, struct slice status,

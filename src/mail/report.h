@@ -55,6 +55,7 @@ struct mail_report {
 	struct slice envid;        /* ENVID= as given, xtext; empty = not given */
 	struct slice id;           /* the original message's id here; empty = not shown */
 	bool utf8;                 /* the original came with SMTPUTF8: its sender can read addresses in UTF-8 */
+	bool tls_optional;         /* the original said TLS-Required: No, and so does the report (RFC 8689 6) */
 	wall_ms arrival;           /* of the original; 0 = unknown */
 	wall_ms now;
 	struct slice token; /* 1 to 60 random ASCII letters and digits: boundary and message id are made of it */

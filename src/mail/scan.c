@@ -177,9 +177,13 @@ static void field_ends(struct mail_scan *s)
 	}
 	s->received_field = false;
 	s->clause = (struct mail_scan_by){0};
-	if (s->delivered_field && !s->mismatch && s->address.n && s->matched == s->address.n)
-		s->delivered_to++;
-	s->delivered_field = false;
+	bool same = s->match.n > 0 && !s->mismatch && s->matched == s->match.n;
+	s->delivered_to += s->delivered_field && same;
+	if (s->tls_field && (!same || s->tls_twice))
+		s->flags &= ~(unsigned)MAIL_SCAN_TLS_OPTIONAL;
+	else if (s->tls_field)
+		s->flags |= MAIL_SCAN_TLS_OPTIONAL;
+	s->delivered_field = s->tls_field = false;
 }
 
 static void field_named(struct mail_scan *s)
@@ -203,17 +207,21 @@ static void field_named(struct mail_scan *s)
 	s->received += received;
 	s->received_field = received && s->by.n > 0;
 	s->delivered_field = slice_eq(name, SLICE("delivered-to"));
+	s->tls_field = slice_eq(name, SLICE("tls-required"));
+	s->tls_twice |= s->tls_field && s->tls_seen;
+	s->tls_seen |= s->tls_field;
+	s->match = s->tls_field ? SLICE("no") : s->address;
 	s->matched = 0;
 	s->mismatch = false;
 	s->state = VALUE;
 }
 
-/* Compares a value of Delivered-To as it passes; blanks and folding around the address do not count. */
+/* Compares a value of Delivered-To or TLS-Required as it passes; blanks and folding around it do not count. */
 static void match_value(struct mail_scan *s, char c)
 {
-	if (s->matched < s->address.n && ascii_lower(c) == ascii_lower(s->address.p[s->matched]))
+	if (s->matched < s->match.n && ascii_lower(c) == ascii_lower(s->match.p[s->matched]))
 		s->matched++;
-	else if ((c != ' ' && c != '\t' && c != '\r' && c != '\n') || (s->matched > 0 && s->matched < s->address.n))
+	else if ((c != ' ' && c != '\t' && c != '\r' && c != '\n') || (s->matched > 0 && s->matched < s->match.n))
 		s->mismatch = true;
 }
 
@@ -276,7 +284,7 @@ static void header_octet(struct mail_scan *s, char c, uint64_t end)
 		break;
 	case VALUE:
 	case VALUE_CR:
-		if (s->delivered_field)
+		if (s->delivered_field || s->tls_field)
 			match_value(s, c);
 		if (s->state == VALUE_CR && c == '\n') {
 			s->header_lines++;
@@ -293,7 +301,8 @@ static void header_octet(struct mail_scan *s, char c, uint64_t end)
 static size_t follow_header(struct mail_scan *s, struct slice in)
 {
 	for (size_t at = 0; at < in.n; at++) {
-		if (s->state == VALUE && !s->delivered_field) { /* most octets: skip to the end of the line */
+		/* Most octets: skip to the end of the line. */
+		if (s->state == VALUE && !s->delivered_field && !s->tls_field) {
 			const char *cr = memchr(in.p + at, '\r', in.n - at);
 			size_t end = cr ? (size_t)(cr - in.p) : in.n;
 

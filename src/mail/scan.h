@@ -26,6 +26,7 @@ enum mail_scan_flag {
 	MAIL_SCAN_HAS_DATE = 1 << 9,
 	MAIL_SCAN_HAS_MESSAGE_ID = 1 << 10,
 	MAIL_SCAN_HAS_RESENT = 1 << 11, /* a field whose name begins with Resent- */
+	MAIL_SCAN_TLS_OPTIONAL = 1 << 12, /* one field TLS-Required, and it says No (RFC 8689 3) */
 };
 
 #define MAIL_SCAN_NAME_MAX 16 /* octets of a field name that are looked at */
@@ -53,10 +54,13 @@ struct mail_scan {
 
 	/* The scanner's own. */
 	struct slice address, by;
+	struct slice match; /* what the value of the field is compared with */
 	uint64_t line; /* octets of the line that is open */
 	size_t matched;
 	uint8_t state, name_n;
-	bool cr, delivered_field, received_field, mismatch;
+	bool cr, delivered_field, received_field, tls_field, mismatch;
+	bool tls_twice; /* there may be one (RFC 8689 3): several say nothing */
+	bool tls_seen;
 	char name[MAIL_SCAN_NAME_MAX];
 	struct mail_scan_by clause;
 };

@@ -72,10 +72,10 @@ struct route_table {
 #define ROUTE_PORT_LMTP 24
 #define ROUTE_PORT_SUBMISSIONS 465
 
-/* Whether TLS comes before all else with this host. */
+/* Whether TLS comes before all else with this host, where there is TLS. */
 static inline bool route_tls_is_first(const struct route_tls *tls, const struct route_host *host)
 {
-	if (tls->level == SMTP_CLIENT_TLS_OFF || tls->first == ROUTE_TLS_FIRST_NO)
+	if (tls->first == ROUTE_TLS_FIRST_NO)
 		return false;
 	return tls->first == ROUTE_TLS_FIRST_YES || host->port == ROUTE_PORT_SUBMISSIONS;
 }

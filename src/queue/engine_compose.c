@@ -272,6 +272,7 @@ bool report_compose(struct queue_engine *e, const struct report *r, struct buf *
 		.envid = r->about->envid,
 		.id = slice_from_cstr(id.text),
 		.utf8 = r->about->utf8,
+		.tls_optional = r->about->content & STORE_CONTENT_TLS_OPTIONAL,
 		.arrival = r->about->arrived,
 		.now = e->times.wall,
 		.token = slice_of(token, TOKEN_N),

@@ -103,7 +103,9 @@ static struct slice header_of(struct slice message)
 static struct original read_original(struct queue_engine *e, const struct msg *m, bool failed)
 {
 	struct slice whole = slice_of(m->body, m->body_n);
-	bool full = mail_report_wanted(m->ret, failed, m->size, e->config.report_full_max, ENGINE_RETURN_MAX) ==
+	/* RFC 8689 5. */
+	enum mail_ret ret = m->content & STORE_CONTENT_REQUIRETLS ? MAIL_RET_HDRS : m->ret;
+	bool full = mail_report_wanted(ret, failed, m->size, e->config.report_full_max, ENGINE_RETURN_MAX) ==
 		    MAIL_REPORT_RETURN_FULL;
 
 	buf_reset(&e->original);
@@ -193,6 +195,8 @@ static void make_one(struct queue_engine *e, struct report *r)
 	if (!envelope.utf8)
 		content &= STORE_CONTENT_EIGHT_BIT;
 	envelope.body = content ? MAIL_BODY_8BITMIME : MAIL_BODY_7BIT;
+	/* A report is handled as what it is about (RFC 8689 5, 6). */
+	content |= r->about->content & (STORE_CONTENT_REQUIRETLS | STORE_CONTENT_TLS_OPTIONAL);
 	struct store_new draft = {
 		.id = r->id,
 		.arrived = e->times.wall,

@@ -77,12 +77,14 @@ struct store_digest {
 	uint32_t value;
 };
 
-enum store_content { /* flags: what the scanner found */
+enum store_content { /* flags: what the scanner found, and what is demanded of TLS (RFC 8689 4.1) */
 	STORE_CONTENT_EIGHT_BIT = 1,
 	STORE_CONTENT_UTF8_HEADER = 2,
 	STORE_CONTENT_BARE = 4,
+	STORE_CONTENT_REQUIRETLS = 8,    /* it came with REQUIRETLS: goes on with it alone */
+	STORE_CONTENT_TLS_OPTIONAL = 16, /* TLS-Required: No */
 };
-#define STORE_CONTENT_MAX 7
+#define STORE_CONTENT_MAX 31
 
 struct store_new {
 	msg_id id;

@@ -25,7 +25,8 @@
 #include "queue/store.h"
 #include "queue/store_sqlite_gather.h"
 
-#define STORE_SCHEMA_VERSION 3 /* 1: without the digests in message and recipient; 2: without history.secured */
+/* 1: without the digests in message and recipient; 2: without history.secured; 3: with three flags of content */
+#define STORE_SCHEMA_VERSION 4
 #define STORE_APPLICATION_ID 0x506f7374 /* "Post" */
 
 enum store_statement {

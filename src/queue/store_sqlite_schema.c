@@ -118,6 +118,7 @@ const char *const store_sqlite_upgrades[STORE_SCHEMA_VERSION] = {
 	      "ALTER TABLE message ADD COLUMN digest INTEGER;"
 	      "ALTER TABLE recipient ADD COLUMN digest INTEGER;",
 	[2] = "ALTER TABLE history ADD COLUMN secured BLOB;",
+	[3] = "", /* an older server does not know the new flags, and has to leave them alone */
 };
 
 /* Read by read_message and read_rcpt of store_sqlite_read.c, in this order. */

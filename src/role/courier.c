@@ -33,7 +33,9 @@ static void take_job(struct courier *c, struct courier_job *job)
 		c->local(c->local_arg, job);
 		return;
 	}
-	struct site *site = local ? NULL : courier_find_site(c, job->queue.route.site);
+	/* A report goes without rather than not at all (RFC 8689 5). */
+	bool demands_tls = job->queue.content & STORE_CONTENT_REQUIRETLS && job->queue.envelope.sender.n > 0;
+	struct site *site = local ? NULL : courier_find_site(c, job->queue.route.site, demands_tls);
 	if (!site) {
 		refuse_job(c, job, local ? "this process delivers into no mailbox" : "out of memory");
 		return;

@@ -88,9 +88,12 @@ void courier_give_up_link(struct link *k)
 	struct courier *c = k->courier;
 	struct courier_job *job;
 
+	/* Where mail that demands TLS does not come through, all other may. */
+	bool site_failed = !site->demands_tls || k->failure.stage != SMTP_STAGE_TLS;
+
 	while (site->link_count == 1 && (job = TAILQ_FIRST(&site->waiting))) {
 		TAILQ_REMOVE(&site->waiting, job, link);
-		courier_settle_job(c, job, &k->failure, courier_remote(k), true);
+		courier_settle_job(c, job, &k->failure, courier_remote(k), site_failed);
 	}
 	courier_free_link(k);
 	if (site->link_count > 0)

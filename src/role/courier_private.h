@@ -70,6 +70,7 @@ struct site {
 	size_t name_n;
 	struct job_list waiting;
 	TAILQ_HEAD(, link) links;
+	bool demands_tls; /* what is for mail with REQUIRETLS alone: it has connections of its own, beside the site's */
 	unsigned link_count, allowed;
 	unsigned busy;                 /* functions that still use it */
 	TAILQ_ENTRY(site) starved;     /* in courier->starved when is_starved */
@@ -124,8 +125,9 @@ void courier_finish_if_done(struct courier *c);
 
 /* ---- courier_site.c -------------------------------------------------------------------------------------------- */
 
-/* Found or made; NULL: no memory. It goes away when nothing waits for it and no link serves it. */
-struct site *courier_find_site(struct courier *c, struct slice name);
+/* Found or made, for mail that demands TLS or for all other; NULL: no memory. It goes away when nothing waits for it
+ * and no link serves it. */
+struct site *courier_find_site(struct courier *c, struct slice name, bool demands_tls);
 /* Idle connections take waiting jobs; more are opened while jobs wait and the queue allows it. `site` may be gone
  * afterwards. */
 void courier_serve_site(struct site *site);
@@ -170,6 +172,8 @@ void courier_on_timer(void *link);
 
 /* The files of authorities are read anew from now on. */
 void courier_forget_trust(struct courier *c);
+/* Whether the host that the link has come to is reached without a network. */
+bool courier_is_on_this_machine(const struct link *k);
 /* What the session that is about to begin has to have. */
 enum smtp_client_tls courier_tls_level(const struct link *k);
 bool courier_tls_is_first(const struct link *k);

@@ -123,6 +123,7 @@ void courier_give_job(struct link *k)
 		.needs_utf8 = q->content & STORE_CONTENT_UTF8_HEADER,
 		.has_bare = q->content & STORE_CONTENT_BARE,
 		.no_conversion = !k->group->convert,
+		.requiretls = q->content & STORE_CONTENT_REQUIRETLS,
 	};
 	smtp_client_send(k->client, &offer, job->started);
 }
@@ -336,6 +337,7 @@ void courier_start_session(struct link *k, int fd)
 
 	k->settings.tls = courier_tls_level(k);
 	k->settings.tls_first = courier_tls_is_first(k);
+	k->settings.on_this_machine = courier_is_on_this_machine(k);
 	k->handshake_due = false;
 	k->conn = conn_new(l, fd, &handler, k);
 	k->client = k->conn ? smtp_client_new(&k->settings) : NULL;

@@ -117,13 +117,14 @@ void courier_serve_site(struct site *site)
 		end_an_idle_link(c);
 }
 
-struct site *courier_find_site(struct courier *c, struct slice name)
+struct site *courier_find_site(struct courier *c, struct slice name, bool demands_tls)
 {
 	uint64_t hash = hash_slice(loop_hash_key(c->loop), name);
 	struct site **at = &c->sites[hash % COURIER_BUCKETS];
 
 	for (; *at; at = &(*at)->next)
-		if ((*at)->hash == hash && slice_eq(slice_of((*at)->name, (*at)->name_n), name))
+		if ((*at)->hash == hash && (*at)->demands_tls == demands_tls &&
+		    slice_eq(slice_of((*at)->name, (*at)->name_n), name))
 			return *at;
 	struct site *site = heap_new(struct site);
 	char *copy = heap_alloc(name.n + 1);
@@ -133,7 +134,7 @@ struct site *courier_find_site(struct courier *c, struct slice name)
 		return NULL;
 	}
 	memcpy(copy, name.p, name.n);
-	*site = (struct site){.hash = hash, .courier = c, .name = copy, .name_n = name.n};
+	*site = (struct site){.hash = hash, .courier = c, .name = copy, .name_n = name.n, .demands_tls = demands_tls};
 	TAILQ_INIT(&site->waiting);
 	TAILQ_INIT(&site->links);
 	*at = site;

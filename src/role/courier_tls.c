@@ -68,14 +68,23 @@ static struct tls_client *trust_of(struct courier *c, const struct route_tls *tl
 	return t->client;
 }
 
+bool courier_is_on_this_machine(const struct link *k)
+{
+	return k->group->hosts[k->host].kind == ROUTE_HOST_UNIX;
+}
+
+/* What a message demands counts for more than what the route is content with. */
 enum smtp_client_tls courier_tls_level(const struct link *k)
 {
+	if (k->site->demands_tls && !courier_is_on_this_machine(k))
+		return SMTP_CLIENT_TLS_DEMANDED;
 	return k->in_clear ? SMTP_CLIENT_TLS_OFF : k->group->tls.level;
 }
 
 bool courier_tls_is_first(const struct link *k)
 {
-	return !k->in_clear && route_tls_is_first(&k->group->tls, &k->group->hosts[k->host]);
+	return courier_tls_level(k) != SMTP_CLIENT_TLS_OFF &&
+	       route_tls_is_first(&k->group->tls, &k->group->hosts[k->host]);
 }
 
 bool courier_begin_tls(struct link *k)
@@ -84,7 +93,7 @@ bool courier_begin_tls(struct link *k)
 	struct tls_client *client = trust_of(k->courier, tls);
 	struct tls_aim aim = {.name = tls->name.n ? tls->name : k->group->hosts[k->host].name,
 			      .peer = courier_remote(k),
-			      .strict = tls->level == SMTP_CLIENT_TLS_VERIFIED};
+			      .strict = courier_tls_level(k) >= SMTP_CLIENT_TLS_VERIFIED};
 
 	return client && conn_connect_tls(k->conn, client, &aim);
 }
@@ -125,7 +134,7 @@ struct slice courier_secured(struct link *k)
 bool courier_falls_back(struct link *k, const struct smtp_outcome *why)
 {
 	bool broke = smtp_client_tls_broke(k->client);
-	bool again = broke && k->group->tls.level == SMTP_CLIENT_TLS_OPPORTUNISTIC && !courier_tls_is_first(k);
+	bool again = broke && courier_tls_level(k) == SMTP_CLIENT_TLS_OPPORTUNISTIC && !courier_tls_is_first(k);
 
 	if (broke || why->stage == SMTP_STAGE_TLS)
 		log_event(LOG_TLS_OUT_FAILED, LOG_TEXT("remote", courier_remote(k)), LOG_STATUS("status", why->status),

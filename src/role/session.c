@@ -159,9 +159,12 @@ static void take_octets(struct session *s, struct slice octets)
 	}
 }
 
-static unsigned content_of(const struct mail_scan *scan)
+/* The parameter counts, and else the field (RFC 8689 4.1). */
+static unsigned content_of(const struct mail_scan *scan, bool requiretls)
 {
-	unsigned content = 0;
+	unsigned content = requiretls                             ? STORE_CONTENT_REQUIRETLS
+			   : scan->flags & MAIL_SCAN_TLS_OPTIONAL ? STORE_CONTENT_TLS_OPTIONAL
+								  : 0u;
 
 	if (scan->flags & (MAIL_SCAN_8BIT_BODY | MAIL_SCAN_8BIT_HEADER))
 		content |= STORE_CONTENT_EIGHT_BIT;
@@ -242,7 +245,7 @@ static bool put_message(struct session *s)
 			   .protocol = buf_slice(&protocol),
 			   .user = session_login(s)},
 		.size = s->in.size,
-		.content = content_of(smtp_server_scan(s->engine)),
+		.content = content_of(smtp_server_scan(s->engine), envelope.requiretls),
 		.body = s->in.file ? SLICE_NONE : buf_slice(&s->in.body),
 		.body_in_file = s->in.file != NULL,
 		.digest = {.known = s->in.file != NULL, .value = s->in.digest},

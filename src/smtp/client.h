@@ -29,6 +29,7 @@ enum smtp_client_tls {
 	SMTP_CLIENT_TLS_OPPORTUNISTIC, /* if it is offered and can be had */
 	SMTP_CLIENT_TLS_REQUIRED,      /* with whoever it is */
 	SMTP_CLIENT_TLS_VERIFIED,      /* with a server whose certificate is that of its name */
+	SMTP_CLIENT_TLS_DEMANDED,      /* the same, and it offers REQUIRETLS (RFC 8689 4.2.1) */
 };
 
 #define SMTP_CLIENT_MECHANISMS 16
@@ -44,6 +45,7 @@ struct smtp_client_config {
 	bool lmtp;
 	bool pipelining, chunking; /* use them where offered */
 	enum smtp_client_tls tls;
+	bool on_this_machine; /* nothing goes over a network: mail with REQUIRETLS goes there as it is */
 	bool tls_first;       /* TLS from the first octet (RFC 8314) instead of STARTTLS; not with TLS_OFF */
 	span_ms tls_timeout;  /* for the handshake; > 0 but with TLS_OFF */
 	/* The owner has credentials for these mechanisms of SASL, and would use them in this order (RFC 4954). A
@@ -70,6 +72,8 @@ struct smtp_client_job {
 			      A-labels */
 	bool has_bare;     /* holds bare CR, bare LF or NUL (BINARYMIME content) */
 	bool no_conversion; /* goes out as it is or not at all */
+	bool requiretls;    /* goes out with REQUIRETLS or not at all; with the null reverse-path rather without
+			       than not at all (RFC 8689 5) */
 };
 
 enum smtp_client_event_type {
@@ -102,6 +106,7 @@ struct smtp_client_event {
 struct smtp_peer {
 	struct slice name; /* from its EHLO reply, or greeting; lent for the life of the session */
 	bool extended, pipelining, chunking, eight_bit_mime, binary_mime, smtputf8, dsn, size, starttls;
+	bool requiretls;
 	bool tls_refused;  /* it refused STARTTLS, and the session went on */
 	bool auth;           /* it has AUTH */
 	uint32_t mechanisms; /* bits: those of the configuration that it offers */
@@ -139,7 +144,8 @@ void smtp_client_auth(struct smtp_client *c, const struct slice *response, bool 
 void smtp_client_auth_failed(struct smtp_client *c, struct slice why, mono_ms now);
 /* Only after READY, once for each. The engine checks what the peer can take: a message that needs 8BITMIME, SMTPUTF8 or
  * BINARYMIME is converted (mail/seven.h) or fails with 5.6.2, 5.6.3, 5.6.5, 5.6.7, 5.6.9; one over SIZE fails with
- * 5.3.4, without a transaction on the wire. DSN parameters are passed on where offered. */
+ * 5.3.4, one with REQUIRETLS that may not go to this peer with 5.7.10 or 5.7.30, without a transaction on the wire. DSN
+ * parameters are passed on where offered. */
 void smtp_client_send(struct smtp_client *c, const struct smtp_client_job *job, mono_ms now);
 /*
  * Octets of the message, taken whole: CRLF lines, no dots doubled. Pieces of up to output_max octets always have room;

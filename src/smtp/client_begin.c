@@ -4,13 +4,16 @@
  *
  * What becomes of a session without the TLS that it should have (smtp_client_config.tls):
  *
- *	                            opportunistic          required        verified
- *	not offered, or refused     goes on in the clear   4.7.10          4.7.10
- *	the handshake fails         4.7.5, tls_broke       4.7.5           4.7.5
- *	the certificate is no good  goes on                goes on         4.7.5
- *	octets behind the 220       4.7.0                  4.7.0           4.7.0
+ *	                            opportunistic          required        verified        demanded
+ *	not offered                 goes on in the clear   4.7.10          4.7.10          5.7.10
+ *	refused                     goes on in the clear   4.7.10          4.7.10          4.7.10, 5.7.10 by the reply
+ *	the handshake fails         4.7.5, tls_broke       4.7.5           4.7.5           4.7.5
+ *	the certificate is no good  goes on                goes on         4.7.5           5.7.10
+ *	octets behind the 220       4.7.0                  4.7.0           4.7.0           4.7.0
+ *	REQUIRETLS is not offered   goes on                goes on         goes on         5.7.30
  *
- * tls_broke: on another connection the mail may go in the clear.
+ * tls_broke: on another connection the mail may go in the clear. Demanded is for mail with REQUIRETLS: its sender is to
+ * hear of it rather than to wait (RFC 8689 4.2.1), but for what may be over with the next attempt.
  */
 #include "smtp/client.h"
 
@@ -94,6 +97,24 @@ void client_close_insecure(struct smtp_client *c, enum smtp_stage stage, uint16_
 	buf_add_lit(&c->out, "QUIT\r\n");
 }
 
+/* Too little for this mail, which is returned if no other host has more. No job is open yet, so that the end may be a
+ * failure. */
+static void close_for_good(struct smtp_client *c, uint16_t detail, struct slice text)
+{
+	assert(c->open == 0 && c->config->tls == SMTP_CLIENT_TLS_DEMANDED);
+	client_close(c, (struct smtp_outcome){.verdict = SMTP_FAILED,
+					      .stage = SMTP_STAGE_TLS,
+					      .status = {5, 7, detail},
+					      .text = text});
+	if (c->greeted) /* before the greeting of a server that speaks TLS first nothing may be said */
+		buf_add_lit(&c->out, "QUIT\r\n");
+}
+
+static bool is_demanded(const struct smtp_client *c)
+{
+	return c->config->tls == SMTP_CLIENT_TLS_DEMANDED;
+}
+
 /* The session's beginning is over when nothing of it is left to be done. */
 static void go_on(struct smtp_client *c)
 {
@@ -102,6 +123,10 @@ static void go_on(struct smtp_client *c)
 	if (wanted && c->peer.starttls) {
 		buf_add_lit(&c->out, "STARTTLS\r\n");
 		client_expect(c, CMD_STARTTLS, 1);
+	} else if (wanted && is_demanded(c)) {
+		close_for_good(c, 10, SLICE("the server offers no STARTTLS, and the message demands TLS (REQUIRETLS)"));
+	} else if (is_demanded(c) && !c->quitting && !c->peer.requiretls) {
+		close_for_good(c, 30, SLICE("the server offers no REQUIRETLS, which the message demands of it"));
 	} else if (wanted && c->config->tls >= SMTP_CLIENT_TLS_REQUIRED) {
 		client_close_insecure(c, SMTP_STAGE_TLS, 10,
 				      SLICE("the server offers no STARTTLS, and mail may only go there encrypted"));
@@ -136,7 +161,10 @@ void client_on_starttls(struct smtp_client *c, struct client_job *j, const struc
 			 "the server refused STARTTLS, and mail may only go there encrypted: %u %.*s", reply->code,
 			 SLICE_ARGS(w));
 	assert(n > 0 && (size_t)n < sizeof text);
-	client_close_insecure(c, SMTP_STAGE_TLS, 10, slice_of(text, (size_t)n));
+	if (is_demanded(c) && reply->digit == 5)
+		close_for_good(c, 10, slice_of(text, (size_t)n));
+	else
+		client_close_insecure(c, SMTP_STAGE_TLS, 10, slice_of(text, (size_t)n));
 }
 
 static void close_unverified(struct smtp_client *c, struct slice why)
@@ -146,6 +174,10 @@ static void close_unverified(struct smtp_client *c, struct slice why)
 			 SLICE_ARGS(slice_head(why, SMTP_OUTCOME_TEXT_MAX / 2)));
 
 	assert(n > 0 && (size_t)n < sizeof text);
+	if (is_demanded(c)) {
+		close_for_good(c, 10, slice_of(text, (size_t)n));
+		return;
+	}
 	/* RFC 3207 4.1. Before the greeting of a server that speaks TLS first nothing may be said. */
 	if (c->greeted)
 		client_close_insecure(c, SMTP_STAGE_TLS, 5, slice_of(text, (size_t)n));
@@ -160,10 +192,11 @@ void smtp_client_secured(struct smtp_client *c, const struct smtp_client_securit
 	assert(c->state == CLIENT_SHAKING && c->handshake_given);
 	client_touch(c, now);
 	c->secured = true;
+	c->verified = security->verified;
 	/* RFC 3207 4.2: what was learned in the clear may be anybody's invention. */
 	c->peer = (struct smtp_peer){0};
 	c->binds = security->binds;
-	if (c->config->tls == SMTP_CLIENT_TLS_VERIFIED && !security->verified) {
+	if (c->config->tls >= SMTP_CLIENT_TLS_VERIFIED && !security->verified) {
 		close_unverified(c, security->why);
 	} else if (c->greeted) {
 		client_move(c, CLIENT_HELLO);
@@ -224,6 +257,7 @@ static void take_offer(struct smtp_client *c, struct slice line)
 		{{"SMTPUTF8", 8}, offsetof(struct smtp_peer, smtputf8)},
 		{{"DSN", 3}, offsetof(struct smtp_peer, dsn)},
 		{{"STARTTLS", 8}, offsetof(struct smtp_peer, starttls)},
+		{{"REQUIRETLS", 10}, offsetof(struct smtp_peer, requiretls)},
 	};
 	struct slice rest = line, keyword = slice_split(&rest, ' ');
 

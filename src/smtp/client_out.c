@@ -92,6 +92,13 @@ static bool refuse_job(const struct smtp_client *c, struct client_job *j, struct
 {
 	enum rcpt_state sender = RCPT_NEW;
 
+	if (j->job.requiretls && j->job.envelope->sender.n > 0 && !c->config->on_this_machine &&
+	    !client_takes_requiretls(c)) {
+		*ret = !c->secured || !c->verified
+			       ? refusal(7, 10, SLICE("the session is not safe enough for a message with REQUIRETLS"))
+			       : refusal(7, 30, SLICE("the server offers no REQUIRETLS, which the message demands"));
+		return true;
+	}
 	if (c->peer.size_max > 0 && j->job.size > c->peer.size_max) {
 		*ret = refusal(3, 4, too_large_text(c, j));
 		return true;
@@ -220,6 +227,8 @@ static void put_mail_parameters(struct buf *out, const struct smtp_client *c, co
 		buf_add_lit(out, " BODY=8BITMIME");
 	if (j->utf8)
 		buf_add_lit(out, " SMTPUTF8");
+	if (j->job.requiretls && client_takes_requiretls(c))
+		buf_add_lit(out, " REQUIRETLS");
 	if (c->peer.dsn)
 		put_mail_dsn(out, j->job.envelope);
 }

@@ -157,6 +157,7 @@ struct smtp_client {
 	bool greeted;
 	bool handshake_given; /* the owner was asked for TLS */
 	bool secured;         /* everything is under TLS */
+	bool verified;        /* with a server that is who it should be */
 	bool heard_secured;   /* a reply came under TLS */
 	bool tls_broke;
 
@@ -275,6 +276,11 @@ void client_prepare(struct smtp_client *c, struct client_job *j);
 /* Queues as many commands of the youngest job as may go out now. */
 void client_issue(struct smtp_client *c);
 void client_say_empty_end(struct smtp_client *c, struct client_job *j);
+/* Whether mail with REQUIRETLS may go there as such (RFC 8689 2). */
+static inline bool client_takes_requiretls(const struct smtp_client *c)
+{
+	return c->secured && c->verified && c->peer.requiretls;
+}
 /* The message cannot go out whole: its recipients have this outcome, and the session is over. It is never ended, so
  * that nobody can take what went out for the whole of it. */
 void client_fail_message(struct smtp_client *c, struct client_job *j, struct smtp_outcome outcome);

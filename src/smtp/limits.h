@@ -11,7 +11,7 @@
 #include "base/clock.h"
 
 /* Command line with CRLF: 512 (RFC 5321 4.5.3.1.4) and what the extensions add to MAIL and RCPT (spec: SIZE 26,
- * BODY 16, SMTPUTF8 10, DSN 107 and 507, AUTH 500). One figure for all commands. */
+ * BODY 16, SMTPUTF8 10, DSN 107 and 507, AUTH 500, REQUIRETLS 11). One figure for all commands. */
 #define SMTP_COMMAND_LINE_MAX    2048
 /* A line of an exchange of AUTH, and the initial response, in octets of base64 (RFC 4954 4). */
 #define SMTP_AUTH_LINE_MAX       12288
@@ -62,7 +62,7 @@
 #define SMTP_IDLE_LINE           256
 #define SMTP_IDLE_RCPT           8
 
-static_assert(SMTP_COMMAND_LINE_MAX >= 512 + 26 + 16 + 10 + 107 + 500, "MAIL with every parameter fits");
+static_assert(SMTP_COMMAND_LINE_MAX >= 512 + 26 + 16 + 10 + 107 + 500 + 11, "MAIL with every parameter fits");
 static_assert(SMTP_COMMAND_LINE_MAX >= 1036, "RCPT with DSN fits (RFC 3461 5.4)");
 static_assert(SMTP_AUTH_COMMAND_MAX >= SMTP_COMMAND_LINE_MAX, "AUTH may be longer than other commands");
 static_assert(SMTP_OUTPUT_REPLY_MAX >= SMTP_AUTH_LINE_MAX + 6, "a challenge fits");

@@ -19,8 +19,8 @@
  * smtp_server_secured. Whatever the client sends before that in the clear ends the session (attacks C1).
  *
  * RFC 5321; PIPELINING RFC 2920, SIZE RFC 1870, 8BITMIME RFC 6152, ENHANCEDSTATUSCODES RFC 2034, SMTPUTF8 RFC 6531,
- * CHUNKING and BINARYMIME RFC 3030, DSN RFC 3461, LMTP RFC 2033, STARTTLS RFC 3207, AUTH RFC 4954; Postfix's XCLIENT
- * and XFORWARD.
+ * CHUNKING and BINARYMIME RFC 3030, DSN RFC 3461, LMTP RFC 2033, STARTTLS RFC 3207, AUTH RFC 4954, REQUIRETLS RFC 8689;
+ * Postfix's XCLIENT and XFORWARD.
  */
 #ifndef SMTP_SERVER_H
 #define SMTP_SERVER_H
@@ -76,6 +76,7 @@ struct smtp_server_config {
 	bool auth_required;                      /* no mail before AUTH: 530 */
 
 	bool offer_chunking, offer_binarymime, offer_smtputf8, offer_dsn, offer_pipelining, offer_8bitmime;
+	bool offer_requiretls; /* under TLS */
 	bool asks_status; /* HELP STATUS is a question to the owner */
 	bool knows_xclient, knows_xforward; /* some clients may use them, others get 550; else there are none */
 	/* Parameters that are offered but cannot be honoured for the time being: 455. In upper case. */

@@ -120,6 +120,7 @@ static const struct extension {
 	{FEATURE_EXPN, VERB("EXPN")},
 	{FEATURE_HELP, VERB("HELP")},
 	{FEATURE_STARTTLS, VERB("STARTTLS")},
+	{FEATURE_REQUIRETLS, VERB("REQUIRETLS")},
 };
 #define EXTENSIONS (sizeof extensions / sizeof *extensions)
 /* clang-format on */
@@ -143,7 +144,14 @@ unsigned server_features(const struct smtp_server_config *config)
 	f |= config->knows_xclient ? FEATURE_XCLIENT : 0;
 	f |= config->knows_xforward ? FEATURE_XFORWARD : 0;
 	f |= config->mechanism_count > 0 ? FEATURE_AUTH : 0;
+	f |= config->offer_requiretls ? FEATURE_REQUIRETLS : 0;
 	return f;
+}
+
+/* RFC 3207 4.2, RFC 8689 2. */
+unsigned server_offers(const struct smtp_server *s)
+{
+	return server_features(s->config) & ~(unsigned)(s->secure ? FEATURE_STARTTLS : FEATURE_REQUIRETLS);
 }
 
 static void say(struct smtp_server *s, enum reply_id id, struct slice a, struct slice b)
@@ -370,7 +378,7 @@ static void answer_ehlo(struct smtp_server *s, const struct reply *reply)
 {
 	struct slice lines[EXTENSIONS + 4];
 	char mechanisms[SERVER_AUTH_LINE];
-	unsigned offered = server_features(s->config) & ~(s->secure ? FEATURE_STARTTLS : 0u);
+	unsigned offered = server_offers(s);
 	size_t n = 0;
 	char size[5 + 20] = "SIZE ";
 	struct slice digits = server_number(s, s->config->size_max);

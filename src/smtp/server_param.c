@@ -114,6 +114,14 @@ static const char *smtputf8_value(struct smtp_server *s, struct slice value)
 	return NULL;
 }
 
+/* RFC 8689 2 */
+static const char *requiretls_value(struct smtp_server *s, struct slice value)
+{
+	(void)value;
+	s->tx.envelope.requiretls = true;
+	return NULL;
+}
+
 /* RFC 3461 4.3 */
 static const char *ret_value(struct smtp_server *s, struct slice value)
 {
@@ -210,6 +218,7 @@ static const struct param mail_params[] = {
 	{KEYWORD("RET"), FEATURE_DSN, true, ret_value},
 	{KEYWORD("ENVID"), FEATURE_DSN, true, envid_value},
 	{KEYWORD("AUTH"), FEATURE_AUTH, true, auth_value},
+	{KEYWORD("REQUIRETLS"), FEATURE_REQUIRETLS, false, requiretls_value},
 };
 static const struct param rcpt_params[] = {
 	{KEYWORD("NOTIFY"), FEATURE_DSN, true, notify_value},
@@ -257,7 +266,7 @@ static bool read_param(struct smtp_server *s, const struct param *table, size_t 
 		       struct reply *ret)
 {
 	struct slice keyword = slice_head(text, slice_find(text, '='));
-	unsigned offered = server_features(s->config);
+	unsigned offered = server_offers(s);
 	size_t i = 0;
 
 	if (text.n == 0)

@@ -167,8 +167,11 @@ enum feature {
 	FEATURE_AUTH = 1024,
 	FEATURE_XCLIENT = 2048,
 	FEATURE_XFORWARD = 4096,
+	FEATURE_REQUIRETLS = 8192,
 };
 unsigned server_features(const struct smtp_server_config *config);
+/* Those of them that there are in this session as it stands: with TLS or without. */
+unsigned server_offers(const struct smtp_server *s);
 
 /* ---- server.c ---- */
 

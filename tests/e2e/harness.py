@@ -374,12 +374,15 @@ class Postrider:
         return Dialog(self.port, **kw)
 
     def submit(self, raw=None, sender="sender@example.org", to=("alice@example.com",), mail_options="", rcpt_options="",
-               source=None):
-        """Sends one message over a socket of our own; returns its id from the 250."""
+               source=None, secure=False):
+        """Sends one message over a socket of our own, under TLS if `secure`; returns its id from the 250."""
         raw = message() if raw is None else raw
         to = [to] if isinstance(to, str) else to
         with self.dialog(source=source) as d:
             d.hello()
+            if secure:
+                d.starttls()
+                d.hello()
             d.expect(250, f"MAIL FROM:<{sender}>{mail_options}")
             for rcpt in to:
                 d.expect(250, f"RCPT TO:<{rcpt}>{rcpt_options}")

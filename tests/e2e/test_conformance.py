@@ -20,6 +20,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 
 import dns.message
@@ -28,6 +29,7 @@ import dns.rdatatype
 import dns.rrset
 import pytest
 
+from certificates import Authority
 from harness import Dialog, POSTRIDERD, Peer, Postrider, ROOT, RawPeer, free_port, message, route
 
 _spec = importlib.util.spec_from_file_location("gen_codes_doc", ROOT / "scripts/gen-codes-doc.py")
@@ -50,13 +52,14 @@ CODES_LATER = {
 STATUSES_LATER = {
     "X.3.6": "priorities (RFC 6710)",
     "X.6.10": "never: deprecated by the registry, X.6.8 is sent",
-    "X.7.3": "REQUIRETLS (RFC 8689)", "X.7.4": "AUTH at other servers (RFC 4954)", "X.7.6": DKIM,
+    "X.7.3": "never: mail is not converted from one kind of encryption to another",
+    "X.7.4": "AUTH at other servers (RFC 4954)", "X.7.6": DKIM,
     "X.7.7": DKIM,
     "X.7.14": "BURL (RFC 4468)", "X.7.15": "priorities (RFC 6710)", "X.7.16": "priorities (RFC 6710)",
     "X.7.17": "RRVS (RFC 7293)", "X.7.18": "RRVS (RFC 7293)", "X.7.19": "RRVS (RFC 7293)", "X.7.20": DKIM,
     "X.7.21": DKIM, "X.7.22": DKIM, "X.7.23": SPF, "X.7.24": SPF,
     "X.7.26": "several checks of authentication (RFC 7372)",
-    "X.7.29": "ARC (RFC 8617)", "X.7.30": "REQUIRETLS (RFC 8689)",
+    "X.7.29": "ARC (RFC 8617)",
 }
 
 # Enhanced codes of delivery reports: X.Y.Z -> [(situation, test)]; REPORTED below says how they are drawn.
@@ -1009,9 +1012,12 @@ class Situation:
 
     def __init__(self, peer=None, to="user@example.net", raw=None, mail_options="",
                  rcpt_options=" NOTIFY=SUCCESS,FAILURE", keys="", domain="", extra="", queue='lifetime = "2s"',
-                 warn="never", prepare=None, disturb=None):
+                 warn="never", prepare=None, disturb=None, secure=False,
+                 folder=None):
         self.peer, self.to, self.raw, self.keys, self.domain, self.extra = peer, to, raw, keys, domain, extra
         self.options = mail_options, rcpt_options
+        self.secure = secure # the message comes under TLS
+        self.folder = folder # goes away at the end
         self.queue = f'  {queue}\n  warn_after = "{warn}"\n'
         self.prepare, self.disturb = prepare or (lambda server: None), disturb or (lambda server: None)
 
@@ -1023,7 +1029,7 @@ class Situation:
         self.prepare(server)
         server.start()
         server.submit(self.raw, sender="alice@example.com", to=self.to, mail_options=mail_options,
-                      rcpt_options=rcpt_options)
+                      rcpt_options=rcpt_options, secure=self.secure)
         self.disturb(server)
         report, = server.wait_mail("alice")
         return report
@@ -1205,6 +1211,19 @@ def no_tls():
     return Situation(Peer(), keys="  tls = required\n")
 
 
+@reports("5.7.10", "a next hop that offers no TLS, for a message with REQUIRETLS (RFC 8689 4.2.1)")
+def no_tls_demanded():
+    return Situation(Peer(extensions=("REQUIRETLS",)), mail_options=" REQUIRETLS", secure=True)
+
+
+@reports("5.7.30", "a next hop that offers no REQUIRETLS, for a message that demands it (RFC 8689 4.2.1)")
+def no_requiretls():
+    folder = tempfile.TemporaryDirectory(prefix="postrider-ca.")
+    authority = Authority(folder.name)
+    return Situation(Peer(tls=authority.make("peer", ["IP:127.0.0.1"]).context()), mail_options=" REQUIRETLS",
+                     secure=True, keys=f'  tls_ca = "{authority.root.pem}"\n', folder=folder)
+
+
 @pytest.mark.parametrize("status", REPORTED)
 def test_report(make_server, status):
     situation = REPORTED[status]()
@@ -1216,6 +1235,8 @@ def test_report(make_server, status):
     finally:
         if situation.peer:
             situation.peer.stop()
+        if situation.folder:
+            situation.folder.cleanup()
 
 
 # ---- the checks ----------------------------------------------------------------------------------------------------

@@ -185,6 +185,36 @@ static void delivered_to_counts_the_given_address_alone(void **state)
 			fail_msg("wrong count: %s", rows[i].message);
 }
 
+/* RFC 8689 3: one field at most, whose value is the word alone. */
+static void tls_required_says_no_once_or_nothing(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *message;
+		bool optional;
+	} rows[] = {
+		{"TLS-Required: No\r\n\r\n", true},
+		{"tls-required:NO\r\n\r\n", true},
+		{"From: a\r\nTLS-Required:\r\n No \r\nTo: b\r\n\r\n", true},
+		{"TLS-Required: No", true},
+		{"TLS-Required: Yes\r\n\r\n", false},
+		{"TLS-Required:\r\n\r\n", false},
+		{"TLS-Required: N o\r\n\r\n", false},
+		{"TLS-Required: No (really)\r\n\r\n", false},
+		{"TLS-Required: Nope\r\n\r\n", false},
+		{"TLS-Required: No\r\nTLS-Required: No\r\n\r\n", false},
+		{"TLS-Required: No\r\nX: y\r\nTLS-Required: x\r\n\r\n", false},
+		{"TLS-Required: x\r\nTLS-Required: No\r\n\r\n", false},
+		{"TLS-Required-: No\r\n\r\n", false},
+		{"X: y\r\n\r\nTLS-Required: No\r\n", false},
+		{"Delivered-To: no\r\n\r\n", false},
+	};
+
+	for (size_t i = 0; i < ROWS(rows); i++)
+		if (!(scan(slice_from_cstr(rows[i].message)).flags & MAIL_SCAN_TLS_OPTIONAL) == rows[i].optional)
+			fail_msg("wrongly read: %s", rows[i].message);
+}
+
 static uint64_t count_by(struct slice message, size_t step)
 {
 	struct mail_scan s;
@@ -288,6 +318,7 @@ int main(void)
 		cmocka_unit_test(nul_and_8bit_octets_are_told_apart_by_place),
 		cmocka_unit_test(fields_are_found_and_counted_in_the_header_alone),
 		cmocka_unit_test(delivered_to_counts_the_given_address_alone),
+		cmocka_unit_test(tls_required_says_no_once_or_nothing),
 		cmocka_unit_test(received_fields_by_a_host_are_counted_by_their_by_clause),
 		cmocka_unit_test(long_runs_are_counted_without_overflow),
 		cmocka_unit_test(limits_can_be_watched_on_the_way),

@@ -212,7 +212,7 @@ static void puts_that_make_no_sense_are_refused_alone(void **state)
 	assert_true(queue_engine_put(w->e, 101, &put));
 	put.id = 7; /* taken */
 	assert_true(queue_engine_put(w->e, 102, &put));
-	put.id = 9, put.content = 8;
+	put.id = 9, put.content = STORE_CONTENT_MAX + 1;
 	assert_true(queue_engine_put(w->e, 103, &put));
 	world_turn(w);
 	for (uint64_t tag = 100; tag <= 103; tag++) {

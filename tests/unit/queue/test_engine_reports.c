@@ -210,6 +210,33 @@ static void what_is_returned_of_the_original(void **state)
 	}
 }
 
+/* RFC 8689 5 and 6. */
+static void a_report_demands_of_tls_what_its_original_did(void **state)
+{
+	(void)state;
+	static const unsigned flags[] = {0, STORE_CONTENT_REQUIRETLS, STORE_CONTENT_TLS_OPTIONAL};
+
+	for (size_t i = 0; i < 3; i++)
+		for (unsigned eight_bit = 0; eight_bit < 2; eight_bit++) {
+			struct world *w = world_new();
+			world_put_content(w, 7, "a@b.test", "x@one.test",
+					  flags[i] | (eight_bit ? STORE_CONTENT_EIGHT_BIT : 0),
+					  "Subject: the header\r\n\r\nthe end.\r\n");
+			world_turn(w);
+			assert_true(w->jobs[0].content & flags[i] || i == 0);
+			world_finish(w, &w->jobs[0], "550 5.1.1 no");
+			world_turn(w);
+			const struct mem_message *report = world_report(w, 7, 0);
+			assert_non_null(report);
+			assert_int_equal(report->row.content, flags[i]);
+			assert_int_equal(world_report_says(report, "\r\nTLS-Required: No\r\n"), i == 2);
+			/* RET=FULL counts for nothing with REQUIRETLS. */
+			assert_true(world_report_says(report, "Subject: the header\r\n"));
+			assert_int_equal(world_report_says(report, "the end."), i != 1);
+			world_free(w);
+		}
+}
+
 static void an_unreadable_original_does_not_keep_the_report_back(void **state)
 {
 	(void)state;
@@ -443,6 +470,7 @@ int main(void)
 		cmocka_unit_test(failures_of_one_turn_share_a_report),
 		cmocka_unit_test(an_unknown_mailbox_fails_with_5_1_1),
 		cmocka_unit_test(what_is_returned_of_the_original),
+		cmocka_unit_test(a_report_demands_of_tls_what_its_original_did),
 		cmocka_unit_test(an_unreadable_original_does_not_keep_the_report_back),
 		cmocka_unit_test(reports_about_reports_go_to_the_postmaster_once),
 		cmocka_unit_test(without_a_postmaster_bounces_of_bounces_are_only_said),

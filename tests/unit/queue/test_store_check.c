@@ -175,14 +175,14 @@ static void a_directory_that_cannot_be_checked_says_why(void **state)
 	assert_result(check(*state, &said, &found, &why), STORE_LOCKED);
 	assert_true(slice_starts(buf_slice(&why), SLICE(PATH ": a server uses this data directory: stop it first")));
 	ops_of(st)->close(st);
-	doctor("PRAGMA user_version = 4");
+	doctor("PRAGMA user_version = 5");
 	buf_reset(&why);
 	assert_result(check(*state, &said, &found, &why), STORE_VERSION);
 	doctor("PRAGMA user_version = 1");
 	buf_reset(&why);
 	assert_result(check(*state, &said, &found, &why), STORE_VERSION);
 	assert_slice(buf_slice(&why), PATH ": made by an older version of Postrider: its next start upgrades it");
-	doctor("PRAGMA user_version = 3; PRAGMA application_id = 1");
+	doctor("PRAGMA user_version = 4; PRAGMA application_id = 1");
 	buf_reset(&why);
 	assert_result(check(*state, &said, &found, &why), STORE_CORRUPT);
 	buf_free(&why);

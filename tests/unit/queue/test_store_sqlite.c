@@ -167,9 +167,9 @@ static void a_newer_database_is_left_alone(void **state)
 	struct store *st = ram_open(*state, 0, 0);
 
 	ops_of(st)->close(st);
-	doctor("PRAGMA user_version = 4");
+	doctor("PRAGMA user_version = 5");
 	assert_refused(*state, STORE_VERSION, "newer version");
-	doctor("PRAGMA user_version = 3");
+	doctor("PRAGMA user_version = 4");
 	st = ram_open(*state, 0, 0);
 	ops_of(st)->close(st);
 }
@@ -363,7 +363,7 @@ static void a_value_that_we_cannot_have_written_is_found(void **state)
 		"UPDATE message SET body = 3",
 		"UPDATE message SET ret = 3",
 		"UPDATE message SET utf8 = 2",
-		"UPDATE message SET content = 8",
+		"UPDATE message SET content = 32",
 		"UPDATE message SET about = 1152921504606846976",
 		"UPDATE body SET digest = digest + 1",
 		"UPDATE body SET digest = -1",

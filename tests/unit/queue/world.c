@@ -163,7 +163,7 @@ size_t world_words(char *text, size_t size, size_t at, const char *format, ...)
 /* ---- messages in ---------------------------------------------------------------------------------------------- */
 
 static bool try_put(struct world *w, msg_id id, const char *sender, const char *rcpts, enum mail_ret ret,
-		    const char *body)
+		    const char *body, unsigned content)
 {
 	struct mail_rcpt *rcpt = calloc(strlen(rcpts) + 1, sizeof *rcpt);
 	struct mail_envelope envelope = {.sender = slice_from_cstr(sender), .ret = ret, .rcpt = rcpt};
@@ -183,6 +183,7 @@ static bool try_put(struct world *w, msg_id id, const char *sender, const char *
 		.envelope = &envelope,
 		.origin = {.client = SLICE("192.0.2.1"), .helo = SLICE("client"), .protocol = SLICE("ESMTP")},
 		.size = strlen(body),
+		.content = content,
 		.body = slice_from_cstr(body),
 	};
 	queue_engine_wake(w->e, w->times);
@@ -194,12 +195,18 @@ static bool try_put(struct world *w, msg_id id, const char *sender, const char *
 void world_put_as(struct world *w, msg_id id, const char *sender, const char *rcpts, enum mail_ret ret,
 		  const char *body)
 {
-	assert(try_put(w, id, sender, rcpts, ret, body));
+	assert(try_put(w, id, sender, rcpts, ret, body, 0));
+}
+
+void world_put_content(struct world *w, msg_id id, const char *sender, const char *rcpts, unsigned content,
+		       const char *body)
+{
+	assert(try_put(w, id, sender, rcpts, MAIL_RET_FULL, body, content));
 }
 
 bool world_try_put(struct world *w, msg_id id, const char *sender, const char *rcpts)
 {
-	return try_put(w, id, sender, rcpts, MAIL_RET_NONE, BODY);
+	return try_put(w, id, sender, rcpts, MAIL_RET_NONE, BODY, 0);
 }
 
 void world_put(struct world *w, msg_id id, const char *sender, const char *rcpts)
@@ -236,6 +243,7 @@ static void on_job(struct world *w, const struct queue_job *from)
 	job->id = from->id;
 	job->kind = from->route.kind;
 	job->connections = from->connections;
+	job->content = from->content;
 	job->count = from->envelope.rcpt_count;
 	job->body_n = from->body.n;
 	job->with_mailboxes = from->mailboxes != NULL;

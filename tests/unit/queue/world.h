@@ -19,7 +19,7 @@ struct world_job {
 	msg_id id;
 	enum route_kind kind;
 	char site[80];
-	unsigned connections;
+	unsigned connections, content;
 	uint32_t n[256];
 	char rcpt[256][80];
 	size_t count;
@@ -72,6 +72,9 @@ void world_crash(struct world *w);
 void world_put(struct world *w, msg_id id, const char *sender, const char *rcpts);
 void world_put_as(struct world *w, msg_id id, const char *sender, const char *rcpts, enum mail_ret ret,
 		  const char *body);
+/* With RET=FULL, and flags of store_content. */
+void world_put_content(struct world *w, msg_id id, const char *sender, const char *rcpts, unsigned content,
+		       const char *body);
 /* Writes words at text[at]; where the next ones go. They must fit. */
 size_t world_words(char *text, size_t size, size_t at, const char *format, ...) __attribute__((format(printf, 4, 5)));
 /* False when the engine could not even remember to answer. */

@@ -68,7 +68,7 @@ struct model_job {
 	char address[MODEL_RCPTS][64], sender[64];
 	char message[MODEL_MESSAGE];
 	size_t message_n, given;
-	bool lies, sent, done, end_seen;
+	bool lies, sent, done, end_seen, requiretls;
 	int outcomes[MODEL_RCPTS];
 };
 
@@ -82,7 +82,7 @@ struct model {
 
 	bool sane; /* the peer keeps to the protocol, but for its choice of codes */
 	bool pipelining, chunking, eight_bit, binary, utf8, hello_done;
-	bool starttls, secured, verified, shaking;
+	bool starttls, secured, verified, shaking, requiretls;
 
 	/* The peer: what it has read, and what it says. */
 	char in[MODEL_OCTETS], out[MODEL_OCTETS], data[MODEL_OCTETS];
@@ -168,7 +168,7 @@ static void model_reply(struct model *m, enum model_kind kind)
 static void model_hello(struct model *m)
 {
 	static const char *const offers[] = {"PIPELINING", "chunking", "8BITMIME", "BINARYMIME",
-					     "SmtpUtf8",   "DSN",      "SIZE 300"};
+					     "SmtpUtf8",   "DSN",      "SIZE 300", "requireTLS"};
 	unsigned set = model_pick(m, 256);
 
 	if (set >= 250) {
@@ -183,8 +183,9 @@ static void model_hello(struct model *m)
 	m->eight_bit = set & 4;
 	m->binary = (set & 8) && m->chunking;
 	m->utf8 = (set & 16) && m->eight_bit;
+	m->requiretls = set & 128;
 	model_say(m, "250-peer\r\n");
-	for (unsigned i = 0; i < 7; i++) {
+	for (unsigned i = 0; i < 8; i++) {
 		if (set & 1u << i) {
 			model_say(m, "250-");
 			model_say(m, offers[i]);
@@ -449,6 +450,10 @@ static void model_mail(struct model *m, struct slice line)
 	model_path(m, line, &m->now, &rcpt);
 	MODEL_CHECK(m, rcpt == -1 && !model_find(m, M_MAIL, m->now, -1));
 	MODEL_CHECK(m, m->utf8 || slice_is_ascii(line));
+	/* RFC 8689 2 and 4.2.1: as it was demanded, or not at all. */
+	bool strict = slice_search(line, SLICE(" REQUIRETLS")) < line.n;
+	MODEL_CHECK(m, strict == m->job[m->now].requiretls);
+	MODEL_CHECK(m, !strict || (m->secured && m->verified && (m->requiretls || m->confused)));
 	m->data_n = 0;
 	model_expect(m, M_MAIL, m->now, -1);
 	model_reply(m, M_MAIL);
@@ -601,6 +606,7 @@ static void model_make_job(struct model *m, int i)
 	unsigned dice = model_pick(m, 8);
 	model_make_message(m, j, dice == 0 || dice == 1, dice == 2);
 	j->lies = dice == 0 && model_message_bare(j);
+	j->requiretls = dice >= 6;
 }
 
 static bool model_was_told_220(struct model *m)
@@ -626,7 +632,7 @@ static void model_handshake(struct model *m)
 		return;
 	m->secured = true;
 	m->verified = model_pick(m, 4);
-	m->pipelining = m->chunking = m->eight_bit = m->binary = m->utf8 = m->starttls = false;
+	m->pipelining = m->chunking = m->eight_bit = m->binary = m->utf8 = m->starttls = m->requiretls = false;
 	smtp_client_secured(
 		m->c, &(struct smtp_client_security){.verified = m->verified, .why = SLICE("it is another")}, m->time);
 	if (m->config.tls_first)
@@ -638,6 +644,7 @@ static void model_check_tls(struct model *m)
 	MODEL_CHECK(m, !m->shaking);
 	MODEL_CHECK(m, m->config.tls < SMTP_CLIENT_TLS_REQUIRED || m->secured);
 	MODEL_CHECK(m, m->config.tls < SMTP_CLIENT_TLS_VERIFIED || m->verified);
+	MODEL_CHECK(m, m->config.tls < SMTP_CLIENT_TLS_DEMANDED || m->requiretls || m->confused);
 	MODEL_CHECK(m, !m->starttls || m->secured || !model_was_told_220(m));
 }
 
@@ -655,7 +662,8 @@ static void model_ready(struct model *m)
 				      .size = j->message_n,
 				      .eight_bit = model_message_8bit(j, false),
 				      .needs_utf8 = model_message_8bit(j, true),
-				      .has_bare = !j->lies && model_message_bare(j)};
+				      .has_bare = !j->lies && model_message_bare(j),
+				      .requiretls = j->requiretls};
 	m->next_job++;
 	j->sent = true;
 	smtp_client_send(m->c, &job, m->time);
@@ -737,7 +745,8 @@ static void model_outcome(struct model *m, const struct smtp_client_event *ev)
 	/* Failed by our own finding: only what cannot be sent to this peer. */
 	if (o->code == 0 && o->verdict == SMTP_FAILED)
 		MODEL_CHECK(m, !j->end_seen &&
-				       (o->status.subject == 6 || o->status.subject == 1 || o->status.subject == 3));
+				       (o->status.subject == 6 || o->status.subject == 1 || o->status.subject == 3 ||
+					(o->status.subject == 7 && j->requiretls)));
 	if (o->ambiguous)
 		MODEL_CHECK(m, j->end_seen && o->verdict == SMTP_DEFERRED && (o->code == 0 || o->code == 421));
 	if (o->code == 0 && o->verdict == SMTP_DEFERRED)
@@ -890,7 +899,7 @@ static void model_run(struct model_source *source)
 						.end_timeout = MINUTE,
 						.tls_timeout = MINUTE,
 						.output_max = 16384};
-	m->config.tls = model_pick(m, 2) ? model_pick(m, 4) : SMTP_CLIENT_TLS_OFF;
+	m->config.tls = model_pick(m, 2) ? model_pick(m, 5) : SMTP_CLIENT_TLS_OFF;
 	m->config.tls_first = m->config.tls && model_pick(m, 4) == 0;
 	m->jobs = 1 + (int)model_pick(m, MODEL_JOBS);
 	for (int i = 0; i < m->jobs; i++)

@@ -386,6 +386,104 @@ static void who_asks_learns_whether_tls_was_the_trouble(void **state)
 		}
 }
 
+/* RFC 8689 4.2.1. */
+#define TAKES       "250-peer.example\r\n250 REQUIRETLS\r\n"
+#define MAIL_STRICT "MAIL FROM:<s@me.example> REQUIRETLS\r\n"
+#define SECURED     {"", GREETING}, {EHLO, OFFER}, {STARTTLS, "220 go\r\n"}
+
+static void mail_with_requiretls_goes_to_who_promises_the_same(void **state)
+{
+	(void)state;
+	static const struct dialog rows[] = {
+		{.turns = {SECURED, {EHLO, TAKES}, {MAIL_STRICT, "250 ok\r\n"}, {RCPT, "250 ok\r\n"},
+			   {"DATA\r\n", "354 go\r\n"}, {SMALL_MESSAGE ".\r\n", "250 ok\r\n"}, BYE},
+		 .trace = "handshake\n" DELIVERED},
+		{.tls_first = true,
+		 .turns = {{"", GREETING}, {EHLO, TAKES}, {MAIL_STRICT, "250 ok\r\n"}, {RCPT, "250 ok\r\n"},
+			   {"DATA\r\n", "354 go\r\n"}, {SMALL_MESSAGE ".\r\n", "250 ok\r\n"}, BYE},
+		 .trace = "handshake\n" DELIVERED},
+		/* It is said under TLS, or it is not said. */
+		{.turns = {{"", GREETING}, {EHLO, "250-p\r\n250-REQUIRETLS\r\n250 STARTTLS\r\n"},
+			   {STARTTLS, "220 go\r\n"}, {EHLO, PLAIN}, {"QUIT\r\n", ""}},
+		 .trace = "handshake\nclosed failed TLS: 0 5.7.30 the server offers no REQUIRETLS, which the message "
+			  "demands of it\n"},
+		{.turns = {{"", GREETING}, {EHLO, TAKES}, {"QUIT\r\n", ""}},
+		 .trace = "closed failed TLS: 0 5.7.10 the server offers no STARTTLS, and the message demands TLS "
+			  "(REQUIRETLS)\n"},
+		{.turns = {{"", GREETING}, {EHLO, "500 what\r\n"}, {"HELO me.example\r\n", PLAIN}, {"QUIT\r\n", ""}},
+		 .trace = "closed failed TLS: 0 5.7.10 the server offers no STARTTLS, and the message demands TLS "
+			  "(REQUIRETLS)\n"},
+		{.turns = {{"", GREETING}, {EHLO, OFFER}, {STARTTLS, "554 5.7.0 no\r\n"}, {"QUIT\r\n", ""}},
+		 .trace = "closed failed TLS: 0 5.7.10 the server refused STARTTLS, and mail may only go there "
+			  "encrypted: 554 no\n"},
+		{.turns = {{"", GREETING}, {EHLO, OFFER}, {STARTTLS, "454 4.7.0 later\r\n"}, {"QUIT\r\n", ""}},
+		 .trace = "closed deferred TLS: 0 4.7.10 the server refused STARTTLS, and mail may only go there "
+			  "encrypted: 454 later\n"},
+		{.handshake = "?expired", .turns = {SECURED, {"QUIT\r\n", ""}},
+		 .trace = "handshake\nclosed failed TLS: 0 5.7.10 the server's certificate could not be verified: "
+			  "expired\n"},
+		{.handshake = "?expired", .tls_first = true, .turns = {{"", ""}},
+		 .trace = "handshake\nclosed failed TLS: 0 5.7.10 the server's certificate could not be verified: "
+			  "expired\n"},
+		{.handshake = "!no shared cipher", .turns = {SECURED},
+		 .trace = "handshake\nclosed deferred TLS: 0 4.7.5 the handshake of TLS failed: no shared cipher\n"},
+	};
+
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		struct dialog d = rows[i];
+		d.tls = SMTP_CLIENT_TLS_DEMANDED;
+		d.jobs[0] = (struct smtp_client_job){.envelope = &e, .requiretls = true};
+		play(&d);
+	}
+}
+
+/* Whatever brought it there. */
+static void mail_with_requiretls_is_never_sent_otherwise(void **state)
+{
+	(void)state;
+	static const struct dialog rows[] = {
+		{.tls = SMTP_CLIENT_TLS_OFF, .turns = {{"", GREETING}, {EHLO, TAKES}, BYE},
+		 .trace = "job 1.0 failed MAIL FROM: 0 5.7.10 the session is not safe enough for a message with "
+			  "REQUIRETLS\ndone 1\n" CLOSED_OK},
+		{.tls = SMTP_CLIENT_TLS_OPPORTUNISTIC, .handshake = "?expired", .turns = {SECURED, {EHLO, TAKES}, BYE},
+		 .trace = "handshake\njob 1.0 failed MAIL FROM: 0 5.7.10 the session is not safe enough for a message "
+			  "with REQUIRETLS\ndone 1\n" CLOSED_OK},
+		{.tls = SMTP_CLIENT_TLS_VERIFIED, .turns = {SECURED, {EHLO, PLAIN}, BYE},
+		 .trace = "handshake\njob 1.0 failed MAIL FROM: 0 5.7.30 the server offers no REQUIRETLS, which the "
+			  "message demands\ndone 1\n" CLOSED_OK},
+	};
+
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		struct dialog d = rows[i];
+		d.jobs[0] = (struct smtp_client_job){.envelope = &e, .requiretls = true};
+		play(&d);
+	}
+}
+
+/* RFC 8689 5: a report rather goes without than is lost. */
+static void a_report_asks_for_requiretls_where_it_can(void **state)
+{
+	(void)state;
+	static const struct mail_envelope bounce = {.rcpt = a, .rcpt_count = 1};
+	static const struct {
+		enum smtp_client_tls tls;
+		const char *handshake, *offer, *mail;
+	} rows[] = {
+		{SMTP_CLIENT_TLS_OPPORTUNISTIC, NULL, TAKES, "MAIL FROM:<> REQUIRETLS\r\n"},
+		{SMTP_CLIENT_TLS_OPPORTUNISTIC, "?expired", TAKES, "MAIL FROM:<>\r\n"},
+		{SMTP_CLIENT_TLS_OPPORTUNISTIC, NULL, PLAIN, "MAIL FROM:<>\r\n"},
+	};
+
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+		play(&(struct dialog){
+			.tls = rows[i].tls,
+			.handshake = rows[i].handshake,
+			.jobs = {{.envelope = &bounce, .requiretls = true}},
+			.turns = {SECURED, {EHLO, rows[i].offer}, {rows[i].mail, "250 ok\r\n"}, {RCPT, "250 ok\r\n"},
+				  {"DATA\r\n", "354 go\r\n"}, {SMALL_MESSAGE ".\r\n", "250 ok\r\n"}, BYE},
+			.trace = "handshake\n" DELIVERED});
+}
+
 static void quit_comes_when_it_may(void **state)
 {
 	(void)state;
@@ -456,6 +554,9 @@ int main(void)
 		cmocka_unit_test(an_odd_answer_to_starttls_ends_the_session),
 		cmocka_unit_test(a_server_that_is_not_who_it_should_be_is_told_quit),
 		cmocka_unit_test(who_asks_learns_whether_tls_was_the_trouble),
+		cmocka_unit_test(mail_with_requiretls_goes_to_who_promises_the_same),
+		cmocka_unit_test(mail_with_requiretls_is_never_sent_otherwise),
+		cmocka_unit_test(a_report_asks_for_requiretls_where_it_can),
 		cmocka_unit_test(quit_comes_when_it_may),
 		cmocka_unit_test(a_handshake_that_ends_too_late_changes_nothing),
 	};

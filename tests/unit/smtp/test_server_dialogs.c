@@ -506,6 +506,43 @@ static void starttls_is_offered_until_there_is_tls(void **state)
 	desk_free(&d);
 }
 
+/* RFC 8689 2. */
+static void requiretls_is_offered_and_known_under_tls_alone(void **state)
+{
+	(void)state;
+	struct desk d;
+
+	desk_init(&d);
+	d.config.tls = SMTP_TLS_OFFER;
+	d.config.offer_requiretls = true;
+	desk_start(&d);
+	desk_flush(&d);
+	desk_feed(&d, SLICE("EHLO a.example\r\n"));
+	desk_flush(&d);
+	assert_int_equal(slice_search(buf_slice(&d.out), SLICE("REQUIRETLS")), buf_len(&d.out));
+	buf_reset(&d.out);
+	desk_feed(&d, SLICE("MAIL FROM:<a@b.example> REQUIRETLS\r\nSTARTTLS\r\n"));
+	desk_flush(&d);
+	assert_true(slice_starts(buf_slice(&d.out), SLICE("555 5.5.4 ")));
+	desk_secure(&d);
+	desk_feed(&d, SLICE("EHLO a.example\r\n"));
+	desk_flush(&d);
+	assert_true(slice_search(buf_slice(&d.out), SLICE("250-REQUIRETLS\r\n")) < buf_len(&d.out));
+	buf_reset(&d.out);
+	desk_feed(&d, SLICE("MAIL FROM:<a@b.example> REQUIRETLS=yes\r\n"));
+	desk_feed(&d, SLICE("MAIL FROM:<a@b.example> requiretls RequireTLS\r\n"));
+	desk_flush(&d);
+	assert_true(slice_starts(buf_slice(&d.out), SLICE("501 5.5.4 ")));
+	assert_true(slice_search(buf_slice(&d.out), SLICE("\r\n501 5.5.4 ")) < buf_len(&d.out));
+	desk_feed(&d, SLICE("MAIL FROM:<a@b.example> requiretls\r\n"));
+	desk_flush(&d);
+	assert_true(smtp_server_envelope(d.s)->requiretls);
+	desk_feed(&d, SLICE("RSET\r\nMAIL FROM:<a@b.example>\r\n"));
+	desk_flush(&d);
+	assert_false(smtp_server_envelope(d.s)->requiretls);
+	desk_free(&d);
+}
+
 /* CVE-2011-0411 (C1): whatever is sent behind STARTTLS in the clear is refused, said so, and never run. */
 static void clear_text_behind_starttls_is_refused(void **state)
 {
@@ -611,6 +648,7 @@ int main(void)
 		cmocka_unit_test(ehlo_lists_what_is_offered),
 		cmocka_unit_test(ehlo_lists_nothing_that_depends_on_what_is_not_offered),
 		cmocka_unit_test(starttls_is_offered_until_there_is_tls),
+		cmocka_unit_test(requiretls_is_offered_and_known_under_tls_alone),
 		cmocka_unit_test(clear_text_behind_starttls_is_refused),
 		cmocka_unit_test(handshake_ends_in_silence),
 		cmocka_unit_test(texts_name_what_is_wrong),

@@ -2,6 +2,7 @@
 
 Duplicates are allowed here and nowhere else: a delivery whose outcome was lost with its process is done again.
 """
+import base64
 import collections
 import ctypes
 import os
@@ -20,8 +21,12 @@ from harness import Closed, Dialog, message, postfix_env, route, smtp_source, wa
 LARGE = b"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcd\r\n" * 5000 # beyond what the database holds
 
 
+LOGIN = "AUTH PLAIN " + base64.b64encode(b"\0load@example.org\0correct horse").decode()
+
+
 class Load:
-    """Clients that send as fast as they can, come back when they are cut off, and know what got its 250."""
+    """Clients that send as fast as they can, come back when they are cut off, and know what got its 250. One in two
+    logs in, and its messages are a user's."""
 
     def __init__(self, port, sessions=4):
         self.port = port
@@ -39,6 +44,8 @@ class Load:
             try:
                 with Dialog(self.port, timeout=20) as d:
                     d.hello()
+                    if n % 2:
+                        d.expect(235, LOGIN)
                     while not self.stopping.is_set():
                         number += 1
                         self._send(d, f"s{n}-{number}", number)
@@ -103,7 +110,10 @@ def nothing_is_lost(server, peer, load):
 @pytest.fixture
 def loaded(make_server, make_peer):
     peer = make_peer()
-    server = make_server(extra=route(peer.port), listen="  messages_max = 100000\n").start()
+    server = make_server(listen="  messages_max = 100000\n  auth = offer\n  auth_in_clear = all\n",
+                         extra=route(peer.port) + "accounts {\n  messages_per_hour = none\n"
+                                                  "  recipients_per_hour = none\n}\n").start()
+    server.cli("user", "add", "load@example.org", "-a", "example.org", stdin="correct horse\n")
     load = Load(server.port)
     yield server, peer, load
     load.stop()
@@ -116,7 +126,7 @@ def under_load(load, least):
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("role", ["receiver", "queue", "sender", "mailbox", "admin", "keys"])
+@pytest.mark.parametrize("role", ["receiver", "queue", "sender", "mailbox", "admin", "keys", "auth"])
 def test_a_killed_role_is_started_again_and_nothing_is_lost(loaded, role):
     server, peer, load = loaded
     chance = random.Random(role)

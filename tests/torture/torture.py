@@ -18,6 +18,7 @@ the world is looked at, and SIGKILL falls. The supervisor starts the role again,
 Prints its figures; the last line is "N points, N violations". Exits 1 when there is a violation.
 """
 import argparse
+import base64
 import collections
 import contextlib
 import ctypes
@@ -48,7 +49,7 @@ from harness import BUILD, PATIENCE, POSTRIDER, Closed, Mail, Peer, Postrider, m
 
 KILL_AT = BUILD / "tests/torture/kill_at"
 ROLES = ["receiver", "queue", "sender", "mailbox"]
-SENDER = "carol@example.com"
+SENDER, PASSWORD = "carol@example.com", "correct horse"
 LARGE = (b"0123456789" * 90 + b"\r\n") * 230 # 200 KiB: beyond the database
 
 # Recipients: those of example.com are mailboxes here, the others are at the peer: ok is taken, no is refused for good,
@@ -57,10 +58,17 @@ SCENARIOS = {
     "inline": {"rcpts": ["alice@example.com", "ok-TAG@example.net"]},
     "large": {"rcpts": ["alice@example.com", "ok-TAG@example.net"], "body": LARGE},
     "mixed": {"rcpts": ["alice@example.com", "ok-TAG@example.net", "no-TAG@example.net", "later-TAG@example.net"]},
+    # The client logs in, and what is kept of its password is renewed with that.
+    "login": {"rcpts": ["alice@example.com", "ok-TAG@example.net"], "login": True, "roles": ["auth", "receiver"]},
     "report": {"rcpts": ["alice@example.com", "no-TAG@example.net"], "notify": {"alice@example.com": "SUCCESS"}},
 }
 DRY_RUNS = 2 # count the calls of a message's life; their number varies a little
 MARGIN = 3 # points beyond the longest of them
+
+
+def roles_of(scenario):
+    """Those that have a part in it which they have in no other."""
+    return SCENARIOS[scenario].get("roles", ROLES)
 
 
 def switches(pid):
@@ -196,6 +204,10 @@ class Client(threading.Thread):
     def _try(self, attempt):
         with self.server.dialog(timeout=10) as d:
             d.hello()
+            if SCENARIOS[self.scenario].get("login"):
+                d.expect(334, "AUTH LOGIN")
+                d.expect(334, base64.b64encode(SENDER.encode()).decode())
+                d.expect(235, base64.b64encode(PASSWORD.encode()).decode())
             d.expect(250, f"MAIL FROM:<{SENDER}> ENVID={attempt.tag}")
             for rcpt in attempt.rcpts:
                 notify = attempt.notify.get(rcpt)
@@ -243,7 +255,8 @@ class Lab:
         self.peer = NumberedPeer()
         self.server = Postrider(folder).configure(
             text=None, extra="receivers = \"1\"\nsenders = \"1\"\n" + route(self.peer.port),
-            listen="  messages_max = 100000\n  errors_max = 1000\n").start()
+            listen="  messages_max = 100000\n  errors_max = 1000\n  auth = offer\n  auth_in_clear = all\n").start()
+        self.server.cli("user", "add", SENDER, stdin=PASSWORD + "\n")
         self.deliveries = [] # of the point that is played
         self.duplicates = collections.Counter()
         self.numbers = itertools.count(1)
@@ -316,7 +329,15 @@ class Lab:
         killer = Killer(self.resting(role), n)
         return self._live(scenario, role, n, killer)
 
+    def _forget_renewal(self):
+        """As if the account had just been taken over from elsewhere."""
+        with contextlib.closing(sqlite3.connect(self.server.data / "accounts/directory.db", timeout=PATIENCE)) as db:
+            with db:
+                assert db.execute("UPDATE account SET is_foreign = 1").rowcount == 1
+
     def _live(self, scenario, role, n, killer):
+        if SCENARIOS[scenario].get("login"):
+            self._forget_renewal()
         client = Client(self.server, f"{scenario}-{role}-{n}-{next(self.numbers)}", scenario)
         moment = None
         end = time.monotonic() + 3 * PATIENCE
@@ -511,7 +532,7 @@ class Torture:
         """Every point: roles take turns, so that one that was just started again is left alone for a while."""
         for n in range(1, max(self.lengths.values()) + MARGIN + 1):
             for scenario in self.args.scenarios:
-                for role in ROLES:
+                for role in roles_of(scenario):
                     if n <= self.lengths[scenario, role] + MARGIN:
                         yield scenario, role, n
 
@@ -521,7 +542,7 @@ class Torture:
             scenario, role, n = args.only.split(":")
             self.play([(scenario, role, int(n))])
             return
-        self.play([(s, r, 0) for _ in range(DRY_RUNS) for s in args.scenarios for r in ROLES])
+        self.play([(s, r, 0) for _ in range(DRY_RUNS) for s in args.scenarios for r in roles_of(s)])
         if args.all:
             self.play(self.points())
             return
@@ -551,11 +572,12 @@ class Torture:
     def figures(self, took):
         names = call_names()
         total = sum(self.lengths.values())
+        roles = [*ROLES, "auth"]
         if total:
-            print(f"{'':10}" + "".join(f"{role:>18}" for role in ROLES))
+            print(f"{'':10}" + "".join(f"{role:>18}" for role in roles))
         for scenario in self.args.scenarios if total else []:
             print(f"{scenario:10}" + "".join(
-                f"{self.killed[scenario, role]:>8} of {self.lengths[scenario, role]:>6}" for role in ROLES))
+                f"{self.killed[scenario, role]:>8} of {self.lengths[scenario, role]:>6}" for role in roles))
         for role, calls in sorted(self.calls.items()):
             print(f"{role}: " + ", ".join(f"{names.get(c, c)} {k}" for c, k in calls.most_common()))
         for cause, count in sorted(self.duplicates.items()):

@@ -174,7 +174,8 @@ static void handle(struct channel *ch, struct frame *f)
 	ledger_frame(ch->end->peer->owner, kernel_role(ch->loop), f->type, slice_of(f->payload, f->n), LEDGER_TAKEN);
 	if (!ch->handler.frame(ch->arg, f->type, slice_of(f->payload, f->n), fd)) {
 		/* Without memory it is: the channel is given up, and made anew. */
-		if (sim_plan.no_memory == 0 && sim_plan.sender_no_memory == 0)
+		if (sim_plan.no_memory == 0 && sim_plan.sender_no_memory == 0 &&
+		    sim_plan.auth_no_memory == 0)
 			sim_fail("%s finds a frame of %s unacceptable, type %u", kernel_role(ch->loop)->name,
 				 ch->end->peer->owner->name, f->type);
 		report_closed(ch, "unacceptable frame");

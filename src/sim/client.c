@@ -1,20 +1,24 @@
 /*
  * Clients of the world: they hand in messages, and try again until they hear what became of them.
  */
+#include "base/base64.h"
 #include "sim/ledger.h"
 #include "sim/machine.h"
 #include "sim/peers.h"
+#include "sim/users.h"
 
 #include <assert.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
-#define EXPECTED_MAX 64
+#define EXPECTED_MAX  64
+#define AUTH_PATIENCE (75 * SIM_SECOND)
 
 enum expected {
 	EXPECT_GREETING,
 	EXPECT_EHLO,
+	EXPECT_AUTH,
 	EXPECT_MAIL,
 	EXPECT_RCPT,
 	EXPECT_DATA,
@@ -23,6 +27,23 @@ enum expected {
 	EXPECT_RSET,
 	EXPECT_JUNK,
 	EXPECT_QUIT,
+};
+
+/* How a client logs in, and what has to come of it. */
+enum login {
+	LOGIN_NONE,
+	LOGIN_GOOD,
+	LOGIN_WRONG,    /* the password is */
+	LOGIN_UNKNOWN,  /* there is no such user */
+	LOGIN_DISABLED, /* the password is right */
+};
+
+enum auth_way {
+	AUTH_PLAIN_AT_ONCE,
+	AUTH_PLAIN,
+	AUTH_LOGIN,
+	AUTH_CANCELLED,
+	AUTH_WAYS
 };
 
 /* A message to be handed in. */
@@ -36,6 +57,8 @@ struct task {
 	bool patient; /* it comes again until it is taken */
 	bool plain;
 	bool done;
+	enum login login;
+	const struct user *user;
 };
 
 struct client {
@@ -49,11 +72,16 @@ struct client {
 	bool in_reply, over, pipelining, slow, chunks;
 	bool end_sent; /* the end of the message may have gone out */
 	bool waits;    /* a pause */
+	enum auth_way way;
+	unsigned auth_steps; /* responses that were sent */
+	sim_us asked;        /* when the last of them was */
+	bool logged_in;
 };
 
 static struct {
 	size_t open; /* tasks that are not done */
 	bool healed;
+	bool log_in;
 	uint64_t serial;
 } clients;
 
@@ -86,6 +114,20 @@ static struct slice draw_rcpt(uint64_t serial, size_t i)
 		return text("%s@local.example", mailboxes[(serial + i) % 4]);
 	const char *kind = kinds[sim_below(7)], *domain = domains[sim_below(3)];
 	return text("%s-%llu-%zu@%s", kind, (unsigned long long)serial, i, domain);
+}
+
+/* Who logs in sends as himself. */
+static void draw_login(struct task *t)
+{
+	static const enum login logins[] = {LOGIN_NONE, LOGIN_NONE,  LOGIN_NONE,    LOGIN_GOOD,    LOGIN_GOOD,
+					    LOGIN_GOOD, LOGIN_WRONG, LOGIN_UNKNOWN, LOGIN_DISABLED};
+
+	if (!clients.log_in)
+		return;
+	t->login = logins[sim_below(sizeof logins / sizeof *logins)];
+	t->user = user_number(t->login == LOGIN_DISABLED ? USERS - 1 : sim_below(USERS - 1));
+	if (t->login == LOGIN_GOOD)
+		t->sender = slice_from_cstr(t->user->name);
 }
 
 static struct slice draw_sender(uint64_t serial)
@@ -161,6 +203,7 @@ static struct task *draw_task(void)
 	t->count = sim_chance(600000) ? 1 : 1 + sim_below(LETTER_RCPTS);
 	t->number = serial;
 	t->sender = draw_sender(serial);
+	draw_login(t);
 	t->never = sim_chance(50000);
 	for (size_t i = 0; i < t->count; i++) {
 		t->rcpt[i] = draw_rcpt(serial, i);
@@ -371,6 +414,126 @@ static void ask_rcpt(struct client *c)
 	    t->never ? " NOTIFY=NEVER" : "");
 }
 
+/* ---- logging in -------------------------------------------------------------------------------------------------- */
+
+/* A line of the exchange, behind the command if there is one. */
+static void ask_base64(struct client *c, const char *command, struct slice octets)
+{
+	char room[BASE64_LENGTH(200) + 1];
+	struct buf line = {.p = room, .cap = sizeof room, .max = sizeof room};
+
+	base64_encode(octets, &line);
+	assert(!line.failed);
+	ask(c, EXPECT_AUTH, "%s%.*s", command, SLICE_ARGS(buf_slice(&line)));
+}
+
+static struct slice login_of(const struct task *t)
+{
+	return t->login == LOGIN_UNKNOWN ? SLICE("nobody@local.example") : slice_from_cstr(t->user->name);
+}
+
+static struct slice password_of(const struct task *t)
+{
+	return t->login == LOGIN_WRONG ? SLICE("open sesame") : slice_from_cstr(t->user->password);
+}
+
+static void say_plain(struct client *c, const char *command)
+{
+	char room[200];
+	int n = snprintf(room, sizeof room, "%c%.*s%c%.*s", '\0', SLICE_ARGS(login_of(c->task)), '\0',
+			 SLICE_ARGS(password_of(c->task)));
+
+	ask_base64(c, command, slice_of(room, (size_t)n));
+}
+
+static void begin_auth(struct client *c)
+{
+	c->way = (enum auth_way)sim_below(AUTH_WAYS);
+	c->auth_steps = 0;
+	c->asked = sim_now();
+	if (c->way == AUTH_PLAIN_AT_ONCE)
+		say_plain(c, "AUTH PLAIN ");
+	else
+		ask(c, EXPECT_AUTH, "AUTH %s", c->way == AUTH_PLAIN ? "PLAIN" : "LOGIN");
+}
+
+static void go_on_with_auth(struct client *c)
+{
+	unsigned step = c->auth_steps++;
+
+	c->asked = sim_now();
+	if (c->way == AUTH_PLAIN_AT_ONCE || (c->way == AUTH_PLAIN && step > 0) || step > 1)
+		sim_fail("a client hears a challenge too many");
+	else if (c->way == AUTH_PLAIN)
+		say_plain(c, "");
+	else if (step == 0)
+		ask_base64(c, "", login_of(c->task));
+	else if (c->way == AUTH_CANCELLED)
+		ask(c, EXPECT_AUTH, "*");
+	else
+		ask_base64(c, "", password_of(c->task));
+}
+
+/* Whether the reply is one that this client may hear. 454: auth is away or busy, or there were too many attempts. */
+static bool is_right_reply(const struct client *c, unsigned code)
+{
+	bool cancelled = c->way == AUTH_CANCELLED && c->auth_steps > 1;
+
+	switch (code) {
+	case 235:
+		return c->task->login == LOGIN_GOOD && !cancelled;
+	case 535:
+		return c->task->login == LOGIN_WRONG || c->task->login == LOGIN_UNKNOWN;
+	case 525:
+		return c->task->login == LOGIN_DISABLED && !cancelled;
+	case 501:
+		return cancelled;
+	default:
+		return code / 100 == 4;
+	}
+}
+
+/* Whatever becomes of auth, a session waits for it no longer than a minute. */
+static void check_time(const struct client *c)
+{
+	if (!c->slow && sim_counts[COUNT_FAULT_STALL] == 0 && sim_now() - c->asked > AUTH_PATIENCE)
+		sim_fail("AUTH is answered after %lld s", (long long)((sim_now() - c->asked) / SIM_SECOND));
+}
+
+/* Whether the server still has the connection, and has heard all. */
+static bool is_heard(const struct client *c)
+{
+	return !c->slow && sim_counts[COUNT_FAULT_STALL] == 0 && c->out.n == 0 && !c->end->dead &&
+	       !c->end->peer->closed && stream_owner(c->end->peer);
+}
+
+static void on_auth(struct client *c, unsigned code)
+{
+	if (code == 334) {
+		go_on_with_auth(c);
+		return;
+	}
+	check_time(c);
+	if (!is_right_reply(c, code)) {
+		sim_fail("AUTH of %.*s, %s, is answered with %u", SLICE_ARGS(login_of(c->task)),
+			 c->task->login == LOGIN_GOOD     ? "whose password is right"
+			 : c->task->login == LOGIN_WRONG  ? "whose password is wrong"
+			 : c->task->login == LOGIN_UNKNOWN ? "who is unknown"
+							   : "who is disabled",
+			 code);
+		return;
+	}
+	c->logged_in = code == 235;
+	sim_count(c->logged_in ? COUNT_LOGINS : COUNT_LOGINS_REFUSED);
+	/* Who meant it comes again; the others send as anybody does from here. */
+	if (code / 100 == 4 && c->task->login == LOGIN_GOOD)
+		finish(c, false);
+	else
+		begin_mail(c);
+}
+
+/* ---- replies ----------------------------------------------------------------------------------------------------- */
+
 static void on_end(struct client *c, unsigned code, struct slice reply)
 {
 	size_t at = slice_search(reply, SLICE("accepted as "));
@@ -422,10 +585,17 @@ static void on_reply(struct client *c, enum expected what, unsigned code, struct
 	case EXPECT_EHLO:
 		if (code != 250)
 			finish(c, false);
+		else if (c->task->login)
+			begin_auth(c);
 		else
 			begin_mail(c);
 		break;
+	case EXPECT_AUTH:
+		on_auth(c, code);
+		break;
 	case EXPECT_MAIL:
+		if (c->logged_in && (code == 530 || code == 550 || code == 553))
+			sim_fail("%s may not send as himself: %u", c->task->user->name, code);
 		if (code != 250 && !c->pipelining)
 			finish(c, false);
 		else if (!c->pipelining)
@@ -532,6 +702,8 @@ static void lose_patience(void *arg, uint64_t number)
 	if (c->over)
 		return;
 	sim_trace("client", "has waited long enough");
+	if (c->n > 0 && c->expected[c->first] == EXPECT_AUTH && is_heard(c) && sim_now() - c->asked > 2 * AUTH_PATIENCE)
+		sim_fail("AUTH is not answered");
 	hang_up(c, false);
 }
 
@@ -563,6 +735,11 @@ static void try_task(void *arg, uint64_t number)
 	sim_in(900 * SIM_SECOND, lose_patience, c, 0);
 }
 
+void clients_log_in(void)
+{
+	clients.log_in = true;
+}
+
 void clients_start(size_t count, sim_us until)
 {
 	for (size_t i = 0; i < count; i++) {
@@ -584,6 +761,8 @@ void clients_hand_in(const struct client_order *o)
 
 	assert(o->count >= 1 && o->count <= LETTER_RCPTS);
 	*t = (struct task){.number = serial, .sender = copy(o->sender), .count = o->count, .plain = o->plain};
+	t->login = o->user ? LOGIN_GOOD : LOGIN_NONE;
+	t->user = o->user;
 	t->patient = true;
 	for (size_t i = 0; i < o->count; i++)
 		t->rcpt[i] = copy(o->rcpt[i]);

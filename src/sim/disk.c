@@ -388,6 +388,21 @@ struct inode *disk_find(const char *path, bool create, int *ret_error)
 	return n->now;
 }
 
+int disk_stat(const char *path, struct stat *ret)
+{
+	struct name *n = find(path);
+	int error = name_fault(sim_plan.open_error, COUNT_FAULT_OPEN, "stat", path);
+
+	if (error)
+		return error;
+	if (!n || !n->now)
+		return ENOENT;
+	*ret = (struct stat){.st_mode = n->now->directory ? S_IFDIR | 0700 : S_IFREG | 0600,
+			     .st_ino = (ino_t)(uintptr_t)n->now,
+			     .st_size = (off_t)disk_size(n->now)};
+	return 0;
+}
+
 struct inode *disk_temporary(void)
 {
 	return inode_new(false);

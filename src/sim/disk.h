@@ -15,6 +15,8 @@
 #include "base/fs.h"
 #include "sim/kernel.h"
 
+#include <sys/stat.h>
+
 enum disk_kind {
 	DISK_POSIX,
 	DISK_EXT4,
@@ -66,6 +68,8 @@ uint64_t disk_size(const struct inode *i);
 /* The file of a name; made when there is none and `create`. NULL with an errno value. */
 struct inode *disk_find(const char *path, bool create, int *ret_error);
 struct inode *disk_temporary(void);
+/* stat(2); an errno value. */
+int disk_stat(const char *path, struct stat *ret);
 int disk_unlink(const char *path);
 int disk_sync_directory(const char *path);
 void disk_log_synced(void);

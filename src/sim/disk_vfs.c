@@ -8,7 +8,8 @@
 #include <sqlite3.h>
 #include <string.h>
 
-#define PAGE 4096
+#define PAGE  4096
+#define STORE "/data/queue.db"
 
 struct handle {
 	sqlite3_file base; /* first */
@@ -28,9 +29,20 @@ struct lock {
 	struct role_instance *role;
 	unsigned life;
 	int level;
+	bool attached;        /* to the shared memory of its log, with a bit for each lock there: */
+	unsigned shared, own; /* see vfs_shm_lock */
 };
 #define LOCKS_MAX 64
 static struct lock locks[LOCKS_MAX];
+
+/* The shared memory of a log (SQLite's -shm file), by the database that it is of. */
+#define SHM_MAX     4
+#define REGIONS_MAX 16
+static struct shm {
+	const struct inode *inode; /* NULL: the place is free */
+	char *regions[REGIONS_MAX];
+	int size;
+} shms[SHM_MAX];
 
 static struct handle *handle(sqlite3_file *f)
 {
@@ -55,7 +67,7 @@ static struct lock *lock_of(const struct handle *h)
 			return &locks[i];
 	for (size_t i = 0; i < LOCKS_MAX; i++)
 		if (!is_held(&locks[i])) {
-			locks[i] = (struct lock){h, h->inode, h->role, h->life, SQLITE_LOCK_NONE};
+			locks[i] = (struct lock){.handle = h, .inode = h->inode, .role = h->role, .life = h->life};
 			return &locks[i];
 		}
 	return NULL;
@@ -192,8 +204,101 @@ static int vfs_characteristics(sqlite3_file *f)
 	return SQLITE_IOCAP_POWERSAFE_OVERWRITE;
 }
 
+/* ---- shared memory ----------------------------------------------------------------------------------------------- */
+
+static struct shm *shm_of(const struct inode *i)
+{
+	struct shm *free = NULL;
+
+	for (size_t k = 0; k < SHM_MAX; k++) {
+		if (shms[k].inode == i)
+			return &shms[k];
+		if (!shms[k].inode)
+			free = &shms[k];
+	}
+	if (free)
+		free->inode = i;
+	return free;
+}
+
+static bool is_shared(const struct inode *i)
+{
+	for (size_t k = 0; k < LOCKS_MAX; k++)
+		if (is_held(&locks[k]) && locks[k].inode == i && locks[k].attached)
+			return true;
+	return false;
+}
+
+/* Who comes first finds nothing in it: as SQLite's own VFS makes sure, so that a log is read anew after a crash. */
+static int vfs_shm_map(sqlite3_file *f, int region, int size, int extend, void volatile **ret)
+{
+	struct handle *h = handle(f);
+	struct lock *mine = lock_of(h);
+	struct shm *m = shm_of(h->inode);
+
+	*ret = NULL;
+	if (!mine || !m || region >= REGIONS_MAX || sim_memory_fails((size_t)size))
+		return SQLITE_IOERR_NOMEM;
+	for (int i = 0; i < REGIONS_MAX && !is_shared(h->inode); i++)
+		if (m->regions[i])
+			memset(m->regions[i], 0, (size_t)m->size);
+	mine->attached = true;
+	m->size = size;
+	if (!m->regions[region] && extend) {
+		struct sim_heap *heap = sim_heap_use(NULL);
+		m->regions[region] = sim_alloc((size_t)size);
+		sim_heap_use(heap);
+	}
+	*ret = m->regions[region];
+	return SQLITE_OK;
+}
+
+static int vfs_shm_lock(sqlite3_file *f, int first, int n, int flags)
+{
+	struct lock *mine = lock_of(handle(f));
+	unsigned bits = ((1u << n) - 1) << first;
+
+	if (!mine)
+		return SQLITE_IOERR_NOMEM;
+	if (flags & SQLITE_SHM_UNLOCK) {
+		mine->shared &= ~bits;
+		mine->own &= ~bits;
+		return SQLITE_OK;
+	}
+	for (size_t i = 0; i < LOCKS_MAX; i++) {
+		const struct lock *o = &locks[i];
+		if (o == mine || !is_held(o) || o->inode != mine->inode)
+			continue;
+		if ((o->own | (flags & SQLITE_SHM_EXCLUSIVE ? o->shared : 0)) & bits)
+			return SQLITE_BUSY;
+	}
+	*(flags & SQLITE_SHM_EXCLUSIVE ? &mine->own : &mine->shared) |= bits;
+	return SQLITE_OK;
+}
+
+static void vfs_shm_barrier(sqlite3_file *f)
+{
+	(void)f;
+}
+
+static int vfs_shm_unmap(sqlite3_file *f, int gone)
+{
+	struct lock *mine = lock_of(handle(f));
+
+	(void)gone;
+	if (mine) {
+		mine->attached = false;
+		mine->shared = mine->own = 0;
+	}
+	return SQLITE_OK;
+}
+
 static const sqlite3_io_methods io_methods = {
-	.iVersion = 1,
+	.iVersion = 2,
+	.xShmMap = vfs_shm_map,
+	.xShmLock = vfs_shm_lock,
+	.xShmBarrier = vfs_shm_barrier,
+	.xShmUnmap = vfs_shm_unmap,
 	.xClose = vfs_close,
 	.xRead = vfs_read,
 	.xWrite = vfs_write,
@@ -234,7 +339,7 @@ static int vfs_open(sqlite3_vfs *vfs, const char *name, sqlite3_file *f, int fla
 	h->life = h->role ? h->role->life : 0;
 	if (name)
 		directory_of(name, h->directory);
-	h->log = flags & SQLITE_OPEN_WAL;
+	h->log = flags & SQLITE_OPEN_WAL && name && strncmp(name, STORE, sizeof STORE - 1) == 0;
 	h->sync_name = flags & SQLITE_OPEN_CREATE && flags & (SQLITE_OPEN_WAL | SQLITE_OPEN_MAIN_JOURNAL);
 	h->base.pMethods = &io_methods;
 	if (ret_flags)

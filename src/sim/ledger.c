@@ -2,6 +2,7 @@
 
 #include "base/pack.h"
 #include "role/wire.h"
+#include "role/wire_auth.h"
 #include "sim/disk.h"
 #include "sim/machine.h"
 
@@ -533,6 +534,33 @@ static void outcome_taken(struct slice payload)
 /* Long numbers by their end: enough to tell them apart. */
 #define SHORT(number) ((unsigned)((number) & 0xffff))
 
+/* Frames of receivers and auth. False: it is none. Nothing of a password is in the trace but what the client says. */
+static bool show_auth_frame(const struct role_instance *from, const struct role_instance *to, uint16_t type,
+			    struct slice payload, const char *arrow)
+{
+	static const char *const names[] = {
+		[WIRE_AUTH_BEGIN] = "AUTH", [WIRE_AUTH_RESPONSE] = "a response", [WIRE_AUTH_FORGET] = "forget it",
+		[WIRE_AUTH_SPEND] = "a user's message begins",
+		[WIRE_AUTH_USED] = "a user's message was accepted", [WIRE_AUTH_HERE] = "auth is here",
+		[WIRE_AUTH_CHALLENGE] = "a challenge", [WIRE_AUTH_DONE] = "AUTH is over",
+		[WIRE_AUTH_SPENT] = "whether he may",
+	};
+	struct wire_auth_spent spent;
+	static struct wire_auth_done done;
+
+	if (type >= sizeof names / sizeof *names || !names[type])
+		return false;
+	if (type == WIRE_AUTH_DONE && wire_get_auth_done(payload, &done))
+		sim_trace(from->name, "%s %s: AUTH is over: %s", arrow, to->name,
+			  done.result == SASL_GOOD ? "good" : "refused");
+	else if (type == WIRE_AUTH_SPENT && wire_get_auth_spent(payload, &spent))
+		sim_trace(from->name, "%s %s: the user %s", arrow, to->name,
+			  spent.allowance == WIRE_ALLOWED ? "may send it" : "may not send it now");
+	else
+		sim_trace(from->name, "%s %s: %s", arrow, to->name, names[type]);
+	return true;
+}
+
 static void show_frame(const struct role_instance *from, const struct role_instance *to, uint16_t type,
 		       struct slice payload, const char *arrow)
 {
@@ -554,6 +582,8 @@ static void show_frame(const struct role_instance *from, const struct role_insta
 	struct queue_outcome o;
 	struct wire_answer answer;
 
+	if (show_auth_frame(from, to, type, payload, arrow))
+		return;
 	if (type == WIRE_PUT)
 		sim_trace(from->name, "%s %s: put the message %s, number %x", arrow, to->name, text_of(b), SHORT(a));
 	else if (type == WIRE_JOB)
@@ -661,6 +691,8 @@ void ledger_memory_out(struct role_instance *r)
 	if (r->kind == ROLE_QUEUE) {
 		explain_open(COUNT_TWICE_MEMORY, NULL, r);
 		forget_known();
+	} else if (r->kind == ROLE_AUTH) {
+		return; /* it has no part in deliveries */
 	} else if (r->kind != ROLE_RECEIVER)
 		explain_open(COUNT_TWICE_MEMORY, was_by, r);
 	for (struct errand *e = ledger.errands; e; e = e->next)
@@ -676,7 +708,7 @@ void ledger_role_died(struct role_instance *r)
 		make_orphans(COUNT_TWICE_QUEUE);
 		orphan_errands(NULL);
 		forget_known();
-	} else if (r->kind != ROLE_RECEIVER) {
+	} else if (r->kind != ROLE_RECEIVER && r->kind != ROLE_AUTH) {
 		explain_open(COUNT_TWICE_COURIER, was_by, r);
 		forget_errands(r);
 	}

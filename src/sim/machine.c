@@ -27,6 +27,7 @@ static struct {
 	jmp_buf out;
 	bool up, stopping;
 	bool dark;      /* the power is gone */
+	struct role_instance *auth; /* NULL: there is none */
 	uint64_t stage; /* counts stops, so that patience of a former one does nothing */
 	struct {
 		const char *role, *step; /* NULL: none */
@@ -118,7 +119,7 @@ static enum machine_death trapped(const char *what)
 
 static enum machine_death drawn(void)
 {
-	if (sim_chance(sim_plan.die))
+	if (sim_chance(machine.current == machine.auth ? sim_plan.auth_dies : 0) || sim_chance(sim_plan.die))
 		return DEATH_KILLED;
 	if (sim_chance(sim_plan.power))
 		return DEATH_POWER;
@@ -280,7 +281,10 @@ static void on_order(struct sim_ready *ready)
 		r->ops->listener(r->role, o->number, o->fd);
 		break;
 	case WORD_PEER:
-		r->queue_lost = false;
+		if (o->peer.kind == ROLE_QUEUE)
+			r->queue_lost = false;
+		if (o->peer.kind == ROLE_AUTH)
+			r->auth_lost = false;
 		r->ops->peer(r->role, o->peer, o->fd);
 		break;
 	case WORD_DRAIN:
@@ -370,6 +374,26 @@ static void queue_lost(void *arg)
 	sim_in(2 * SIM_SECOND, ask_for_queue, r, r->life);
 }
 
+static void ask_for_auth(void *arg, uint64_t life)
+{
+	struct role_instance *r = arg;
+
+	if (!r->alive || r->life != life || !r->auth_lost || r->finished)
+		return;
+	connect_roles(machine.auth, r);
+	sim_in(2 * SIM_SECOND, ask_for_auth, r, life);
+}
+
+static void auth_lost(void *arg)
+{
+	struct role_instance *r = arg;
+
+	if (r->auth_lost)
+		return;
+	r->auth_lost = true;
+	sim_in(2 * SIM_SECOND, ask_for_auth, r, r->life);
+}
+
 static void on_turn(void *arg)
 {
 	struct role_instance *r = arg;
@@ -387,7 +411,7 @@ static void start_role(struct role_instance *r)
 {
 	r->life++;
 	r->alive = true;
-	r->configured = r->ready = r->finished = r->turn_set = r->queue_lost = false;
+	r->configured = r->ready = r->finished = r->turn_set = r->queue_lost = r->auth_lost = false;
 	r->status = 0;
 	r->started = sim_now();
 	r->free_at = sim_now() + sim_between(2 * SIM_MS, 30 * SIM_MS);
@@ -398,6 +422,7 @@ static void start_role(struct role_instance *r)
 				     .ready = tell_ready,
 				     .finished = tell_finished,
 				     .queue_lost = queue_lost,
+				     .auth_lost = auth_lost,
 				     .arg = r};
 	sim_trace(r->name, "starts");
 	loop_on_turn(r->loop, on_turn, r);
@@ -410,17 +435,22 @@ static void start_role(struct role_instance *r)
 	role_started(r);
 }
 
-/* The queue is the first. */
+/* The queue to all but auth, auth to receivers. */
+static bool talks_to(const struct role_instance *a, const struct role_instance *b)
+{
+	return (a->kind == ROLE_QUEUE && b->kind != ROLE_QUEUE && b->kind != ROLE_AUTH) ||
+	       (a->kind == ROLE_AUTH && b->kind == ROLE_RECEIVER);
+}
+
 static void role_started(struct role_instance *r)
 {
 	tell(r, WORD_CONFIGURE);
 	tell_listeners(r);
-	if (r != &machine.roles[0]) {
-		connect_roles(&machine.roles[0], r);
-		return;
-	}
-	for (size_t i = 1; i < machine.count; i++)
-		connect_roles(r, &machine.roles[i]);
+	for (size_t i = 0; i < machine.count; i++)
+		if (talks_to(r, &machine.roles[i]))
+			connect_roles(r, &machine.roles[i]);
+		else if (talks_to(&machine.roles[i], r))
+			connect_roles(&machine.roles[i], r);
 }
 
 /* ---- dying and stopping ------------------------------------------------------------------------------------------ */
@@ -525,6 +555,10 @@ void machine_start(void)
 			add_role(ROLE_SENDER, &sender_role, i);
 		for (uint32_t i = 0; i < machine.conf->receivers; i++)
 			add_role(ROLE_RECEIVER, &receiver_role, i);
+		if (conf_has_auth(machine.conf)) {
+			add_role(ROLE_AUTH, &auth_role, 0);
+			machine.auth = &machine.roles[machine.count - 1];
+		}
 	}
 	if (machine.dark)
 		return;

@@ -24,7 +24,7 @@ struct role_instance {
 	unsigned life; /* counts its processes */
 	bool alive, configured, ready, stopping, finished;
 	int status;
-	bool queue_lost; /* and no other connection came yet */
+	bool queue_lost, auth_lost; /* and no other connection came yet */
 	bool turn_set;   /* an event will run its next turn */
 	sim_us free_at;  /* it is busy until then */
 	sim_us started;

@@ -180,8 +180,11 @@ bool sim_memory_fails(size_t more)
 	}
 	if (!machine_may_lack_memory())
 		return false;
-	bool sender = machine_current()->kind == ROLE_SENDER;
-	if (!sim_chance(sim_plan.no_memory) && !(sender && sim_chance(sim_plan.sender_no_memory)))
+	enum role_kind kind = machine_current()->kind;
+	uint32_t its_own = kind == ROLE_SENDER ? sim_plan.sender_no_memory
+			   : kind == ROLE_AUTH ? sim_plan.auth_no_memory
+					       : 0;
+	if (!sim_chance(sim_plan.no_memory) && !sim_chance(its_own))
 		return false;
 	sim_count(COUNT_FAULT_MEMORY);
 	ledger_memory_out(machine_current());

@@ -6,6 +6,7 @@
 
 #include "sim/kernel.h"
 #include "sim/ledger.h"
+#include "sim/users.h"
 #include "smtp/client.h"
 
 /* ---- servers: where mail goes to ---------------------------------------------------------------------------------
@@ -31,12 +32,15 @@ void servers_will(const char *name, const char *verb, unsigned others, enum serv
 
 /* `count` messages, the last of them handed in at about `until`. */
 void clients_start(size_t count, sim_us until);
+/* Of those that follow, some log in: rightly, with a wrong password, as nobody, as one who is disabled. */
+void clients_log_in(void);
 /* One more message, of a client that does not give up. */
 struct client_order {
 	struct slice sender, rcpt[LETTER_RCPTS];
 	size_t count;
 	size_t size; /* octets of its body, about */
 	bool plain;  /* one command after the other, and DATA */
+	const struct user *user; /* logs in as him; NULL: does not */
 };
 void clients_hand_in(const struct client_order *order);
 /* No client has anything left to hand in. */

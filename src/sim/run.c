@@ -5,6 +5,7 @@
 #include "sim/ledger.h"
 #include "sim/machine.h"
 #include "sim/peers.h"
+#include "sim/users.h"
 
 #include <assert.h>
 #include <stdio.h>
@@ -18,7 +19,7 @@ static const char configuration[] =
 	"smtp { tls = off }\n"
 	"relay_networks = {\"198.51.100.0/24\"}\n"
 	"postmaster = \"dave@local.example\"\n"
-	"listen smtp { port = 25 }\n"
+	"listen smtp { port = 25\n %s }\n"
 	"domain \"local.example\" { mailboxes = {\"alice\", \"bob\", \"carol\", \"dave\"} }\n"
 	"domain \"lmtp.example\" { deliver = lmtp\n lmtp = \"unix:/lmtp\"\n mailboxes = {\"*\"} }\n"
 	"route \"one.example\" { hosts = {\"mx.one.example:25\", \"[192.0.2.11]:2525\"}\n tls = %s }\n"
@@ -33,11 +34,16 @@ static const char configuration[] =
 	"window_recipients = %u\n"
 	"recipients_per_job = %u\n"
 	"}\n"
-	"mailbox { newlines = %s }\n";
+	"mailbox { newlines = %s }\n"
+	"%s";
+
+/* In worlds with users. Some who guess have to meet the limits, and the others have to come through in time. */
+static const char users[] =
+	"accounts { failures_per_account = 20\n failures_per_network = 40\n failures_span = 2m\n }\n";
 
 static unsigned longest; /* seconds between two attempts */
 
-static void configure(enum smtp_client_tls tls)
+static void configure(enum smtp_client_tls tls, bool with_users)
 {
 	/* Without TLS there, one may ask for what can be had. */
 	static const char *const levels[] = {"opportunistic", "opportunistic", "required", "verify"};
@@ -51,8 +57,9 @@ static void configure(enum smtp_client_tls tls)
 	unsigned lifetime = (unsigned)sim_between(1, 5), inline_max = (unsigned)sim_between(4, 16);
 	unsigned window = sim_chance(200000) ? 100 : 20000, job = (unsigned)sim_between(1, 10);
 	const char *newlines = sim_chance(500000) ? "lf" : "crlf";
-	int n = snprintf(text, sizeof text, configuration, receivers, senders, levels[tls], levels[tls], first,
-			 longest, warn, lifetime, inline_max, window, job, newlines);
+	int n = snprintf(text, sizeof text, configuration, receivers, senders,
+			 with_users ? "auth = offer\n auth_in_clear = all" : "", levels[tls], levels[tls], first,
+			 longest, warn, lifetime, inline_max, window, job, newlines, with_users ? users : "");
 	assert(n > 0 && n < (int)sizeof text);
 	machine_configure(slice_of(text, (size_t)n));
 }
@@ -185,6 +192,8 @@ void run_close_down(void)
 	if (!sim_failure())
 		check_queue();
 	if (!sim_failure())
+		users_check();
+	if (!sim_failure())
 		ledger_close();
 }
 
@@ -201,10 +210,15 @@ bool run_world(const struct run_options *o)
 	disk_init(disk);
 	announce(o, disk, messages, until);
 	enum smtp_client_tls tls = swarm_tls(o->seed);
-	configure(tls);
+	bool with_users = swarm_users(o->seed);
+	configure(tls, with_users);
 	servers_start(tls);
+	if (with_users)
+		clients_log_in();
 	clients_start(messages, until);
 	machine_start();
+	if (with_users)
+		users_make();
 	if (!o->calm)
 		swarm_draw(o->seed, until);
 	sim_run(until, NULL);

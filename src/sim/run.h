@@ -40,6 +40,8 @@ bool run_story(const char *name);
 /* The faults of this run, and what happens at times. */
 void swarm_draw(uint64_t seed, sim_us until);
 /* Whether the servers of this run speak TLS, and what the routes to them ask for. OFF: they do not. */
+/* Whether users log in there. */
+bool swarm_users(uint64_t seed);
 enum smtp_client_tls swarm_tls(uint64_t seed);
 /* Of the wall clock. */
 void swarm_jump(void);

@@ -135,6 +135,8 @@ struct sim_plan {
 	/* memory, by allocation */
 	uint32_t no_memory;
 	uint32_t sender_no_memory; /* of a sender's */
+	/* of auth's alone: by step, by allocation, by password */
+	uint32_t auth_dies, auth_no_memory, auth_stuck;
 	/* DNS, by question */
 	uint32_t dns_fails, dns_slow, dns_empty;
 	/* peers */

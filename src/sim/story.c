@@ -6,6 +6,7 @@
 #include "sim/machine.h"
 #include "sim/peers.h"
 #include "sim/run.h"
+#include "sim/users.h"
 
 #include <assert.h>
 #include <stdio.h>
@@ -151,6 +152,23 @@ static void receiver_killed(void)
 	pass(15 * A_MINUTE);
 }
 
+static void auth_killed(void)
+{
+	struct client_order o = {.sender = SLICE("alice@local.example"),
+				 .rcpt = {SLICE("carol@" ONE)},
+				 .count = 1,
+				 .size = 200,
+				 .plain = true,
+				 .user = user_number(0)};
+
+	users_make();
+	serve_one();
+	/* The first frame begins the exchange, the second has the name, the third would have had the password. */
+	machine_trap("auth", "frame", 2, DEATH_KILLED);
+	clients_hand_in(&o);
+	pass(15 * A_MINUTE);
+}
+
 static void disk_full(void)
 {
 	serve_one();
@@ -234,6 +252,11 @@ static const struct story {
 	 "The receiver is killed while a client sends its message. The client heard no 250, comes again to the"
 	 " receiver that was started in its place, and the message is delivered once.",
 	 "", receiver_killed},
+	{"auth-killed",
+	 "The auth role is killed when it gets a client's password. The client hears 454 at once, comes again, and "
+	 "logs in at the role that was started in its place, which keeps more of the password from then on. It holds "
+	 "the message to be one of the user's own.",
+	 "smtp { auth = offer\n auth_in_clear = all }\n", auth_killed},
 	{"disk-full",
 	 "The disk has less left than disk_reserve. The client is told 452 before the message is taken, comes "
 	 "again, and is served as soon as there is room.",

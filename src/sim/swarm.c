@@ -118,6 +118,26 @@ static void draw_tls(uint64_t seed)
 			*rates[i] = (uint32_t)sim_between(10000, 600000);
 }
 
+/* In each sixth world users log in, with what may happen to that. */
+#define USERS_EVERY 6
+
+bool swarm_users(uint64_t seed)
+{
+	return seed % USERS_EVERY == USERS_EVERY - 3;
+}
+
+static void draw_users(uint64_t seed)
+{
+	if (!swarm_users(seed))
+		return;
+	if (sim_chance(300000))
+		sim_plan.auth_stuck = (uint32_t)sim_between(5000, 200000);
+	if (sim_chance(400000))
+		sim_plan.auth_dies = (uint32_t)sim_between(500, 30000);
+	if (sim_chance(300000))
+		sim_plan.auth_no_memory = (uint32_t)sim_between(100, 3000);
+}
+
 static bool healed;
 
 void swarm_jump(void)
@@ -213,6 +233,7 @@ void swarm_draw(uint64_t seed, sim_us until)
 		return;
 	draw_storm(seed);
 	draw_tls(seed);
+	draw_users(seed);
 	/* Where one host refuses at its door, the next one may be gone. */
 	if (sim_plan.peer_door && sim_chance(500000))
 		sim_plan.refuse = (uint32_t)sim_between(100000, 600000);

@@ -16,12 +16,26 @@ void buf_init(struct buf *b, size_t max)
 	*b = (struct buf){.max = max};
 }
 
+void buf_init_secret(struct buf *b, size_t max)
+{
+	buf_init(b, max);
+	b->secret = true;
+}
+
+/* Octets outside of those in use are never secret: who moves the bounds wipes what he leaves behind. */
+static void leave(struct buf *b, size_t from, size_t to)
+{
+	if (b->secret && from < to)
+		explicit_bzero(b->p + from, to - from);
+}
+
 void buf_free(struct buf *b)
 {
 	if (!b)
 		return;
+	leave(b, b->start, b->end);
 	heap_free(b->p);
-	*b = (struct buf){.max = b->max};
+	*b = (struct buf){.max = b->max, .secret = b->secret};
 }
 
 void buf_wipe(struct buf *b)
@@ -33,8 +47,23 @@ void buf_wipe(struct buf *b)
 
 void buf_reset(struct buf *b)
 {
+	leave(b, b->start, b->end);
 	b->start = b->end = 0;
 	b->failed = false;
+}
+
+/* As realloc, which may leave a copy behind. */
+static char *resize(struct buf *b, size_t cap)
+{
+	if (!b->secret)
+		return heap_resize(b->p, cap);
+	char *p = heap_alloc(cap);
+	if (!p || !b->p)
+		return p;
+	memcpy(p, b->p, b->end);
+	leave(b, b->start, b->end);
+	heap_free(b->p);
+	return p;
 }
 
 /* Makes room for n octets behind `end`, by moving what is in use to the front or by growing. */
@@ -50,6 +79,7 @@ static bool make_room(struct buf *b, size_t n)
 		return true;
 	if (b->start > 0) {
 		memmove(b->p, b->p + b->start, used);
+		leave(b, used, b->end);
 		b->start = 0;
 		b->end = used;
 		/* Moving alone is enough only if it frees a fair part; otherwise small steps would move again and
@@ -61,7 +91,7 @@ static bool make_room(struct buf *b, size_t n)
 	size_t cap = b->cap ? b->cap : FIRST_CAPACITY;
 	while (cap - used < n)
 		cap *= 2;
-	char *p = heap_resize(b->p, cap);
+	char *p = resize(b, cap);
 	if (!p) {
 		b->failed = true;
 		return false;
@@ -134,6 +164,7 @@ void buf_wrote(struct buf *b, size_t n)
 void buf_take(struct buf *b, size_t n)
 {
 	assert(n <= buf_len(b));
+	leave(b, b->start, b->start + n);
 	b->start += n;
 	if (b->start == b->end)
 		b->start = b->end = 0;
@@ -142,6 +173,7 @@ void buf_take(struct buf *b, size_t n)
 void buf_cut(struct buf *b, size_t n)
 {
 	assert(n <= buf_len(b));
+	leave(b, b->start + n, b->end);
 	b->end = b->start + n;
 }
 

@@ -16,10 +16,13 @@ struct buf {
 	size_t cap;   /* allocated */
 	size_t max;   /* most octets in use at once; > 0 */
 	bool failed;
+	bool secret; /* what it does not hold any more is wiped */
 };
 
 /* No memory is taken before the first octet. */
 void buf_init(struct buf *b, size_t max);
+/* The same for passwords, keys and what they travel in: octets are wiped when they are taken, cut off or moved. */
+void buf_init_secret(struct buf *b, size_t max);
 /* Gives the memory back; the buf can be used again. NULL is fine. */
 void buf_free(struct buf *b);
 /* The same for secrets: what it held is overwritten first, by a call that no compiler leaves out. */

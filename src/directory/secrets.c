@@ -273,7 +273,7 @@ enum secrets_result secrets_verify(const struct secrets *s, struct slice passwor
 
 	secrets_buf_init(&prepared, SECRETS_PASSWORD_MAX + 1);
 	enum secrets_result result = secrets_prepare(password, true, &prepared, &why);
-	bool possible = result == SECRETS_OK, same = slice_eq(buf_slice(&prepared), password);
+	bool possible = result == SECRETS_OK, same = secrets_equal(buf_slice(&prepared), password);
 	if (result == SECRETS_MALFORMED)
 		buf_reset(&prepared); /* takes as long as any other */
 	if (result != SECRETS_TROUBLE)

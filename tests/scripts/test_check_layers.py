@@ -16,6 +16,8 @@ GOOD = {
     "queue/store.c": "#include <sqlite3.h>\n#include <unistd.h>\n#include \"smtp/server.h\"\nstatic int open_files;\n",
     "net/loop.c": "#include <time.h>\nlong now(void)\n{\n\tstruct timespec t;\n\tclock_gettime(1, &t);\n"
                   "\treturn t.tv_sec;\n}\n",
+    "net/key.c": "int f(void)\n{\n\treturn memcmp(a->name, b->name, 16) || CRYPTO_memcmp(a->secret, b->secret, 32);\n"
+                 "}\n",
     "role/queue.c": "#include \"net/loop.h\"\n#include \"base/slice.h\"\n",
 }
 
@@ -47,6 +49,8 @@ BAD = [
     ("smtp/x.c", "static char buffer[100];\n", "a mutable global"),
     ("mail/x.c", "struct state s = {0};\n", "a mutable global"),
     ("mail/x.c", "static const char *last;\n#define F 1\nstatic struct x y = {\n\t1\n};\n", "a mutable global"),
+    ("net/x.c", "int f(void)\n{\n\treturn memcmp(a->secret,\n\t\tb, 32);\n}\n", "calls memcmp() on a secret"),
+    ("role/x.c", "int f(void)\n{\n\treturn slice_eq(s->password, p);\n}\n", "calls slice_eq() on a secret"),
     ("util/x.c", "int x;\n", "is no layer"),
 ]
 

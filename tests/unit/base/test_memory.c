@@ -45,6 +45,43 @@ static void what_goes_in_comes_out_in_order(void **state)
 	buf_free(&b);
 }
 
+static size_t count_of(const struct buf *b, char c)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < b->cap; i++)
+		count += b->p[i] == c;
+	return count;
+}
+
+/* Whatever moves within the buf's memory, only what it holds is there. */
+static void a_secret_buf_keeps_no_octet_that_it_does_not_hold(void **state)
+{
+	(void)state;
+	struct buf b;
+
+	buf_init_secret(&b, 1000);
+	for (int i = 0; i < 20; i++)
+		assert_true(buf_add_lit(&b, "ssssssssss"));
+	assert_int_equal(count_of(&b, 's'), 200);
+	buf_take(&b, 30);
+	assert_int_equal(count_of(&b, 's'), 170);
+	buf_cut(&b, 100);
+	assert_int_equal(count_of(&b, 's'), 100);
+	/* To the front, and into a larger block. */
+	for (int i = 0; i < 60; i++)
+		assert_true(buf_add_lit(&b, "oooooooooo"));
+	assert_int_equal(count_of(&b, 's'), 100);
+	assert_int_equal(count_of(&b, 'o'), 600);
+	buf_take(&b, 50);
+	assert_true(buf_add_lit(&b, "x"));
+	assert_int_equal(count_of(&b, 's'), 50);
+	buf_reset(&b);
+	assert_int_equal(count_of(&b, 's') + count_of(&b, 'o') + count_of(&b, 'x'), 0);
+	buf_free(&b);
+	assert_true(b.secret);
+}
+
 static void printing_and_numbers_fit_or_leave_no_trace(void **state)
 {
 	(void)state;
@@ -106,6 +143,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_buf_holds_its_maximum_and_not_more),
 		cmocka_unit_test(what_goes_in_comes_out_in_order),
+		cmocka_unit_test(a_secret_buf_keeps_no_octet_that_it_does_not_hold),
 		cmocka_unit_test(printing_and_numbers_fit_or_leave_no_trace),
 		cmocka_unit_test(an_arena_stops_at_its_maximum_and_begins_anew),
 		cmocka_unit_test(arena_memory_is_zeroed_and_aligned_even_when_used_again),

@@ -103,6 +103,8 @@ enum queue_courier_kind {
 /* A courier that was up already died first. False: no memory for it, or QUEUE_COURIERS_MAX are there. It gets no jobs,
  * and has to come again. */
 bool queue_engine_courier_up(struct queue_engine *e, uint32_t courier, enum queue_courier_kind kind);
+/* It is stopping, and gets no more jobs; those that it has, it ends or returns. */
+void queue_engine_courier_leaves(struct queue_engine *e, uint32_t courier);
 /* It died. What it had under way is ambiguous: settled so, and due again soon. */
 void queue_engine_courier_down(struct queue_engine *e, uint32_t courier);
 

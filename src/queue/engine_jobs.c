@@ -25,6 +25,13 @@ bool queue_engine_courier_up(struct queue_engine *e, uint32_t id, enum queue_cou
 	return true;
 }
 
+void queue_engine_courier_leaves(struct queue_engine *e, uint32_t id)
+{
+	for (size_t i = 0; i < e->courier_count; i++)
+		if (e->couriers[i]->id == id)
+			e->couriers[i]->leaves = true;
+}
+
 static void courier_free(struct queue_engine *e, size_t index)
 {
 	assert(list_empty(&e->couriers[index]->jobs));
@@ -49,7 +56,7 @@ static unsigned couriers_of(const struct queue_engine *e, enum queue_courier_kin
 	*ret_free = false;
 	for (size_t i = 0; i < e->courier_count; i++) {
 		const struct courier *c = e->couriers[i];
-		if (c->kind != kind)
+		if (c->kind != kind || c->leaves)
 			continue;
 		count++;
 		*ret_free |= c->under_way < e->config.courier_jobs_max;
@@ -65,7 +72,7 @@ static struct choice choose(const struct queue_engine *e, const struct site *s, 
 
 	for (size_t i = 0; i < e->courier_count; i++) {
 		struct courier *c = e->couriers[i];
-		if (c->kind != s->kind)
+		if (c->kind != s->kind || c->leaves)
 			continue;
 		unsigned rank = (place++ + count - home) % count;
 		unsigned share = connections / count + (rank < connections % count);

@@ -210,6 +210,7 @@ struct courier {
 	uint32_t id;
 	enum queue_courier_kind kind;
 	unsigned under_way; /* jobs */
+	bool leaves;        /* gets no more of them */
 	struct link jobs;
 };
 

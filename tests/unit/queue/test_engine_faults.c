@@ -169,6 +169,29 @@ static void jobs_that_come_back_go_out_again(void **state)
 	world_free(w);
 }
 
+/* What comes back would go out to it again and again. */
+static void a_courier_that_leaves_gets_no_more_jobs(void **state)
+{
+	(void)state;
+	struct world *w = world_new();
+
+	world_put(w, 7, "a@b.test", "x@one.test");
+	world_turn(w);
+	assert_int_equal(w->job_n, 1);
+	queue_engine_courier_leaves(w->e, 1);
+	w->jobs[0].done = true;
+	queue_engine_job_returned(w->e, 1, w->jobs[0].job);
+	world_put(w, 8, "a@b.test", "y@two.test");
+	world_pass(w, MINUTE);
+	assert_int_equal(w->job_n, 1);
+	queue_engine_courier_down(w->e, 1);
+	assert_true(queue_engine_courier_up(w->e, 1, QUEUE_COURIER_SENDER));
+	world_turn(w);
+	world_pass(w, SECOND);
+	assert_int_equal(w->job_n, 3);
+	world_free(w);
+}
+
 static void below_the_reserve_new_mail_is_refused_and_old_mail_leaves(void **state)
 {
 	(void)state;
@@ -368,6 +391,7 @@ int main(void)
 		cmocka_unit_test(an_operator_commits_what_came_before_him),
 		cmocka_unit_test(a_job_that_comes_back_waits_again_without_an_attempt),
 		cmocka_unit_test(jobs_that_come_back_go_out_again),
+		cmocka_unit_test(a_courier_that_leaves_gets_no_more_jobs),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -20,7 +20,8 @@
 enum {
 	SILENT_QUESTIONS = 330,
 	EVERY_MS = 100, /* the silence lasts longer than libunbound's patience, which ended between 21 and 31 s */
-	AT_ONE_TIME = 1000,
+	AT_ONE_TIME = 200,
+	TURNS = 2 * AT_ONE_TIME,
 	QUERY_FLAGS = 2,
 	QUERY_NAME = 12,
 	GOOD = 100000, /* the tag of the question that has an answer */
@@ -126,17 +127,17 @@ static int end(void **state)
 	return 0;
 }
 
-/* attacks N3 */
+/* attacks N3: a question goes out whatever waits for answers. */
 static void many_questions_without_answer_hold_up_no_other(void **state)
 {
 	struct world *w = *state;
 
 	while (w->asked < AT_ONE_TIME)
-		ask_silent(w, 5 * SECOND);
-	ask_good(w);
-	loop_run(w->loop);
-	assert_int_equal(w->last, RESOLVER_OTHER);
-	assert_int_equal(w->failed, 0); /* so it did not wait for them */
+		ask_silent(w, MINUTE);
+	/* Nothing is waited for. */
+	for (unsigned i = 0; i < TURNS; i++)
+		event_base_loop(loop_base(w->loop), EVLOOP_NONBLOCK);
+	assert_true(w->silenced >= AT_ONE_TIME);
 }
 
 static void a_domain_without_answer_does_not_take_the_name_server_away(void **state)

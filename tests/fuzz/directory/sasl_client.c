@@ -35,7 +35,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct buf challenge, response;
 	struct sasl_salted salted = {0};
-	bool complete = false;
+	bool complete = false, known = false; /* the server has said it itself, and hears its own words */
 
 	if (size < 2)
 		return 0;
@@ -56,8 +56,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	for (bool first = true; first || rest.n > 0; first = false) {
 		enum sasl_client_result result =
 			sasl_client_step(e, first ? NULL : &words, &response, &complete);
-		assert(row->shows || !says(buf_slice(&response), SLICE(PASSWORD)));
-		assert(!says(sasl_client_why(e), SLICE(PASSWORD)));
+		assert(row->shows || known || !says(buf_slice(&response), SLICE(PASSWORD)));
+		assert(known || !says(sasl_client_why(e), SLICE(PASSWORD)));
 		assert(!row->scram || !complete);
 		assert(result != SASL_CLIENT_SILENT || first);
 		if (result == SASL_CLIENT_FAILED) {
@@ -67,6 +67,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		size_t n = slice_find(rest, (char)0xff);
 		put_in_nonce(slice_head(rest, n), &challenge);
 		words = buf_len(&challenge) ? buf_slice(&challenge) : SLICE("");
+		known = known || says(words, SLICE(PASSWORD));
 		rest = slice_skip(rest, n < rest.n ? n + 1 : n);
 	}
 	sasl_client_end(e);

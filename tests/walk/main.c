@@ -14,12 +14,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 #define JOBS_MAX 64
-#define PATIENCE 20 /* seconds for a single walk */
+#define PATIENCE 20 /* seconds of the processor for a single walk: other work must not end it */
 
 /* What a worker tells the parent: memory that both see. */
 struct report {
@@ -36,6 +37,13 @@ static uint64_t seed_state(uint64_t seed)
 	return seed * 0xd1342543de82ef95u + 1;
 }
 
+static void set_patience(void)
+{
+	struct itimerval t = {.it_value.tv_sec = PATIENCE};
+
+	setitimer(ITIMER_PROF, &t, NULL);
+}
+
 /* ---- a single walk ----------------------------------------------------------------------------------------------- */
 
 /* Plays it in a child; true when it diverges or ends the process. `ret_why` may be NULL. */
@@ -50,7 +58,7 @@ static bool diverges(const struct plan *plan, char *ret_why, size_t n)
 	if (pid == 0) {
 		struct plan copy = *plan;
 		struct walk_counts counts = {0};
-		alarm(PATIENCE);
+		set_patience();
 		if (!freopen("/dev/null", "w", stderr))
 			_exit(2);
 		const char *why = walk_play(&copy, NULL, false, copies, &counts);
@@ -193,7 +201,7 @@ static void plan_of_seed(uint64_t seed, struct plan *ret)
 	if (pid == 0) {
 		uint64_t random = seed_state(seed);
 		struct walk_counts counts = {0};
-		alarm(PATIENCE);
+		set_patience();
 		if (!freopen("/dev/null", "w", stderr))
 			_exit(2);
 		walk_play(shared, &random, false, copies, &counts);
@@ -226,7 +234,7 @@ static void explain(uint64_t seed, const char *program)
 	fflush(NULL);
 	pid_t pid = fork();
 	if (pid == 0) {
-		alarm(PATIENCE);
+		set_patience();
 		_exit(show(&plan, NULL));
 	}
 	if (pid > 0)
@@ -243,7 +251,7 @@ static void work(struct report *r, uint64_t from, uint64_t end, uint64_t step)
 		uint64_t random = seed_state(seed);
 		r->seed = seed;
 		if ((seed - from) / step % 256 == 0)
-			alarm(PATIENCE);
+			set_patience();
 		const char *why = walk_play(&plan, &random, false, copies, &r->counts);
 		if (why)
 			_exit(1);

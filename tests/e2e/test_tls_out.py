@@ -555,6 +555,7 @@ def test_authorities_are_read_again_on_sighup(relay, make_peer, foreign, tmp_pat
 
 
 def test_tls_first_and_off_contradict_each_other(relay):
+    relay.add(465)
     relay.write()
     assert "tls_first = auto" in relay.cli("check", "--dump")
     before = relay.routes

@@ -8,6 +8,9 @@
 #include <string.h>
 
 #define AVOID_HOST (60 * SECOND) /* a host that failed is tried again after this, if others work */
+/* For the configuration that has the hosts of a job; it comes by another way than the job. */
+#define HOSTS_PATIENCE (10 * SECOND)
+#define HOSTS_AGAIN    50
 #define NO_NAME    ((struct smtpcodes_status){4, 4, 3})
 
 static_assert(CONF_HOSTS_MAX <= 32, "a link has a bit for each host");
@@ -268,27 +271,9 @@ static void refuse_waiting(struct site *site)
 	}
 }
 
-void courier_open_link(struct site *site, struct slice hosts)
+static void begin_group(struct link *k)
 {
-	struct link *k = new_link(site);
-
-	if (!k) {
-		refuse_waiting(site);
-		return;
-	}
-	k->group = conf_hosts(k->conf, hosts);
-	if (!k->timer || !k->group) {
-		courier_note_failure(k,
-				     &(struct smtp_outcome){
-					     .verdict = SMTP_DEFERRED,
-					     .stage = SMTP_STAGE_ROUTE,
-					     .status = {4, 3, 5},
-					     .text = k->timer ? SLICE("the route's hosts are not configured any more")
-							      : SLICE("out of memory"),
-				     });
-		courier_give_up_link(k);
-		return;
-	}
+	k->awaits_hosts = 0;
 	k->settings = k->group->lmtp ? k->conf->lmtp_client : k->conf->client;
 	k->settings.refuses_own_name = !k->group->own_name;
 	k->settings.mechanisms = k->group->auth.mechanisms;
@@ -298,4 +283,52 @@ void courier_open_link(struct site *site, struct slice hosts)
 		begin_host(k);
 	else
 		courier_give_up_link(k);
+}
+
+/*
+ * The queue may have a new configuration a moment before us, and its new routes with it: those are waited for. `hosts`
+ * is empty when nothing waits any more.
+ */
+static void find_hosts(struct link *k, struct slice hosts)
+{
+	mono_ms now = loop_mono(k->courier->loop);
+
+	k->group = hosts.n ? conf_hosts(k->conf, hosts) : NULL;
+	if (k->timer && k->group) {
+		begin_group(k);
+		return;
+	}
+	if (k->timer && hosts.n && now < k->awaits_hosts) {
+		loop_timer_set(k->timer, now + HOSTS_AGAIN);
+		return;
+	}
+	courier_note_failure(k, &(struct smtp_outcome){
+					.verdict = SMTP_DEFERRED,
+					.stage = SMTP_STAGE_ROUTE,
+					.status = {4, 3, 5},
+					.text = k->timer ? SLICE("the route's hosts are not configured any more")
+							 : SLICE("out of memory"),
+				});
+	courier_give_up_link(k);
+}
+
+void courier_open_link(struct site *site, struct slice hosts)
+{
+	struct link *k = new_link(site);
+
+	if (!k) {
+		refuse_waiting(site);
+		return;
+	}
+	k->awaits_hosts = loop_mono(site->courier->loop) + HOSTS_PATIENCE;
+	find_hosts(k, hosts);
+}
+
+void courier_find_hosts(struct link *k)
+{
+	const struct courier_job *job = TAILQ_FIRST(&k->site->waiting);
+
+	conf_unref(k->conf);
+	k->conf = conf_ref(k->courier->conf);
+	find_hosts(k, job ? job->queue.route.hosts : SLICE_NONE);
 }

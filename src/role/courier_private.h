@@ -32,6 +32,7 @@ struct link {
 	/* Where we are in the list of hosts and their addresses. */
 	const struct route_group *group;
 	struct smtp_client_config settings; /* the configuration's, for this group */
+	mono_ms awaits_hosts; /* until then it waits for the configuration that has its hosts; 0: it has them */
 	size_t host;
 	uint32_t tried;   /* bits: hosts that were come to */
 	bool spares_none; /* hosts that failed of late are tried, too */
@@ -139,6 +140,8 @@ void courier_free_site(struct site *site);
 
 /* A new connection for the site, to the first of these hosts that takes us. */
 void courier_open_link(struct site *site, struct slice hosts);
+/* Looks once more, for a link that awaits its hosts; it may be gone afterwards. */
+void courier_find_hosts(struct link *k);
 void courier_free_link(struct link *k);
 /* Keeps a copy of the outcome, its text included: what the jobs are told if no host is left. One that is temporary
  * outlives later ones that are not: mail fails at the door only when every host says so. */

@@ -321,6 +321,10 @@ void courier_on_timer(void *arg)
 {
 	struct link *k = arg;
 
+	if (k->awaits_hosts) {
+		courier_find_hosts(k);
+		return;
+	}
 	if (!k->client)
 		return;
 	if (k->idle && k->idle_until <= loop_mono(k->courier->loop))

@@ -5,6 +5,7 @@
 #include "net/socket.h"
 #include "role/courier_private.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -73,14 +74,14 @@ static void end(struct world *w)
 	close(w->queue);
 }
 
-static struct courier_job *job_of_one(struct world *w)
+static struct courier_job *job_for(struct world *w, struct slice hosts)
 {
 	const struct mail_rcpt rcpt = {.address = SLICE("x@example.net")};
 	const uint32_t n = 0;
 	const struct queue_job job = {
 		.job = 7,
 		.id = 1,
-		.route = {ROUTE_SMTP, .site = SLICE("example.net")},
+		.route = {ROUTE_SMTP, .site = SLICE("example.net"), .hosts = hosts},
 		.envelope = {.rcpt = &rcpt, .rcpt_count = 1},
 		.n = &n,
 	};
@@ -93,6 +94,11 @@ static struct courier_job *job_of_one(struct world *w)
 	assert_non_null(made);
 	w->courier->job_count++;
 	return made;
+}
+
+static struct courier_job *job_of_one(struct world *w)
+{
+	return job_for(w, SLICE_NONE);
 }
 
 static const struct smtp_outcome delivered = {
@@ -180,12 +186,62 @@ static void a_queue_that_misses_something_is_given_up(void **state)
 	end(&w);
 }
 
+/* ---- configurations ---- */
+
+static void configure(struct world *w, const char *routes)
+{
+	static struct conf_error error;
+	const struct conf_host host = {.name = SLICE("mx.example.com"), .cores = 1};
+	char text[500];
+
+	snprintf(text, sizeof text, "hostname = \"mx.example.com\"\ndata_dir = \"/tmp\"\n%s", routes);
+	struct conf *c = conf_load_text(slice_from_cstr(text), "test.conf", &host, &error);
+	assert_non_null(c);
+	courier_configure(w->courier, c);
+	conf_unref(c);
+}
+
+static void wait(struct world *w)
+{
+	struct loop_timer *t = loop_timer_new(w->loop, (void (*)(void *))loop_stop, w->loop);
+
+	loop_timer_set(t, loop_mono(w->loop) + 150);
+	loop_run(w->loop);
+	loop_timer_free(t);
+}
+
+/* The queue has the new configuration, and its jobs come before ours does. */
+static void a_route_that_is_not_known_yet_is_waited_for(void **state)
+{
+	(void)state;
+	static const uint16_t both[] = {WIRE_OUTCOME, WIRE_JOB_DONE};
+	struct role_self self;
+	struct world w;
+
+	begin(&w, &self);
+	configure(&w, "");
+	struct courier_job *job = job_for(&w, SLICE("new.example"));
+	struct site *site = courier_find_site(w.courier, SLICE("example.net"), false);
+	site->allowed = 1;
+	TAILQ_INSERT_TAIL(&site->waiting, job, link);
+	courier_serve_site(site);
+	wait(&w);
+	assert_told(&w, NULL, 0);
+	/* Nobody listens there, so there is an outcome at once. */
+	configure(&w, "route \"new.example\" {\n  hosts = {\"127.0.0.1:1\"}\n}\n");
+	for (int i = 0; i < 100 && w.courier->job_count > 0; i++)
+		wait(&w);
+	assert_told(&w, both, 2);
+	end(&w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(an_outcome_that_could_not_be_sent_goes_before_what_follows),
 		cmocka_unit_test(what_could_not_be_sent_is_sent_later),
 		cmocka_unit_test(a_queue_that_misses_something_is_given_up),
+		cmocka_unit_test(a_route_that_is_not_known_yet_is_waited_for),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -288,7 +288,8 @@ static struct tls_certificate *certificate_for(struct tls_server *s, struct slic
 	c->context = new_context();
 	if (!c->context)
 		return NULL;
-	memcpy(c->name, name.p, name.n);
+	if (name.n > 0)
+		memcpy(c->name, name.p, name.n);
 	s->count++;
 	return c;
 }

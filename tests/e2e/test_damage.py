@@ -69,9 +69,11 @@ def lab(make_server, make_peer):
             bodies = [body for sender, _, body in peer.messages if not sender.startswith("FROM:<>")]
             returned = [body for sender, _, body in peer.messages if sender.startswith("FROM:<>")]
             arrived = [re.search(rb"Subject: (d\d+)\r\n", body).group(1).decode() for body in bodies]
-            assert len(arrived) == len(set(arrived)), "something came twice"
             held = {row["id"] for row in server.queued()}
             told = set(re.findall(r"event=store-(?:lost|corrupt) id=([0-9A-Z]{12})", server.log()))
+            # What was delivered, and could not be written down as such in what was damaged, goes out once more.
+            twice = {id_ for id_, subject in promised.items() if arrived.count(subject) > 1}
+            assert twice <= told, f"came twice without a word: {twice - told}"
             silent = [id_ for id_, subject in promised.items() if subject not in arrived and id_ not in told
                       and not any(f"Subject: {subject}\r\n".encode() in body for body in returned)]
             assert len(silent) <= silent_max, f"without a word: {silent}\n{server.log()[-6000:]}"

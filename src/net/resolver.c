@@ -20,6 +20,8 @@
 #define RCODE_NXDOMAIN 3
 /* One for each question that waits for its answer. */
 #define SOCKETS_MAX "1024"
+/* With 15 the server was already taken for dead, by the end of them. */
+#define HEALTH_SECONDS "10"
 
 /* Is this address one of that name's? The names are asked for one after the other, until one has it. */
 struct reverse {
@@ -244,10 +246,11 @@ static bool configure(struct ub_ctx *context, struct slice server)
 	if (ub_ctx_set_option(context, "unblock-lan-zones:", "yes") != 0)
 		return false;
 	/*
-	 * What is known of a server's health is forgotten at once. A server that has no answer about one domain would
-	 * else be taken for dead for a quarter of an hour, with all other domains, after half a minute of mail from it.
+	 * What is known of a server's health is forgotten soon. A server that has no answer about one domain would else
+	 * be taken for dead for a quarter of an hour, with all other domains, after half a minute of mail from it.
+	 * Forgotten at once, a dead server beside a living one would be asked again and again.
 	 */
-	if (ub_ctx_set_option(context, "infra-host-ttl:", "0") != 0)
+	if (ub_ctx_set_option(context, "infra-host-ttl:", HEALTH_SECONDS) != 0)
 		return false;
 	/* Its 16 sockets would be taken by as many questions that nobody answers, and all others would wait. */
 	if (ub_ctx_set_option(context, "outgoing-range:", SOCKETS_MAX) != 0)

@@ -53,8 +53,7 @@ STATUSES_LATER = {
     "X.3.6": "priorities (RFC 6710)",
     "X.6.10": "never: deprecated by the registry, X.6.8 is sent",
     "X.7.3": "never: mail is not converted from one kind of encryption to another",
-    "X.7.4": "AUTH at other servers (RFC 4954)", "X.7.6": DKIM,
-    "X.7.7": DKIM,
+    "X.7.6": DKIM, "X.7.7": DKIM,
     "X.7.14": "BURL (RFC 4468)", "X.7.15": "priorities (RFC 6710)", "X.7.16": "priorities (RFC 6710)",
     "X.7.17": "RRVS (RFC 7293)", "X.7.18": "RRVS (RFC 7293)", "X.7.19": "RRVS (RFC 7293)", "X.7.20": DKIM,
     "X.7.21": DKIM, "X.7.22": DKIM, "X.7.23": SPF, "X.7.24": SPF,
@@ -1209,6 +1208,19 @@ def broken_handshake():
 @reports("4.7.10", "a next hop that offers no TLS where TLS is required, until the lifetime of the message is over")
 def no_tls():
     return Situation(Peer(), keys="  tls = required\n")
+
+
+@reports("4.7.4", "a next hop that offers no AUTH where the route logs in, until the lifetime of the message is over")
+def no_auth():
+    folder = tempfile.TemporaryDirectory(prefix="postrider-secret.")
+    secret = pathlib.Path(folder.name, "secret")
+    secret.touch(mode=0o600)
+    secret.write_text(PASSWORD)
+    return Situation(Peer(), folder=folder, keys=f"""
+  auth_user = "alice@example.com"
+  auth_secret_file = "{secret}"
+  auth_in_clear = all
+""")
 
 
 @reports("5.7.10", "a next hop that offers no TLS, for a message with REQUIRETLS (RFC 8689 4.2.1)")

@@ -150,7 +150,7 @@ def test_exim_takes_mail_by_tls(relay, good):
             exim.stop()
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="Postfix runs only as root")
+@pytest.mark.skipif(os.geteuid() != 0, reason="not here: Postfix runs only as root")
 def test_postfix_takes_mail_by_tls(relay, good):
     """It wants TLS (smtpd_tls_security_level = encrypt)."""
     postfix = Postfix(good)

@@ -54,6 +54,18 @@ def test_pytest_failures_errors_and_skips_are_failures(runner, tmp_path):
     assert sorted(name.split(".")[-1] for name, _ in result.failed) == ["test_bad", "test_error", "test_skipped"]
 
 
+def test_what_this_machine_cannot_do_is_listed_and_fails_nothing(runner, tmp_path, capsys):
+    tests = tmp_path / "tests"
+    tests.mkdir()
+    (tests / "test_x.py").write_text("import pytest\n"
+                                     "def test_good(): pass\n"
+                                     "def test_kernel(): pytest.skip('not here: an old kernel')\n")
+    result = runner.pytest("x", tests, tmp_path)
+    assert result.passed == 1 and not result.failed
+    runner.show("x", result, 1)
+    assert "--- NOT TRIED x: " in capsys.readouterr().out.partition("an old kernel")[0]
+
+
 def test_no_tests_at_all_is_a_failure(runner, tmp_path):
     (tmp_path / "tests").mkdir()
     assert runner.pytest("x", tmp_path / "tests", tmp_path).failed

@@ -1,9 +1,11 @@
 #include "cli/accounts.h"
 
+#include "net/identity.h"
 #include "net/fs_posix.h"
 #include "net/host.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <grp.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -12,17 +14,44 @@
 
 /* ---- opening ------------------------------------------------------------------------------------------------- */
 
-bool cli_accounts_own(const struct cli_command *self, const struct conf *conf)
+/* A data directory that root has made for the server, before its first start: it will be its account's. */
+static void give_to_server(const struct conf *conf, int data_dir)
 {
-	struct stat st;
+	struct identity account;
 
-	if (geteuid() != 0 || stat(conf->data_dir.p, &st) != 0 || st.st_uid == 0)
-		return true;
-	if (setgroups(0, NULL) == 0 && setresgid(st.st_gid, st.st_gid, st.st_gid) == 0 &&
-	    setresuid(st.st_uid, st.st_uid, st.st_uid) == 0)
-		return true;
-	cli_fail(self, EX_NOPERM, "%s: its user cannot be taken on: %s", conf->data_dir.p, strerror(errno));
-	return false;
+	if (identity_find(conf->user.p, &account))
+		(void)identity_take_directory(&account, data_dir);
+}
+
+static bool become(uid_t uid, gid_t gid)
+{
+	return setgroups(0, NULL) == 0 && setresgid(gid, gid, gid) == 0 && setresuid(uid, uid, uid) == 0;
+}
+
+/*
+ * Who changes accounts is the user that the data directory belongs to: root becomes that user, so that files which are
+ * made belong to the server, and nobody can have root follow a link. That user may not be able to come to the directory
+ * from the root; then this process is in it. NULL after it said what is wrong.
+ */
+static const char *own_data_dir(const struct cli_command *self, const struct conf *conf)
+{
+	const char *path = conf->data_dir.p;
+	int fd = geteuid() == 0 ? open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+	struct stat st = {.st_uid = 0};
+
+	if (fd < 0)
+		return path;
+	give_to_server(conf, fd);
+	(void)fstat(fd, &st);
+	bool ours = st.st_uid == 0;
+	if (!ours && !become(st.st_uid, st.st_gid)) {
+		cli_fail(self, EX_NOPERM, "%s: its user cannot be taken on: %s", path, strerror(errno));
+		path = NULL;
+	} else if (!ours && access(path, X_OK) != 0 && fchdir(fd) == 0) {
+		path = ".";
+	}
+	close(fd);
+	return path;
 }
 
 static int open_path(const struct cli_command *self, const char *path, enum cli_accounts_use use, struct accounts **ret)
@@ -59,10 +88,11 @@ int cli_accounts_open(const struct cli_command *self, const struct conf *conf, e
 	if (error)
 		return cli_fail(self, error == EACCES ? EX_NOPERM : EX_CANTCREAT, "%s: %s", conf->data_dir.p,
 				strerror(error));
-	if (!cli_accounts_own(self, conf))
+	const char *data_dir = own_data_dir(self, conf);
+	if (!data_dir)
 		return EX_NOPERM;
 	buf_init(&path, 8192);
-	buf_printf(&path, "%s/" ACCOUNTS_FILE, conf->data_dir.p);
+	buf_printf(&path, "%s/" ACCOUNTS_FILE, data_dir);
 	const char *text = buf_cstr(&path);
 	int status = text ? open_path(self, text, use, ret) : cli_fail(self, EX_OSERR, "out of memory");
 	buf_free(&path);

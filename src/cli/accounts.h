@@ -7,16 +7,13 @@
 #include "cli/cli.h"
 #include "directory/accounts.h"
 
-/* Who changes accounts is the user that the data directory belongs to: root becomes that user, so that files which are
- * made belong to the server, and nobody can have root follow a link. False after it said what is wrong. */
-bool cli_accounts_own(const struct cli_command *self, const struct conf *conf);
-
 enum cli_accounts_use {
 	CLI_ACCOUNTS_READ,   /* nothing is written */
 	CLI_ACCOUNTS_CHANGE, /* what is there */
 	CLI_ACCOUNTS_ADD,    /* what is not there is made */
 };
-/* Opens the accounts of the configuration. EX_OK, or how to end after it said what is wrong. */
+/* Opens the accounts of the configuration; root becomes the user that the data directory belongs to. EX_OK, or how to
+ * end after it said what is wrong. */
 int cli_accounts_open(const struct cli_command *self, const struct conf *conf, enum cli_accounts_use use,
 		      struct accounts **ret);
 

@@ -202,9 +202,13 @@ enum conf_log_format { CONF_LOG_LOGFMT, CONF_LOG_JSON };
 enum conf_log_level { CONF_LOG_ERROR, CONF_LOG_WARNING, CONF_LOG_INFO, CONF_LOG_DEBUG };
 enum conf_disclose { CONF_DISCLOSE_NOBODY, CONF_DISCLOSE_RELAY, CONF_DISCLOSE_EVERYBODY, CONF_DISCLOSE_OFF };
 
+enum conf_sandbox { CONF_SANDBOX_AUTO, CONF_SANDBOX_REQUIRED };
+
 struct conf {
 	struct slice hostname;
 	struct slice data_dir;         /* absolute, or relative to where the server was started */
+	struct slice user;             /* "auto", or the account to become when root starts the server */
+	enum conf_sandbox sandbox;
 	struct slice control_socket;   /* DATA_DIR/control.sock */
 	struct slice submit_socket;    /* DATA_DIR/submit.sock; empty = none. It is one of the listeners too */
 	struct slice postmaster;       /* as configured; empty = the Maildir "postmaster" */

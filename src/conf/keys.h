@@ -42,6 +42,7 @@ enum conf_type {
 	TYPE_NUMBER_LAST = TYPE_OCTETS_OR_NONE,
 
 	TYPE_HOSTNAME, /* "auto" is replaced */
+	TYPE_ACCOUNT,  /* "auto" stays */
 	TYPE_PATH,
 	TYPE_SOCKET,         /* from here on "none" is the empty text */
 	TYPE_ADDRESS,        /* local@domain */

@@ -10,6 +10,7 @@
 
 #define SOCKET_PATH_MAX 107 /* octets of sun_path without its NUL */
 #define PATH_OCTETS_MAX 1024
+#define ACCOUNT_OCTETS_MAX 32
 #define MEDIA_OCTETS_MAX 100
 
 typedef bool (*text_reader)(struct slice text, const struct conf_text_context *context, struct buf *out,
@@ -26,6 +27,19 @@ static bool read_hostname(struct slice text, const struct conf_text_context *con
 	if (!slice_eq(text, SLICE("auto")))
 		return add_domain_name(text, out);
 	return add_domain_name(context->host->name, out) || buf_add_lit(out, "localhost");
+}
+
+/* useradd(8): what it takes for a name. */
+static bool read_account(struct slice text, const struct conf_text_context *context, struct buf *out, const char **why)
+{
+	(void)context;
+	*why = "an account has 1 to 32 letters, digits and . _ -";
+	if (text.n == 0 || text.n > ACCOUNT_OCTETS_MAX || text.p[0] == '-')
+		return false;
+	for (size_t i = 0; i < text.n; i++)
+		if (!ascii_is_alnum(text.p[i]) && !memchr("._-", text.p[i], 3))
+			return false;
+	return buf_add(out, text);
 }
 
 static bool read_path(struct slice text, const struct conf_text_context *context, struct buf *out, const char **why)
@@ -305,6 +319,7 @@ static const struct {
 	bool none; /* "none" is the empty text */
 } readers[TYPE_COUNT_OF] = {
 	[TYPE_HOSTNAME] = {read_hostname, false},
+	[TYPE_ACCOUNT] = {read_account, false},
 	[TYPE_PATH] = {read_path, false},
 	[TYPE_SOCKET] = {read_socket, true},
 	[TYPE_ADDRESS] = {read_address, true},

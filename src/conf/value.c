@@ -218,6 +218,7 @@ static const char *const type_words[TYPE_COUNT_OF] = {
 	[TYPE_COUNT_OR_NONE] = "\"none\" or a number",
 	[TYPE_OCTETS_OR_NONE] = "\"none\" or a size, such as 500, 64k, 10M or 2G,",
 	[TYPE_HOSTNAME] = "\"auto\" or a host name",
+	[TYPE_ACCOUNT] = "\"auto\" or the name of an account",
 	[TYPE_PATH] = "a path",
 	[TYPE_SOCKET] = "\"none\" or the path of a unix socket, at most 107 octets",
 	[TYPE_ADDRESS] = "a mail address, local@domain",

@@ -130,7 +130,7 @@ static enum accounts_result connect_as(struct accounts *a, int flags, const char
 	buf_init(&uri, 3 * ACCOUNTS_PATH_MAX + 64);
 	put_uri(a->path, parameters, &uri);
 	const char *name = buf_cstr(&uri);
-	int rc = name ? sqlite3_open_v2(name, &a->db, flags | SQLITE_OPEN_URI, NULL) : SQLITE_NOMEM;
+	int rc = name ? sqlite3_open_v2(name, &a->db, flags | SQLITE_OPEN_URI, accounts_vfs()) : SQLITE_NOMEM;
 	buf_free(&uri);
 	if (rc != SQLITE_OK)
 		return accounts_failed(a, a->db ? sqlite3_extended_errcode(a->db) : rc);

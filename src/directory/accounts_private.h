@@ -97,4 +97,7 @@ enum accounts_result accounts_exec(struct accounts *a, const char *sql);
 /* A login name, or its domain ("" when it has none). */
 struct slice accounts_domain_of(struct slice name);
 
+/* The name of a file system for SQLite that leaves a path as it is when it does not begin at the root. */
+const char *accounts_vfs(void);
+
 #endif

@@ -168,7 +168,10 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 		report_closed(ch, NULL);
 		return;
 	}
-	if (!buf_add(&ch->in, slice_of(part.iov_base, (size_t)n))) {
+	bool kept = buf_add(&ch->in, slice_of(part.iov_base, (size_t)n));
+	if (ch->in.secret)
+		explicit_bzero(part.iov_base, (size_t)n);
+	if (!kept) {
 		report_closed(ch, "out of memory");
 		return;
 	}
@@ -268,6 +271,13 @@ struct channel *channel_new(struct loop *l, int fd, const struct channel_handler
 		return NULL;
 	}
 	return ch;
+}
+
+void channel_set_secret(struct channel *ch)
+{
+	assert(buf_len(&ch->in) == 0 && buf_len(&ch->out) == 0);
+	buf_init_secret(&ch->in, ch->in.max);
+	buf_init_secret(&ch->out, ch->out.max);
 }
 
 static bool attach_fd(struct channel *ch, int fd)

@@ -30,6 +30,9 @@ struct channel *channel_new(struct loop *l, int fd, const struct channel_handler
 /* Safe anywhere; the memory goes at the end of the turn. What was not sent is lost. NULL is fine. */
 void channel_free(struct channel *ch);
 
+/* What goes over it holds secrets: it is wiped where it waited. At the start, before anything was sent or received. */
+void channel_set_secret(struct channel *ch);
+
 /* fd is duplicated, -1 for none. False when the peer does not keep up (CHANNEL_OUTPUT_MAX) or memory is out: the frame
  * is not sent. */
 bool channel_send(struct channel *ch, uint16_t type, struct slice payload, int fd);

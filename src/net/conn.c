@@ -432,7 +432,7 @@ void conn_lookup_cancel(struct conn_lookup *u)
 struct listener {
 	struct event *event;
 	int fd;
-	int spare; /* given up to accept and close one connection when descriptors run out (attacks J7) */
+	int spare; /* any descriptor; given up to accept and close one connection when there is no other (attacks J7) */
 	struct slice busy;
 	void (*accepted)(void *arg, int fd, const struct net_address *from);
 	void *arg;
@@ -447,7 +447,7 @@ static void turn_away(struct listener *n)
 		(void)!send(fd, n->busy.p, n->busy.n, MSG_NOSIGNAL);
 		close(fd);
 	}
-	n->spare = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	n->spare = fcntl(n->fd, F_DUPFD_CLOEXEC, 0);
 }
 
 static void on_acceptable(evutil_socket_t fd, short what, void *arg)
@@ -474,7 +474,7 @@ struct listener *listener_new(struct loop *l, int fd, struct slice busy,
 		return NULL;
 	}
 	*n = (struct listener){.fd = fd, .busy = busy, .accepted = accepted, .arg = arg};
-	n->spare = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	n->spare = fcntl(fd, F_DUPFD_CLOEXEC, 0);
 	n->event = event_new(loop_base(l), fd, EV_READ | EV_PERSIST, on_acceptable, n);
 	if (!n->event || event_add(n->event, NULL) < 0) {
 		listener_free(n);

@@ -1,5 +1,7 @@
 #include "net/conn_private.h"
 
+#include <string.h>
+
 #include <event2/event.h>
 
 /* Sealed at one time. */
@@ -71,6 +73,7 @@ void conn_tls_step(struct conn *c)
 		switch (tls_read(c->tls, into, CONN_READ_SIZE, &n)) {
 		case TLS_DONE:
 			conn_offer(c, slice_of(into, n));
+			explicit_bzero(into, n); /* it may have been a password */
 			break;
 		case TLS_WAITS:
 			/* There may be something to say to what came. */

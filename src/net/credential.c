@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <openssl/crypto.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
 #include <openssl/rand.h>
@@ -21,6 +22,8 @@
 #define PATH_OCTETS  2048
 #define YEARS        10 /* that a certificate of our own lasts */
 #define SERIAL_BITS  127
+#define SECURE_MEMORY ((size_t)1 << 20)
+#define SECURE_LEAST  32
 
 bool credential_wrong(char why[CREDENTIAL_WHY_MAX], const char *path, const char *what)
 {
@@ -60,50 +63,73 @@ const char *credential_kind(const struct credential *c)
 	return EVP_PKEY_is_a(c->key, "EC") ? "EC" : "RSA";
 }
 
+void credential_prepare(void)
+{
+	/* Room for all the keys there can be. Where memory cannot be locked it is used as it is. */
+	if (!CRYPTO_secure_malloc_initialized())
+		(void)CRYPTO_secure_malloc_init(SECURE_MEMORY, SECURE_LEAST);
+}
+
 /* ---- files ---------------------------------------------------------------------------------------------------- */
 
-static int open_regular(const char *path, struct stat *ret)
+struct credential_file credential_file_open(const char *path)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 
-	if (fd >= 0 && (fstat(fd, ret) < 0 || !S_ISREG(ret->st_mode) || (uint64_t)ret->st_size > CREDENTIAL_FILE_MAX)) {
-		close(fd);
-		errno = EFBIG;
-		return -1;
-	}
-	return fd;
+	return (struct credential_file){.path = path, .fd = fd, .error = errno};
 }
 
-BIO *credential_read_file(const char *path, bool secret, char why[CREDENTIAL_WHY_MAX])
+void credential_file_close(struct credential_file *f)
+{
+	if (f->fd >= 0)
+		close(f->fd);
+	f->fd = -1;
+}
+
+static bool read_all(int fd, BIO *into)
+{
+	char part[4096];
+	ssize_t n;
+
+	while ((n = read(fd, part, sizeof part)) > 0)
+		if (BIO_write(into, part, (int)n) != n)
+			break;
+	OPENSSL_cleanse(part, sizeof part);
+	return n == 0;
+}
+
+static bool check_file(const struct credential_file *f, bool secret, char why[CREDENTIAL_WHY_MAX])
 {
 	struct stat st;
-	int fd = open_regular(path, &st);
-	BIO *bio = BIO_new(secret ? BIO_s_secmem() : BIO_s_mem());
-	char part[4096];
-	ssize_t n = 0;
 
-	if (fd < 0)
-		credential_wrong(why, path, errno == EFBIG ? "it is no regular file, or too large" : strerror(errno));
-	else if (secret && st.st_mode & S_IROTH)
-		credential_wrong(why, path, "everybody may read this private key");
-	else if (bio)
-		while ((n = read(fd, part, sizeof part)) > 0)
-			BIO_write(bio, part, (int)n);
-	bool good = fd >= 0 && bio && n == 0 && !(secret && st.st_mode & S_IROTH);
-	if (fd >= 0 && n < 0)
-		credential_wrong(why, path, strerror(errno));
-	if (fd >= 0)
-		close(fd);
-	OPENSSL_cleanse(part, sizeof part);
-	if (good)
-		return bio;
+	if (f->fd < 0)
+		return credential_wrong(why, f->path, strerror(f->error));
+	if (fstat(f->fd, &st) < 0)
+		return credential_wrong(why, f->path, strerror(errno));
+	if (!S_ISREG(st.st_mode) || (uint64_t)st.st_size > CREDENTIAL_FILE_MAX)
+		return credential_wrong(why, f->path, "it is no regular file, or too large");
+	return !(secret && st.st_mode & S_IROTH) ||
+	       credential_wrong(why, f->path, "everybody may read this private key");
+}
+
+BIO *credential_read_file(const struct credential_file *f, bool secret, char why[CREDENTIAL_WHY_MAX])
+{
+	BIO *bio = BIO_new(secret ? BIO_s_secmem() : BIO_s_mem());
+
+	if (!bio)
+		credential_wrong(why, f->path, "out of memory");
+	else if (check_file(f, secret, why)) {
+		if (read_all(f->fd, bio))
+			return bio;
+		credential_wrong(why, f->path, "it cannot be read");
+	}
 	BIO_free(bio);
 	return NULL;
 }
 
-bool credential_append_file(const char *path, struct buf *out, char why[CREDENTIAL_WHY_MAX])
+bool credential_append(const struct credential_file *f, struct buf *out, char why[CREDENTIAL_WHY_MAX])
 {
-	BIO *bio = credential_read_file(path, false, why);
+	BIO *bio = credential_read_file(f, false, why);
 	char *p = NULL;
 
 	if (!bio)
@@ -111,7 +137,16 @@ bool credential_append_file(const char *path, struct buf *out, char why[CREDENTI
 	long n = BIO_get_mem_data(bio, &p);
 	bool good = n <= 0 || buf_add(out, slice_of(p, (size_t)n));
 	BIO_free(bio);
-	return good || credential_wrong(why, path, "it is too large");
+	return good || credential_wrong(why, f->path, "it is too large");
+}
+
+bool credential_append_file(const char *path, struct buf *out, char why[CREDENTIAL_WHY_MAX])
+{
+	struct credential_file f = credential_file_open(path);
+	bool good = credential_append(&f, out, why);
+
+	credential_file_close(&f);
+	return good;
 }
 
 /* A key with a pass phrase is of no use: nobody is there to give it. */
@@ -124,9 +159,10 @@ static int no_pass_phrase(char *into, int room, int for_writing, void *arg)
 	return -1;
 }
 
-static bool load_key(struct credential *c, const char *path, char why[CREDENTIAL_WHY_MAX])
+static bool load_key(struct credential *c, const struct credential_file *f, char why[CREDENTIAL_WHY_MAX])
 {
-	BIO *bio = credential_read_file(path, true, why);
+	const char *path = f->path;
+	BIO *bio = credential_read_file(f, true, why);
 	bool locked = false;
 
 	if (!bio)
@@ -179,16 +215,17 @@ static bool add_chain(struct credential *c, BIO *bio)
 	return c->chain.count > 0 && ERR_GET_REASON(ERR_peek_last_error()) == PEM_R_NO_START_LINE;
 }
 
-static bool load_chain(struct credential *c, const char *path, char why[CREDENTIAL_WHY_MAX])
+static bool load_chain(struct credential *c, const struct credential_file *f, char why[CREDENTIAL_WHY_MAX])
 {
-	BIO *bio = credential_read_file(path, false, why);
+	BIO *bio = credential_read_file(f, false, why);
 
 	if (!bio)
 		return false;
 	ERR_clear_error();
 	bool good = add_chain(c, bio);
 	BIO_free(bio);
-	return good || credential_wrong(why, path, c->chain.count == 0 ? "there is no certificate in it"
+	return good || credential_wrong(why, f->path,
+					c->chain.count == 0 ? "there is no certificate in it"
 							    : "a certificate in it is broken, or there are too many");
 }
 
@@ -211,19 +248,30 @@ static bool check_pair(struct credential *c, const char *key_path, char why[CRED
 	return tls_key_id(c->key, c->chain.key) || credential_wrong(why, key_path, "out of memory");
 }
 
-struct credential *credential_load(const char *chain_path, const char *key_path, char why[CREDENTIAL_WHY_MAX])
+struct credential *credential_read(const struct credential_file *chain, const struct credential_file *key,
+				   char why[CREDENTIAL_WHY_MAX])
 {
 	struct credential *c = heap_new(struct credential);
 	if (c)
 		c->refs = 1;
-	bool good = c ? load_chain(c, chain_path, why) && load_key(c, key_path, why) && check_pair(c, key_path, why)
-		      : credential_wrong(why, chain_path, "out of memory");
+	bool good = c ? load_chain(c, chain, why) && load_key(c, key, why) && check_pair(c, key->path, why)
+		      : credential_wrong(why, chain->path, "out of memory");
 
 	ERR_clear_error();
 	if (good)
 		return c;
 	credential_unref(c);
 	return NULL;
+}
+
+struct credential *credential_load(const char *chain_path, const char *key_path, char why[CREDENTIAL_WHY_MAX])
+{
+	struct credential_file chain = credential_file_open(chain_path), key = credential_file_open(key_path);
+	struct credential *c = credential_read(&chain, &key, why);
+
+	credential_file_close(&chain);
+	credential_file_close(&key);
+	return c;
 }
 
 /* ---- our own certificate -------------------------------------------------------------------------------------- */

@@ -13,16 +13,32 @@ struct credential;
 
 #define CREDENTIAL_WHY_MAX 256
 
+/* Before the first key: their memory is kept out of core files and, as far as this process may, of swap space. */
+void credential_prepare(void);
+
+/* A file that is open for reading; or, without a descriptor (-1), why it could not be opened (an errno value). */
+struct credential_file {
+	const char *path; /* lent, for what is said about it */
+	int fd, error;
+};
+struct credential_file credential_file_open(const char *path);
+void credential_file_close(struct credential_file *f);
+
 /*
  * From files in PEM: the certificate and those that lead to its root, in this order; and the key, which may be the same
- * file. NULL, and `why` says which file, and what is wrong with it: it cannot be read, it is none, the key is another
- * certificate's, needs a pass phrase, or may be read by everybody.
+ * file, opened twice. They are read from where they stand, and left open. NULL, and `why` says which file, and what is
+ * wrong with it: it cannot be read, it is none, the key is another certificate's, needs a pass phrase, or may be read
+ * by everybody.
  */
+struct credential *credential_read(const struct credential_file *chain, const struct credential_file *key,
+				   char why[CREDENTIAL_WHY_MAX]);
 struct credential *credential_load(const char *chain_path, const char *key_path, char why[CREDENTIAL_WHY_MAX]);
 /*
  * Reads what is to be stapled to it (OCSP, RFC 6960) from a file in DER: a response of its issuer, or of whom the
  * issuer has named, that it is good, and until when; that time is not over. Else false, and why: what was there stays.
  */
+bool credential_read_staple(struct credential *c, const struct credential_file *f, wall_ms now,
+			    char why[CREDENTIAL_WHY_MAX]);
 bool credential_load_staple(struct credential *c, const char *path, wall_ms now, char why[CREDENTIAL_WHY_MAX]);
 /* Takes over what was stapled to another credential with the same certificate, if there was something. */
 void credential_keep_staple(struct credential *c, const struct credential *before);
@@ -36,6 +52,7 @@ struct credential *credential_self_signed(const char *directory, struct slice na
 					  char why[CREDENTIAL_WHY_MAX]);
 /* Appends a file that is read as a whole: authorities, lists of revoked certificates, public keys. False, and `why`: it
  * is no regular file, larger than 1 MiB or than there is room for, or cannot be read. */
+bool credential_append(const struct credential_file *f, struct buf *out, char why[CREDENTIAL_WHY_MAX]);
 bool credential_append_file(const char *path, struct buf *out, char why[CREDENTIAL_WHY_MAX]);
 struct credential *credential_ref(struct credential *c);
 void credential_unref(struct credential *c); /* NULL is fine; with the last one the key is wiped */

@@ -26,8 +26,9 @@ struct credential {
 
 /* False; what is wrong with a file goes into `why`. */
 bool credential_wrong(char why[CREDENTIAL_WHY_MAX], const char *path, const char *what);
-/* A regular file of CREDENTIAL_FILE_MAX octets at most; a secret one is not readable by everybody. NULL, and why. */
-BIO *credential_read_file(const char *path, bool secret, char why[CREDENTIAL_WHY_MAX]);
+/* All of a regular file of CREDENTIAL_FILE_MAX octets at most; a secret one is not readable by everybody. NULL, and
+ * why. */
+BIO *credential_read_file(const struct credential_file *f, bool secret, char why[CREDENTIAL_WHY_MAX]);
 /* One of its chain, which is the caller's; NULL: no memory. */
 X509 *credential_certificate(const struct credential *c, size_t n);
 wall_ms credential_time(const ASN1_TIME *t);

@@ -105,9 +105,10 @@ static void put(struct credential *c, const uint8_t *octets, size_t n, wall_ms u
 	c->chain.staple_until = until;
 }
 
-bool credential_load_staple(struct credential *c, const char *path, wall_ms now, char why[CREDENTIAL_WHY_MAX])
+bool credential_read_staple(struct credential *c, const struct credential_file *f, wall_ms now,
+			    char why[CREDENTIAL_WHY_MAX])
 {
-	BIO *bio = credential_read_file(path, false, why);
+	BIO *bio = credential_read_file(f, false, why);
 	struct answer a = {.now = now};
 	uint8_t *octets = NULL;
 
@@ -125,7 +126,16 @@ bool credential_load_staple(struct credential *c, const char *path, wall_ms now,
 	X509_free(a.issuer);
 	BIO_free(bio);
 	ERR_clear_error();
-	return what ? credential_wrong(why, path, what) : true;
+	return what ? credential_wrong(why, f->path, what) : true;
+}
+
+bool credential_load_staple(struct credential *c, const char *path, wall_ms now, char why[CREDENTIAL_WHY_MAX])
+{
+	struct credential_file f = credential_file_open(path);
+	bool good = credential_read_staple(c, &f, now, why);
+
+	credential_file_close(&f);
+	return good;
 }
 
 void credential_keep_staple(struct credential *c, const struct credential *before)

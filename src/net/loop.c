@@ -14,6 +14,7 @@
 #include <event2/event.h>
 
 #define SIGNALS_MAX 8
+#define SYSTEM_MAX  ((size_t)1024 * 1024) /* of each file that the process is told */
 
 struct caught {
 	struct event *event;
@@ -24,6 +25,7 @@ struct caught {
 struct loop {
 	struct event_base *base;
 	struct evdns_base *dns;
+	struct loop_system system;
 	mono_ms mono;
 	wall_ms wall;
 	bool clocks_read; /* in this turn */
@@ -85,6 +87,8 @@ struct loop *loop_new(void)
 		goto fail;
 	TAILQ_INIT(&l->dirty);
 	TAILQ_INIT(&l->orphans);
+	buf_init(&l->system.resolv_conf, SYSTEM_MAX);
+	buf_init(&l->system.hosts, SYSTEM_MAX);
 	event_config_set_flag(config, EVENT_BASE_FLAG_NOLOCK);
 	/* No precise timers: they cost a system call in each turn, and nothing here is due to less than a few ms. */
 	l->base = event_base_new_with_config(config);
@@ -132,6 +136,8 @@ void loop_free(struct loop *l)
 		evdns_base_free(l->dns, 0);
 	if (l->base)
 		event_base_free(l->base);
+	buf_free(&l->system.resolv_conf);
+	buf_free(&l->system.hosts);
 	heap_free(l->shared);
 	heap_free(l);
 }
@@ -316,6 +322,20 @@ void loop_release(struct loop *l, struct loop_orphan *o)
 struct evdns_base *loop_dns(struct loop *l)
 {
 	if (!l->dns)
-		l->dns = evdns_base_new(l->base, EVDNS_BASE_INITIALIZE_NAMESERVERS | EVDNS_BASE_DISABLE_WHEN_INACTIVE);
+		l->dns = loop_dns_new(l->base, &l->system);
 	return l->dns;
+}
+
+bool loop_set_system(struct loop *l, struct slice resolv_conf, struct slice hosts)
+{
+	buf_reset(&l->system.resolv_conf);
+	buf_reset(&l->system.hosts);
+	l->system.told = true;
+	bool good = buf_add(&l->system.resolv_conf, resolv_conf);
+	return buf_add(&l->system.hosts, hosts) && good;
+}
+
+const struct loop_system *loop_system(const struct loop *l)
+{
+	return &l->system;
 }

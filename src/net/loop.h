@@ -10,6 +10,7 @@
 
 #include "base/clock.h"
 #include "base/hash.h"
+#include "base/slice.h"
 
 #include <stddef.h>
 
@@ -34,6 +35,10 @@ struct hash_key loop_hash_key(const struct loop *l);
 void loop_on_turn(struct loop *l, void (*turn)(void *arg), void *arg);
 /* Called for SIGTERM and the like in the loop, never in a handler. */
 void loop_on_signal(struct loop *l, int signal, void (*caught)(void *arg, int signal), void *arg);
+
+/* What stands in /etc/resolv.conf and /etc/hosts, for a process that may not open them: copied, and used by what looks
+ * up names for the first time from now on. False without memory. */
+bool loop_set_system(struct loop *l, struct slice resolv_conf, struct slice hosts);
 
 struct loop_timer;
 

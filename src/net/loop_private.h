@@ -6,6 +6,8 @@
 
 #include "net/loop.h"
 
+#include "base/buf.h"
+
 #include <sys/queue.h>
 
 struct event_base;
@@ -34,6 +36,14 @@ void loop_unmark_dirty(struct loop *l, struct loop_dirty *d);
 void loop_adopt(struct loop *l, struct loop_orphan *o, void (*end)(struct loop_orphan *o));
 /* Does nothing to what was not adopted. */
 void loop_release(struct loop *l, struct loop_orphan *o);
+/* What the process was told of files that it may not open. */
+struct loop_system {
+	bool told;
+	struct buf resolv_conf, hosts;
+};
+const struct loop_system *loop_system(const struct loop *l);
+struct evdns_base *loop_dns_new(struct event_base *base, const struct loop_system *system);
+
 /* The resolver for host names of configured next hops; NULL when it cannot be set up. */
 struct evdns_base *loop_dns(struct loop *l);
 

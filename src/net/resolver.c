@@ -235,9 +235,35 @@ bool resolver_ask_reverse(struct resolver *r, const struct ip_address *address, 
 
 /* ---- life -------------------------------------------------------------------------------------------------------- */
 
-static bool configure(struct ub_ctx *context, struct slice server)
+static bool ask_server(struct ub_ctx *context, struct slice server)
 {
 	char text[64];
+
+	if (server.n == 0 || server.n >= sizeof text)
+		return false;
+	memcpy(text, server.p, server.n);
+	text[server.n] = '\0';
+	return ub_ctx_set_fwd(context, text) == 0;
+}
+
+/* Lines "nameserver ADDRESS"; one that is no address is passed over, as the C library does. */
+static void ask_servers_of(struct ub_ctx *context, struct slice resolv_conf)
+{
+	while (resolv_conf.n) {
+		struct slice line = slice_trim(slice_split(&resolv_conf, '\n'));
+		size_t word = sizeof "nameserver" - 1, n = 0;
+		if (!slice_starts(line, SLICE("nameserver")) || line.n == word ||
+		    (line.p[word] != ' ' && line.p[word] != '\t'))
+			continue;
+		line = slice_trim(slice_skip(line, word));
+		while (n < line.n && line.p[n] != ' ' && line.p[n] != '\t')
+			n++;
+		ask_server(context, slice_head(line, n));
+	}
+}
+
+static bool configure(struct ub_ctx *context, struct slice server, const struct loop_system *system)
+{
 
 	/* A server on this machine may be asked: the operator named it. */
 	if (ub_ctx_set_option(context, "do-not-query-localhost:", "no") != 0)
@@ -255,14 +281,14 @@ static bool configure(struct ub_ctx *context, struct slice server)
 	/* Its 16 sockets would be taken by as many questions that nobody answers, and all others would wait. */
 	if (ub_ctx_set_option(context, "outgoing-range:", SOCKETS_MAX) != 0)
 		return false;
+	if (server.n == 0 && system->told) {
+		ask_servers_of(context, buf_slice(&system->resolv_conf));
+		return true;
+	}
 	if (server.n == 0)
 		return ub_ctx_resolvconf(context, NULL) == 0;
-	if (server.n >= sizeof text)
-		return false;
-	memcpy(text, server.p, server.n);
-	text[server.n] = '\0';
 	/* The one that the operator named knows them all, those of this machine included. */
-	return ub_ctx_set_fwd(context, text) == 0 && ub_ctx_zone_remove(context, "127.in-addr.arpa.") == 0;
+	return ask_server(context, server) && ub_ctx_zone_remove(context, "127.in-addr.arpa.") == 0;
 }
 
 struct resolver *resolver_new(struct loop *l, struct slice server,
@@ -275,7 +301,7 @@ struct resolver *resolver_new(struct loop *l, struct slice server,
 	*r = (struct resolver){.loop = l, .answered = answered, .arg = arg};
 	TAILQ_INIT(&r->questions);
 	r->context = ub_ctx_create_event(loop_base(l));
-	if (!r->context || !configure(r->context, server)) {
+	if (!r->context || !configure(r->context, server, loop_system(l))) {
 		resolver_free(r);
 		return NULL;
 	}

@@ -106,6 +106,63 @@ int socket_listen_unix(const char *path, mode_t mode)
 	return fd;
 }
 
+int socket_listen_unix_at(int directory, const char *name, mode_t mode)
+{
+	char path[PATH_MAX];
+
+	if (snprintf(path, sizeof path, "/proc/self/fd/%d/%s", directory, name) >= (int)sizeof path) {
+		errno = ENAMETOOLONG;
+		return -1;
+	}
+	return socket_listen_unix(path, mode);
+}
+
+static bool socket_says(int fd, int level, int option)
+{
+	int value = 0;
+	socklen_t size = sizeof value;
+
+	return getsockopt(fd, level, option, &value, &size) == 0 && value;
+}
+
+bool socket_take_over(int fd)
+{
+	int type = 0;
+	socklen_t size = sizeof type;
+
+	if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) < 0)
+		return false;
+	return type == SOCK_STREAM && socket_says(fd, SOL_SOCKET, SO_ACCEPTCONN) &&
+	       fcntl(fd, F_SETFD, FD_CLOEXEC) == 0 && fcntl(fd, F_SETFL, O_NONBLOCK) == 0;
+}
+
+static bool is_any(const struct net_address *a)
+{
+	if (a->storage.ss_family == AF_INET)
+		return ((const struct sockaddr_in *)&a->storage)->sin_addr.s_addr == htonl(INADDR_ANY);
+	return a->storage.ss_family == AF_INET6 &&
+	       IN6_IS_ADDR_UNSPECIFIED(&((const struct sockaddr_in6 *)&a->storage)->sin6_addr);
+}
+
+bool socket_serves(int fd, const struct net_address *address)
+{
+	struct net_address own = {.length = sizeof own.storage};
+	char text[NET_ADDRESS_TEXT], own_text[NET_ADDRESS_TEXT];
+	const struct sockaddr_un *path = (const struct sockaddr_un *)&address->storage;
+
+	if (getsockname(fd, (struct sockaddr *)&own.storage, &own.length) < 0)
+		return false;
+	if (address->storage.ss_family == AF_UNIX)
+		return own.storage.ss_family == AF_UNIX && strncmp(((const struct sockaddr_un *)&own.storage)->sun_path,
+								   path->sun_path, sizeof path->sun_path) == 0;
+	if (own.storage.ss_family == AF_UNIX || net_address_port(&own) != net_address_port(address))
+		return false;
+	if (own.storage.ss_family == address->storage.ss_family)
+		return slice_eq(net_address_text(&own, own_text), net_address_text(address, text));
+	return is_any(&own) && is_any(address) && own.storage.ss_family == AF_INET6 &&
+	       !socket_says(fd, IPPROTO_IPV6, IPV6_V6ONLY);
+}
+
 int socket_connect(const struct net_address *address)
 {
 	int fd = socket(address->storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -122,13 +179,14 @@ bool socket_pair(int ret[2])
 	return socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ret) == 0;
 }
 
-bool socket_peer_uid(int fd, uid_t *ret)
+bool socket_peer(int fd, uid_t *ret_uid, pid_t *ret_pid)
 {
 	struct ucred peer;
 	socklen_t size = sizeof peer;
 
 	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0)
 		return false;
-	*ret = peer.uid;
+	*ret_uid = peer.uid;
+	*ret_pid = peer.pid;
 	return true;
 }

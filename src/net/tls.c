@@ -303,11 +303,17 @@ static bool add_chain(struct tls_server *s, const struct tls_chain *chain, const
 	return *why == NULL;
 }
 
+/* What a file of the system says about TLS is not asked: this file says it. */
+bool tls_prepare(void)
+{
+	return OPENSSL_init_ssl(OPENSSL_INIT_NO_LOAD_CONFIG, NULL);
+}
+
 bool tls_begin_library(void)
 {
 	static bool begun;
 
-	begun = begun || (OPENSSL_init_ssl(OPENSSL_INIT_NO_LOAD_CONFIG, NULL) && ASYNC_init_thread(JOBS_MAX, 0));
+	begun = begun || (tls_prepare() && ASYNC_init_thread(JOBS_MAX, 0));
 	return begun;
 }
 

@@ -75,6 +75,9 @@ struct tls_request {
  * randomness to be had. */
 bool tls_tickets_renew(struct tls_tickets *t);
 
+/* Once, before the process can open no more files: OpenSSL shall not look for any later. Again is fine. */
+bool tls_prepare(void);
+
 struct tls_server;
 
 /* NULL, and why: a certificate is none, there are two of one name and one kind of key, or there is no memory. There is
@@ -108,6 +111,9 @@ struct tls_client;
  * tls_client_complaint gives (NULL: there is none).
  */
 struct tls_client *tls_client_new(const char *authorities, const char *revoked);
+/* The same with files that are open, or could not be opened (net/credential.h); they are left open. */
+struct credential_file;
+struct tls_client *tls_client_of(const struct credential_file *authorities, const struct credential_file *revoked);
 const char *tls_client_complaint(const struct tls_client *c);
 struct tls_client *tls_client_ref(struct tls_client *c);
 void tls_client_unref(struct tls_client *c); /* NULL is fine */

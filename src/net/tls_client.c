@@ -7,6 +7,7 @@
  */
 #include "base/heap.h"
 #include "mail/address.h"
+#include "net/credential.h"
 #include "net/tls_private.h"
 
 #include <assert.h>
@@ -19,6 +20,7 @@
 
 #include <openssl/crypto.h>
 #include <openssl/err.h>
+#include <openssl/pem.h>
 #include <openssl/x509_vfy.h>
 #include <openssl/x509v3.h>
 
@@ -211,39 +213,74 @@ static void complain(struct tls_client *c, const char *what, const char *path, c
 		(void)!snprintf(c->complaint, sizeof c->complaint, "%s cannot be read: %s (%.150s)", what, why, path);
 }
 
-static bool can_be_read(struct tls_client *c, const char *what, const char *path)
+/* From where it stands. NULL: it complained. */
+static BIO *read_file(struct tls_client *c, const char *what, const struct credential_file *f)
 {
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	int fd = f->fd < 0 ? -1 : fcntl(f->fd, F_DUPFD_CLOEXEC, 0);
+	FILE *stream = fd < 0 ? NULL : fdopen(fd, "r");
+	BIO *bio = stream ? BIO_new_fp(stream, BIO_CLOSE) : NULL;
 
-	if (fd < 0) {
-		complain(c, what, path, strerror(errno));
-		return false;
-	}
-	close(fd);
-	return true;
+	if (bio)
+		return bio;
+	complain(c, what, f->path, strerror(f->fd < 0 ? f->error : errno));
+	if (stream)
+		(void)fclose(stream);
+	else if (fd >= 0)
+		close(fd);
+	return NULL;
 }
 
-static void add_trusted(struct tls_client *c, const char *path)
+/* Lists of revoked certificates may stand there as well. False: there is nothing, or something is broken. */
+static bool add_certificates(X509_STORE *store, BIO *from)
+{
+	STACK_OF(X509_INFO) *list = PEM_X509_INFO_read_bio(from, NULL, NULL, NULL);
+	int added = 0;
+
+	for (int i = 0; i < sk_X509_INFO_num(list); i++) {
+		const X509_INFO *info = sk_X509_INFO_value(list, i);
+		added += info->x509 && X509_STORE_add_cert(store, info->x509);
+		added += info->crl && X509_STORE_add_crl(store, info->crl);
+	}
+	sk_X509_INFO_pop_free(list, X509_INFO_free);
+	return added > 0;
+}
+
+static void add_trusted(struct tls_client *c, const struct credential_file *f)
 {
 	static const char what[] = "the authorities";
 	X509_STORE *store = SSL_CTX_get_cert_store(c->context);
 
-	if (!path)
+	if (!f) {
 		X509_STORE_set_default_paths(store);
-	else if (can_be_read(c, what, path) && !X509_STORE_load_file(store, path))
-		complain(c, what, path, "it holds no certificate in PEM");
+		return;
+	}
+	BIO *bio = read_file(c, what, f);
+	if (bio && !add_certificates(store, bio))
+		complain(c, what, f->path, "it holds no certificate in PEM");
+	BIO_free(bio);
 }
 
-static void add_revoked(struct tls_client *c, const char *path)
+static bool add_lists(X509_STORE *store, BIO *from)
+{
+	bool good = true, any = false;
+
+	for (X509_CRL *crl; good && (crl = PEM_read_bio_X509_CRL(from, NULL, NULL, NULL)); any = true) {
+		good = X509_STORE_add_crl(store, crl);
+		X509_CRL_free(crl);
+	}
+	/* Behind the last one is nothing more; else one is broken. */
+	return good && any && ERR_GET_REASON(ERR_peek_last_error()) == PEM_R_NO_START_LINE;
+}
+
+static void add_revoked(struct tls_client *c, const struct credential_file *f)
 {
 	static const char what[] = "revoked certificates";
 	X509_STORE *store = SSL_CTX_get_cert_store(c->context);
-	X509_LOOKUP *file = X509_STORE_add_lookup(store, X509_LOOKUP_file());
+	BIO *bio = read_file(c, what, f);
 
-	if (!file)
-		complain(c, what, path, "out of memory");
-	else if (can_be_read(c, what, path) && X509_load_crl_file(file, path, X509_FILETYPE_PEM) <= 0)
-		complain(c, what, path, "it holds no list (CRL) in PEM");
+	if (bio && !add_lists(store, bio))
+		complain(c, what, f->path, "it holds no list (CRL) in PEM");
+	BIO_free(bio);
 	X509_STORE_set_flags(store, X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL);
 }
 
@@ -266,7 +303,7 @@ static SSL_CTX *new_context(void)
 	return NULL;
 }
 
-struct tls_client *tls_client_new(const char *authorities, const char *revoked)
+struct tls_client *tls_client_of(const struct credential_file *authorities, const struct credential_file *revoked)
 {
 	struct tls_client *c = heap_new(struct tls_client);
 
@@ -282,6 +319,17 @@ struct tls_client *tls_client_new(const char *authorities, const char *revoked)
 	if (revoked)
 		add_revoked(c, revoked);
 	ERR_clear_error();
+	return c;
+}
+
+struct tls_client *tls_client_new(const char *authorities, const char *revoked)
+{
+	struct credential_file none = {.fd = -1}, a = authorities ? credential_file_open(authorities) : none,
+			       r = revoked ? credential_file_open(revoked) : none;
+	struct tls_client *c = tls_client_of(authorities ? &a : NULL, revoked ? &r : NULL);
+
+	credential_file_close(&a);
+	credential_file_close(&r);
 	return c;
 }
 

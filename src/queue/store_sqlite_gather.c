@@ -3,6 +3,7 @@
 #include "base/heap.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <string.h>
 
 /* A file of ours; the real one lies behind it, in the same memory. */
@@ -210,7 +211,10 @@ static int gather_path(sqlite3_vfs *vfs, const char *name, int size, char *ret)
 {
 	sqlite3_vfs *base = gather_of(vfs)->base;
 
-	return base->xFullPathname(base, name, size, ret);
+	if (name[0] == '/')
+		return base->xFullPathname(base, name, size, ret);
+	/* From the directory that we are in, which we may not be allowed to reach by its whole path. */
+	return (size_t)snprintf(ret, (size_t)size, "%s", name) < (size_t)size ? SQLITE_OK : SQLITE_CANTOPEN;
 }
 
 static int gather_randomness(sqlite3_vfs *vfs, int n, char *ret)

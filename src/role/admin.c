@@ -2,7 +2,8 @@
  * The admin role: takes questions from tools on the control socket and passes them on to the queue.
  *
  * A tool speaks the frames of wire.h (LIST, TRACE, OPERATE, STATUS), one question at a time, and gets rows and an END.
- * It is trusted by its user id: root, or the user that the server runs as. The queue checks every frame again.
+ * It is trusted by its user id: root, or the user that the server runs as; but for the server's own processes, of which
+ * none is a tool, whoever holds it. The queue checks every frame again.
  */
 #include "role/role.h"
 
@@ -34,6 +35,7 @@ struct admin {
 	struct channel *queue;
 	struct listener *listener;
 	struct tool tools[TOOLS_MAX];
+	struct wire_processes ours;
 	struct tool *asking; /* whose question the queue is answering; gone tools are asked to the end */
 	bool asking_gone;
 	uint64_t serial;
@@ -180,14 +182,23 @@ static void on_tool_closed(void *arg, const char *why)
 	end_tool(arg);
 }
 
+static bool is_ours(const struct admin *a, pid_t pid)
+{
+	for (size_t i = 0; i < a->ours.count; i++)
+		if (a->ours.pid[i] == (uint32_t)pid)
+			return true;
+	return false;
+}
+
 static void on_accepted(void *arg, int fd, const struct net_address *from)
 {
 	static const struct channel_handler handler = {on_tool_frame, on_tool_closed};
 	struct admin *a = arg;
 	uid_t uid;
+	pid_t pid;
 
 	(void)from;
-	if (!socket_peer_uid(fd, &uid) || (uid != 0 && uid != geteuid())) {
+	if (!socket_peer(fd, &uid, &pid) || (uid != 0 && uid != geteuid()) || is_ours(a, pid)) {
 		close(fd);
 		return;
 	}
@@ -221,6 +232,11 @@ static bool admin_configure(void *arg, struct conf *conf)
 	(void)conf;
 	a->self->ready(a->self->arg);
 	return true;
+}
+
+static void admin_processes(void *arg, const struct wire_processes *processes)
+{
+	((struct admin *)arg)->ours = *processes;
 }
 
 static void admin_listener(void *arg, uint32_t number, int fd)
@@ -271,6 +287,7 @@ static void admin_end(void *arg)
 const struct role_ops admin_role = {
 	.start = admin_start,
 	.configure = admin_configure,
+	.processes = admin_processes,
 	.listener = admin_listener,
 	.peer = admin_peer,
 	.stop = admin_stop,

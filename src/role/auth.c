@@ -21,6 +21,7 @@
 #include "policy/pattern.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -63,6 +64,7 @@ struct auth {
 	struct accounts *accounts;
 	struct sasl *sasl;
 	struct tokens *tokens; /* NULL: there are none, or no keys for them */
+	struct credential_file token_keys; /* from the supervisor, for the next configuration */
 	struct auth_guard *guard;
 	struct auth_peer receivers[CONF_PROCESS_MAX];
 	struct exchange *buckets[BUCKETS];
@@ -587,6 +589,7 @@ static void auth_end(void *arg)
 	loop_timer_free(a->release);
 	sasl_free(a->sasl);
 	tokens_unref(a->tokens);
+	credential_file_close(&a->token_keys);
 	accounts_close(a->accounts);
 	auth_guard_free(a->guard);
 	conf_unref(a->conf);
@@ -601,12 +604,12 @@ static void *auth_start(struct loop *l, const struct role_self *self)
 
 	if (!a)
 		return NULL;
-	*a = (struct auth){.loop = l, .self = self};
+	*a = (struct auth){.loop = l, .self = self, .token_keys = {.fd = -1, .error = ENOENT}};
 	a->line_end = &a->line;
 	for (uint32_t i = 0; i < CONF_PROCESS_MAX; i++)
 		a->receivers[i] = (struct auth_peer){.auth = a, .index = i};
-	buf_init(&a->frame, CHANNEL_FRAME_MAX);
-	buf_init(&a->challenge, SASL_CHALLENGE_MAX);
+	buf_init_secret(&a->frame, CHANNEL_FRAME_MAX);
+	buf_init_secret(&a->challenge, SASL_CHALLENGE_MAX);
 	a->work = loop_timer_new(l, on_work, a);
 	a->release = loop_timer_new(l, on_release, a);
 	a->guard = auth_guard_new(loop_hash_key(l));
@@ -632,6 +635,20 @@ static bool open_accounts(struct auth *a)
 	return a->sasl != NULL;
 }
 
+static void take_token_keys(struct auth *a, int fd, int error)
+{
+	credential_file_close(&a->token_keys);
+	a->token_keys = (struct credential_file){.fd = fd, .error = error};
+}
+
+static void auth_file(void *arg, const struct wire_file *file, int fd)
+{
+	if (file->kind == WIRE_FILE_TOKEN_KEYS)
+		take_token_keys(arg, fd, (int)file->error);
+	else if (fd >= 0)
+		descriptor_close(fd);
+}
+
 static bool auth_configure(void *arg, struct conf *conf)
 {
 	struct auth *a = arg;
@@ -639,7 +656,8 @@ static bool auth_configure(void *arg, struct conf *conf)
 	conf_unref(a->conf);
 	a->conf = conf_ref(conf);
 	auth_guard_configure(a->guard, &conf->accounts);
-	auth_tokens_load(&conf->oauth, &a->tokens);
+	auth_tokens_load(&conf->oauth, &a->token_keys, &a->tokens);
+	take_token_keys(a, -1, ENOENT);
 	if (!open_accounts(a)) {
 		log_event(LOG_NO_MEMORY, LOG_CSTR("what", "accounts"));
 		return false;
@@ -660,8 +678,10 @@ static void auth_peer(void *arg, struct wire_peer peer, int fd)
 	struct auth_peer *p = &a->receivers[peer.index];
 	lose_peer(p);
 	p->channel = channel_new(a->loop, fd, &handler, p);
-	if (p->channel)
-		channel_send(p->channel, WIRE_AUTH_HERE, SLICE_NONE, -1);
+	if (!p->channel)
+		return;
+	channel_set_secret(p->channel);
+	channel_send(p->channel, WIRE_AUTH_HERE, SLICE_NONE, -1);
 }
 
 static void auth_stop(void *arg)
@@ -673,6 +693,7 @@ static void auth_stop(void *arg)
 
 const struct role_ops auth_role = {
 	.start = auth_start,
+	.file = auth_file,
 	.configure = auth_configure,
 	.peer = auth_peer,
 	.stop = auth_stop,

@@ -1,9 +1,8 @@
 #include "role/auth_tokens.h"
 
-#include "net/credential.h"
 #include "net/log.h"
 
-void auth_tokens_load(const struct conf_oauth *conf, struct tokens **tokens)
+void auth_tokens_load(const struct conf_oauth *conf, struct credential_file *file, struct tokens **tokens)
 {
 	char reason[CREDENTIAL_WHY_MAX];
 	const char *why = reason;
@@ -16,7 +15,8 @@ void auth_tokens_load(const struct conf_oauth *conf, struct tokens **tokens)
 		return;
 	}
 	buf_init(&text, TOKEN_KEYS_TEXT);
-	if (credential_append_file(conf->keys.p, &text, reason))
+	file->path = conf->keys.p;
+	if (credential_append(file, &text, reason))
 		fresh = tokens_new(&conf->rules, buf_slice(&text), &why);
 	buf_free(&text);
 	if (!fresh) {

@@ -136,7 +136,7 @@ void courier_configure(struct courier *c, struct conf *conf)
 
 	c->conf = conf_ref(conf);
 	conf_unref(old);
-	courier_forget_trust(c);
+	courier_load_trust(c);
 	/* Hosts may have changed places. */
 	for (size_t i = 0; i < COURIER_BUCKETS; i++)
 		for (struct site *site = c->sites[i]; site; site = site->next)
@@ -230,6 +230,9 @@ void courier_stop(struct courier *c)
 	if (c->stopping)
 		return;
 	c->stopping = true;
+	/* It alone may be stopping, and the queue would hand out again and again what comes back. */
+	if (c->queue)
+		channel_send(c->queue, WIRE_LEAVING, SLICE_NONE, -1);
 	c->patience = loop_timer_new(c->loop, on_patience, c);
 	if (c->patience)
 		loop_timer_set(c->patience, loop_mono(c->loop) + COURIER_STOP_PATIENCE);
@@ -272,6 +275,7 @@ void courier_free(struct courier *c)
 	loop_timer_free(c->room);
 	courier_forget_trust(c);
 	courier_forget_secrets(c);
+	courier_forget_files(c);
 	conf_unref(c->conf);
 	buf_free(&c->held);
 	buf_free(&c->frame);

@@ -33,6 +33,8 @@ struct courier_job {
 struct courier *courier_new(struct loop *l, const struct role_self *self,
 			    void (*local)(void *arg, struct courier_job *job), void *arg);
 void courier_free(struct courier *c);
+/* A file that a route of the next configuration names. Takes fd; -1: there is none. */
+void courier_file(struct courier *c, const struct wire_file *file, int fd);
 void courier_configure(struct courier *c, struct conf *conf);
 struct conf *courier_conf(const struct courier *c); /* NULL before the first */
 /* What routes log in with from now on, by a frame WIRE_SECRETS; before the configuration that it belongs to. False: it

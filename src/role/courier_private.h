@@ -22,6 +22,7 @@ TAILQ_HEAD(job_list, courier_job);
 struct site;
 struct courier_trust;
 struct courier_secret;
+struct courier_file;
 
 /* One connection to a next hop, from the first look-up to its end. */
 struct link {
@@ -99,6 +100,7 @@ struct courier {
 	struct crc32c crc; /* of bodies in files */
 	struct courier_trust *trust; /* of the configuration in force */
 	struct courier_secret *secrets; /* the same */
+	struct courier_file *files;  /* for the next one */
 };
 
 /* ---- courier_jobs.c: jobs come from the queue and go back to it ------------------------------------------------ */
@@ -173,10 +175,12 @@ void courier_on_timer(void *link);
 
 /* ---- courier_tls.c --------------------------------------------------------------------------------------------- */
 
-/* The files of authorities are read anew from now on. */
+/* Reads the files of authorities and of revoked certificates that were handed over for the configuration. */
+void courier_load_trust(struct courier *c);
 void courier_forget_trust(struct courier *c);
 /* Whether the host that the link has come to is reached without a network. */
 bool courier_is_on_this_machine(const struct link *k);
+void courier_forget_files(struct courier *c);
 /* What the session that is about to begin has to have. */
 enum smtp_client_tls courier_tls_level(const struct link *k);
 bool courier_tls_is_first(const struct link *k);

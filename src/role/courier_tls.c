@@ -1,6 +1,8 @@
 #include "role/courier_private.h"
 
 #include "base/heap.h"
+#include "net/credential.h"
+#include "net/descriptor.h"
 #include "net/log.h"
 
 #include <stdio.h>
@@ -36,7 +38,9 @@ static struct slice keep(char **at, struct slice s)
 	return slice_of(p, s.n);
 }
 
-static struct courier_trust *new_trust(const struct route_tls *tls)
+/* Files that are open go before those to be opened: where this process is locked in there are no others. */
+static struct courier_trust *new_trust(const struct route_tls *tls, const struct credential_file *authorities,
+				       const struct credential_file *revoked)
 {
 	struct courier_trust *t = heap_alloc(sizeof *t + tls->authorities.n + tls->revoked.n + 2);
 
@@ -45,28 +49,107 @@ static struct courier_trust *new_trust(const struct route_tls *tls)
 	char *at = t->texts;
 	t->authorities = keep(&at, tls->authorities);
 	t->revoked = keep(&at, tls->revoked);
-	t->client = tls_client_new(t->authorities.n ? t->authorities.p : NULL, t->revoked.n ? t->revoked.p : NULL);
+	t->client = authorities || revoked ? tls_client_of(authorities, revoked)
+					   : tls_client_new(t->authorities.n ? t->authorities.p : NULL,
+							    t->revoked.n ? t->revoked.p : NULL);
 	if (t->client)
 		return t;
 	heap_free(t);
 	return NULL;
 }
 
-/* NULL: there is no memory. */
-static struct tls_client *trust_of(struct courier *c, const struct route_tls *tls)
+static struct courier_trust *find_trust(const struct courier *c, const struct route_tls *tls)
 {
-	for (struct courier_trust *t = c->trust; t; t = t->next)
-		if (slice_eq(t->authorities, tls->authorities) && slice_eq(t->revoked, tls->revoked))
-			return t->client;
-	struct courier_trust *t = new_trust(tls);
+	struct courier_trust *t = c->trust;
+
+	while (t && !(slice_eq(t->authorities, tls->authorities) && slice_eq(t->revoked, tls->revoked)))
+		t = t->next;
+	return t;
+}
+
+/* NULL: there is no memory. */
+static struct courier_trust *add_trust(struct courier *c, struct courier_trust *t)
+{
 	if (!t)
 		return NULL;
 	t->next = c->trust;
 	c->trust = t;
 	if (tls_client_complaint(t->client))
 		log_event(LOG_TRUST_FAILED, LOG_CSTR("reason", tls_client_complaint(t->client)));
-	return t->client;
+	return t;
 }
+
+/* NULL: there is no memory. */
+static struct tls_client *trust_of(struct courier *c, const struct route_tls *tls)
+{
+	struct courier_trust *t = find_trust(c, tls);
+
+	if (!t)
+		t = add_trust(c, new_trust(tls, NULL, NULL));
+	return t ? t->client : NULL;
+}
+
+/* ---- files that were handed over ------------------------------------------------------------------------------- */
+
+struct courier_file {
+	struct courier_file *next;
+	struct wire_file wire;
+	struct credential_file file;
+};
+
+void courier_file(struct courier *c, const struct wire_file *file, int fd)
+{
+	struct courier_file *f = heap_new(struct courier_file);
+
+	if (!f) {
+		if (fd >= 0)
+			descriptor_close(fd);
+		return;
+	}
+	*f = (struct courier_file){
+		.next = c->files, .wire = *file, .file = {.path = "", .fd = fd, .error = (int)file->error}};
+	c->files = f;
+}
+
+void courier_forget_files(struct courier *c)
+{
+	struct courier_file *f;
+
+	while ((f = c->files)) {
+		c->files = f->next;
+		credential_file_close(&f->file);
+		heap_free(f);
+	}
+}
+
+/* NULL: none came, or none is wanted. */
+static const struct credential_file *file_of(struct courier *c, enum wire_file_kind kind, size_t route,
+					     struct slice path)
+{
+	for (struct courier_file *f = c->files; path.n && f; f = f->next)
+		if (f->wire.kind == kind && f->wire.index == route) {
+			f->file.path = path.p;
+			return &f->file;
+		}
+	return NULL;
+}
+
+void courier_load_trust(struct courier *c)
+{
+	courier_forget_trust(c);
+	for (size_t i = 0; c->files && i < c->conf->route_count; i++) {
+		const struct conf_route_keys *r = &c->conf->routes[i];
+		const struct route_tls tls = {.authorities = r->tls_ca, .revoked = r->tls_crl};
+		const struct credential_file *a = file_of(c, WIRE_FILE_AUTHORITIES, i, r->tls_ca);
+		const struct credential_file *revoked = file_of(c, WIRE_FILE_REVOKED, i, r->tls_crl);
+		/* One of the two alone would let more pass than the operator wants. */
+		if ((a || r->tls_ca.n == 0) && (revoked || r->tls_crl.n == 0) && (a || revoked) && !find_trust(c, &tls))
+			(void)add_trust(c, new_trust(&tls, a, revoked));
+	}
+	courier_forget_files(c);
+}
+
+/* ---- sessions -------------------------------------------------------------------------------------------------- */
 
 bool courier_is_on_this_machine(const struct link *k)
 {

@@ -1,6 +1,7 @@
 /*
  * The keys role: it alone reads private keys, and signs the handshakes of the receivers. It sees no network: what it
- * gets are requests of receivers, and it signs nothing but what a server signs in a handshake of TLS.
+ * gets are requests of receivers, and it signs nothing but what a server signs in a handshake of TLS. The files that
+ * the configuration names come from the supervisor, open, so that no others can be reached from here.
  *
  * It tells the receivers which certificates are in force, and the secrets of tickets, which it makes anew in half of
  * their lifetime. At a new configuration the files are read again: a certificate that cannot be used leaves the one in
@@ -16,6 +17,7 @@
 #include "net/fs_posix.h"
 #include "net/log.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -34,6 +36,14 @@ struct credentials {
 	size_t count;
 };
 
+/* What came from the supervisor for the next configuration. */
+struct certificate_files {
+	struct credential_file chain, key, staple;
+};
+struct client_files {
+	struct credential_file authorities, revoked;
+};
+
 struct keys_peer {
 	struct keys *keys;
 	uint32_t index;
@@ -46,6 +56,8 @@ struct keys {
 	struct conf *conf;
 	struct credentials *now, *before;
 	struct tls_tickets tickets;
+	struct certificate_files files[CONF_CERTIFICATE_MAX];
+	struct client_files client_files;
 	struct loop_timer *renew, *look;
 	struct keys_peer receivers[CONF_PROCESS_MAX];
 	struct buf frame;
@@ -88,6 +100,7 @@ static void send_tickets(struct keys *k, struct keys_peer *to)
 	wire_put_tickets(&k->frame, &k->tickets);
 	if (!channel_send(to->channel, WIRE_TICKETS, buf_slice(&k->frame), -1))
 		log_event(LOG_NO_MEMORY, LOG_CSTR("what", "tickets"));
+	buf_reset(&k->frame);
 }
 
 static void tell_all(struct keys *k, void (*tell)(struct keys *k, struct keys_peer *to))
@@ -168,12 +181,18 @@ static void add_credential(struct credentials *to, const struct conf_certificate
 	new->credential = c;
 }
 
+/* The file of the section that the configuration has in this place. */
+static const struct credential_file *staple_of(const struct keys *k, const struct conf_certificate *section)
+{
+	return &k->files[section - k->conf->certificates].staple;
+}
+
 static void staple(struct keys *k, const struct conf_certificate *section, struct credential *c,
 		   const struct credential *before)
 {
 	char why[CREDENTIAL_WHY_MAX];
 
-	if (section->ocsp.n == 0 || credential_load_staple(c, section->ocsp.p, loop_wall(k->loop), why))
+	if (section->ocsp.n == 0 || credential_read_staple(c, staple_of(k, section), loop_wall(k->loop), why))
 		return;
 	log_event(LOG_STAPLE_FAILED, LOG_TEXT("name", section->name), LOG_CSTR("reason", why));
 	if (before && before != c)
@@ -214,8 +233,29 @@ static void load_configured(struct keys *k, struct credentials *to)
 
 	for (size_t i = 0; i < k->conf->certificate_count; i++) {
 		const struct conf_certificate *c = &k->conf->certificates[i];
-		take_or_keep(k, to, c, credential_load(c->chain.p, c->key.p, why), why);
+		k->files[i].chain.path = c->chain.p;
+		k->files[i].key.path = c->key.p;
+		k->files[i].staple.path = c->ocsp.p;
+		take_or_keep(k, to, c, credential_read(&k->files[i].chain, &k->files[i].key, why), why);
 	}
+}
+
+static void close_file(struct credential_file *f)
+{
+	credential_file_close(f);
+	f->error = ENOENT;
+}
+
+/* Whatever came for a configuration is of no use for the next one. */
+static void close_files(struct keys *k)
+{
+	for (size_t i = 0; i < CONF_CERTIFICATE_MAX; i++) {
+		close_file(&k->files[i].chain);
+		close_file(&k->files[i].key);
+		close_file(&k->files[i].staple);
+	}
+	close_file(&k->client_files.authorities);
+	close_file(&k->client_files.revoked);
 }
 
 static int64_t days_left(struct keys *k, wall_ms end)
@@ -325,8 +365,10 @@ static void load_trust(struct keys *k)
 	}
 	buf_init(&authorities, TLS_TRUST_TEXT_MAX);
 	buf_init(&revoked, TLS_TRUST_TEXT_MAX);
-	bool good = credential_append_file(c->client_authorities.p, &authorities, why) &&
-		    (c->client_revoked.n == 0 || credential_append_file(c->client_revoked.p, &revoked, why));
+	k->client_files.authorities.path = c->client_authorities.p;
+	k->client_files.revoked.path = c->client_revoked.p;
+	bool good = credential_append(&k->client_files.authorities, &authorities, why) &&
+		    (c->client_revoked.n == 0 || credential_append(&k->client_files.revoked, &revoked, why));
 	take_or_keep_trust(k, &authorities, &revoked, good ? NULL : why);
 	buf_free(&authorities);
 	buf_free(&revoked);
@@ -383,6 +425,7 @@ static void keys_end(void *arg)
 
 	for (size_t i = 0; i < CONF_PROCESS_MAX; i++)
 		channel_free(k->receivers[i].channel);
+	close_files(k);
 	loop_timer_free(k->renew);
 	loop_timer_free(k->look);
 	free_credentials(k->now);
@@ -391,6 +434,7 @@ static void keys_end(void *arg)
 	buf_free(&k->frame);
 	buf_free(&k->authorities);
 	buf_free(&k->revoked);
+	explicit_bzero(&k->tickets, sizeof k->tickets);
 	heap_free(k);
 }
 
@@ -400,10 +444,15 @@ static void *keys_start(struct loop *l, const struct role_self *self)
 
 	if (!k)
 		return NULL;
+	credential_prepare();
 	*k = (struct keys){.loop = l, .self = self, .now = heap_new(struct credentials)};
 	for (uint32_t i = 0; i < CONF_PROCESS_MAX; i++)
 		k->receivers[i] = (struct keys_peer){.keys = k, .index = i};
-	buf_init(&k->frame, CHANNEL_FRAME_MAX);
+	for (uint32_t i = 0; i < CONF_CERTIFICATE_MAX; i++)
+		k->files[i].chain.fd = k->files[i].key.fd = k->files[i].staple.fd = -1;
+	k->client_files.authorities.fd = k->client_files.revoked.fd = -1;
+	close_files(k);
+	buf_init_secret(&k->frame, CHANNEL_FRAME_MAX);
 	buf_init(&k->authorities, TLS_TRUST_TEXT_MAX);
 	buf_init(&k->revoked, TLS_TRUST_TEXT_MAX);
 	k->renew = loop_timer_new(l, on_renew, k);
@@ -424,14 +473,50 @@ static bool keys_configure(void *arg, struct conf *conf)
 	load_trust(k);
 	tell_all(k, send_trust);
 	if (!load_all(k)) {
+		close_files(k);
 		conf_unref(k->conf);
 		k->conf = before;
 		return false;
 	}
+	close_files(k);
 	conf_unref(before);
 	renew_tickets(k);
 	k->self->ready(k->self->arg);
 	return true;
+}
+
+/* NULL: it is none of ours. */
+static struct credential_file *place_of_file(struct keys *k, const struct wire_file *file)
+{
+	struct certificate_files *files = file->index < CONF_CERTIFICATE_MAX ? &k->files[file->index] : NULL;
+
+	switch (file->kind) {
+	case WIRE_FILE_CHAIN:
+		return files ? &files->chain : NULL;
+	case WIRE_FILE_KEY:
+		return files ? &files->key : NULL;
+	case WIRE_FILE_STAPLE:
+		return files ? &files->staple : NULL;
+	case WIRE_FILE_CLIENT_AUTHORITIES:
+		return &k->client_files.authorities;
+	case WIRE_FILE_CLIENT_REVOKED:
+		return &k->client_files.revoked;
+	default:
+		return NULL;
+	}
+}
+
+static void keys_file(void *arg, const struct wire_file *file, int fd)
+{
+	struct credential_file *f = place_of_file(arg, file);
+
+	if (!f) {
+		if (fd >= 0)
+			descriptor_close(fd);
+		return;
+	}
+	credential_file_close(f);
+	*f = (struct credential_file){.fd = fd, .error = (int)file->error};
 }
 
 static void keys_peer(void *arg, struct wire_peer peer, int fd)
@@ -448,6 +533,7 @@ static void keys_peer(void *arg, struct wire_peer peer, int fd)
 	p->channel = channel_new(k->loop, fd, &handler, p);
 	if (!p->channel)
 		return;
+	channel_set_secret(p->channel);
 	send_trust(k, p);
 	send_certificates(k, p);
 	send_tickets(k, p);
@@ -463,6 +549,7 @@ static void keys_stop(void *arg)
 const struct role_ops keys_role = {
 	.start = keys_start,
 	.configure = keys_configure,
+	.file = keys_file,
 	.peer = keys_peer,
 	.stop = keys_stop,
 	.end = keys_end,

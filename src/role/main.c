@@ -1,6 +1,7 @@
 /*
  * postriderd: the server. It is the supervisor, or, when the supervisor starts it, one of the roles.
  */
+#include "role/launcher.h"
 #include "role/role.h"
 
 #include <stdio.h>
@@ -24,6 +25,8 @@ static int role_from_arguments(const char *kind, const char *index_text)
 
 	if (!slice_u64(slice_from_cstr(index_text), CONF_PROCESS_MAX, &index))
 		return EX_USAGE;
+	if (strcmp(kind, LAUNCHER_NAME) == 0)
+		return launcher_main(3);
 	for (int k = ROLE_RECEIVER; k <= ROLE_KIND_MAX; k++)
 		if (strcmp(kind, role_name((enum role_kind)k)) == 0)
 			return role_main((enum role_kind)k, (uint32_t)index, 3);

@@ -290,6 +290,10 @@ static bool on_courier_frame(struct queue_peer *p, uint16_t type, struct slice p
 		queue_engine_job_damaged(e, courier_of(p), job);
 		return true;
 	}
+	if (type == WIRE_LEAVING && payload.n == 0) {
+		queue_engine_courier_leaves(e, courier_of(p));
+		return true;
+	}
 	return false;
 }
 

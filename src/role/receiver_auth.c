@@ -92,7 +92,9 @@ void receiver_use_auth(struct receiver *r, int fd)
 	if (r->auth)
 		lose_auth(r);
 	r->auth = channel_new(r->loop, fd, &handler, r);
-	if (!r->auth)
+	if (r->auth)
+		channel_set_secret(r->auth);
+	else
 		r->self->auth_lost(r->self->arg);
 }
 

@@ -9,6 +9,8 @@
 
 #include "base/heap.h"
 
+#include <string.h>
+
 struct tls_server *receiver_tls(const struct receiver *r)
 {
 	return r->keys ? r->tls : NULL;
@@ -122,6 +124,8 @@ void receiver_use_keys(struct receiver *r, int fd)
 	r->keys = channel_new(r->loop, fd, &handler, r);
 	if (!r->keys)
 		r->self->keys_lost(r->self->arg);
+	else
+		channel_set_secret(r->keys);
 }
 
 bool receiver_ask_signature(struct receiver *r, uint64_t tag, const struct tls_request *request)
@@ -138,4 +142,5 @@ void receiver_end_keys(struct receiver *r)
 	channel_free(r->keys);
 	tls_server_unref(r->tls);
 	tls_trust_unref(r->trust);
+	explicit_bzero(&r->tickets, sizeof r->tickets);
 }

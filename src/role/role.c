@@ -4,6 +4,8 @@
 #include "net/host.h"
 #include "net/log.h"
 #include "net/shared.h"
+#include "net/tls.h"
+#include "role/confine.h"
 
 #include <signal.h>
 #include <stdlib.h>
@@ -140,6 +142,19 @@ static enum log_level log_level_of(const struct conf *c)
 	return LOG_ERROR;
 }
 
+/* Before anybody but the supervisor was heard: the configuration comes first, and names what the role has to reach. */
+static bool lock_in(struct process *p, const struct conf *c)
+{
+	char why[SANDBOX_WHY_MAX];
+	struct confine_needs needs;
+
+	confine_needs(p->self.kind, c, &needs);
+	if (sandbox_enter(sandbox_row(role_name(p->self.kind)), &needs.sandbox, why))
+		return true;
+	log_event(LOG_START_FAILED, LOG_CSTR("reason", "the role cannot lock itself in"), LOG_CSTR("detail", why));
+	return false;
+}
+
 static bool take_configuration(struct process *p, struct slice text)
 {
 	static struct conf_error error;
@@ -151,7 +166,7 @@ static bool take_configuration(struct process *p, struct slice text)
 		return false;
 	}
 	log_setup(role_name(p->self.kind), c->log_format == CONF_LOG_JSON, log_level_of(c));
-	bool ok = p->ops->configure(p->role, c);
+	bool ok = (p->configured || lock_in(p, c)) && p->ops->configure(p->role, c);
 	conf_unref(c);
 	if (!ok && !p->configured)
 		return false;
@@ -171,6 +186,33 @@ static void take_counts(struct process *p, int fd)
 	p->counts = counts;
 }
 
+static bool take_file(struct process *p, struct slice payload, int fd)
+{
+	struct wire_file file;
+
+	if (!p->ops->file || !wire_get_file(payload, &file) || (fd < 0) != (file.error != 0))
+		return false;
+	p->ops->file(p->role, &file, fd);
+	return true;
+}
+
+static bool take_processes(struct process *p, struct slice payload)
+{
+	struct wire_processes processes;
+
+	if (!p->ops->processes || !wire_get_processes(payload, &processes))
+		return false;
+	p->ops->processes(p->role, &processes);
+	return true;
+}
+
+static bool take_system(struct process *p, struct slice payload)
+{
+	struct wire_system system;
+
+	return wire_get_system(payload, &system) && loop_set_system(p->loop, system.resolv_conf, system.hosts);
+}
+
 static bool on_frame(void *arg, uint16_t type, struct slice payload, int fd)
 {
 	struct process *p = arg;
@@ -178,6 +220,18 @@ static bool on_frame(void *arg, uint16_t type, struct slice payload, int fd)
 	uint64_t number;
 
 	switch (type) {
+	case WIRE_SYSTEM:
+		if (fd >= 0)
+			break;
+		return take_system(p, payload);
+	case WIRE_PROCESSES:
+		if (fd >= 0)
+			break;
+		return take_processes(p, payload);
+	case WIRE_FILE:
+		if (take_file(p, payload, fd))
+			return true;
+		break;
 	case WIRE_CONFIG:
 		if (fd >= 0)
 			close(fd);
@@ -233,6 +287,7 @@ static void on_turn(void *arg)
 
 	if (p->configured && p->ops->turn)
 		p->ops->turn(p->role);
+	confine_log_refused();
 }
 
 /* A role ends when the supervisor says so, not by the signals that a terminal or an impatient operator sends to all. */
@@ -249,8 +304,11 @@ int role_main(enum role_kind kind, uint32_t index, int fd)
 	static const struct channel_handler handler = {on_frame, on_closed};
 	struct process p = {.ops = role_ops_of(kind)};
 
+	sandbox_begin();
 	ignore_signals();
 	log_setup(role_name(kind), false, LOG_INFO);
+	/* It reads files. */
+	tls_prepare();
 	p.self = (struct role_self){
 		.kind = kind,
 		.index = index,
@@ -274,6 +332,7 @@ int role_main(enum role_kind kind, uint32_t index, int fd)
 	loop_on_turn(p.loop, on_turn, &p);
 	loop_run(p.loop);
 	p.ops->end(p.role);
+	confine_log_refused();
 	shared_unmap(p.counts, sizeof *p.counts);
 	loop_timer_free(p.queue.missing);
 	loop_timer_free(p.keys.missing);

@@ -4,8 +4,8 @@
  * A role is a set of functions over a loop. It is told its configuration, its sockets and its peers by the supervisor,
  * and tells back when it serves. It owns no global state: the simulator runs many of them in one process.
  *
- * Order: start, configure, then listeners and peers in any order; configure again at each reload, followed by all
- * listeners anew; drain and stop at the end.
+ * Order: start, files, configure, then listeners and peers in any order; files and configure again at each reload,
+ * followed by all listeners anew; drain and stop at the end.
  */
 #ifndef ROLE_ROLE_H
 #define ROLE_ROLE_H
@@ -36,6 +36,10 @@ struct role_ops {
 	void *(*start)(struct loop *l, const struct role_self *self);
 	/* The role takes its own reference. False: the configuration cannot be used, at the first one only. */
 	bool (*configure)(void *role, struct conf *conf);
+	/* A file for the next configuration; takes fd, -1: there is none. NULL: the role wants none. */
+	void (*file)(void *role, const struct wire_file *file, int fd);
+	/* The processes of this server, from now on. NULL: the role does not care. */
+	void (*processes)(void *role, const struct wire_processes *processes);
 	void (*listener)(void *role, uint32_t number, int fd);   /* takes fd. NULL: the role has none */
 	void (*peer)(void *role, struct wire_peer peer, int fd); /* takes fd; replaces an earlier one of that name */
 	/* Memory that all roles of its kind have, for its life; before listeners and peers. NULL: the role has none.

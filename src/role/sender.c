@@ -20,6 +20,11 @@ static bool sender_secrets(void *arg, struct slice frame)
 	return courier_secrets(arg, frame);
 }
 
+static void sender_file(void *arg, const struct wire_file *file, int fd)
+{
+	courier_file(arg, file, fd);
+}
+
 static void sender_peer(void *arg, struct wire_peer peer, int fd)
 {
 	courier_peer(arg, peer, fd);
@@ -37,6 +42,7 @@ static void sender_end(void *arg)
 
 const struct role_ops sender_role = {
 	.start = sender_start,
+	.file = sender_file,
 	.configure = sender_configure,
 	.peer = sender_peer,
 	.secrets = sender_secrets,

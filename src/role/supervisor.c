@@ -10,18 +10,21 @@
  * mail), then senders and mailbox (what is under way), then the queue. SIGHUP reads the configuration again; if it is
  * wrong, the old one stays in force.
  */
-#include "role/role.h"
+#include "role/supervisor_private.h"
 
 #include "base/heap.h"
 #include "conf/secrets.h"
 #include "net/channel.h"
 #include "net/conn.h"
-#include "net/fs_posix.h"
 #include "net/host.h"
 #include "net/log.h"
+#include "net/notify.h"
 #include "net/shared.h"
 #include "net/socket.h"
+#include "role/confine.h"
+#include "role/launcher.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -33,11 +36,9 @@
 #include <unistd.h>
 
 #define CHILDREN_MAX   (5 + 2 * CONF_PROCESS_MAX)
-#define SOCKETS_MAX    CONF_LISTENER_MAX
 #define RESTART_AFTER  (1 * SECOND) /* for a role that died soon after it had been started */
 #define SOON           (2 * SECOND)
 #define STAGE_PATIENCE (15 * SECOND) /* for one stage of stopping, before SIGKILL */
-#define CHANNEL_FD     3
 
 struct supervisor;
 
@@ -50,13 +51,8 @@ struct child {
 	struct loop_timer *again;
 	mono_ms started;
 	bool ready, was_ready;
-};
-
-struct bound {
-	struct slice address; /* as in the configuration, copied: what it was bound for */
-	uint16_t port;
-	struct slice socket;
-	int fd;
+	bool anew;                  /* it was told to end, and is started again at once */
+	struct confine_needs needs; /* what it locked itself in for */
 };
 
 /* The stages of stopping, in order; each ends when none of its roles runs. */
@@ -76,193 +72,37 @@ struct supervisor {
 	struct conf_secrets *secrets; /* for the senders alone */
 	struct child children[CHILDREN_MAX];
 	size_t child_count;
-	struct bound bound[SOCKETS_MAX];
-	size_t bound_count;
-	int control;
+	struct sockets sockets;
+	struct launcher launcher;
 	int counts; /* memory in which all receivers count clients */
 	enum stage stage;
-	struct loop_timer *patience;
+	struct loop_timer *patience, *watchdog;
 	bool announced;
 	int status;
 };
 
 /* ---- configuration -------------------------------------------------------------------------------------------- */
 
-static struct conf *load_default(const struct conf_host *host, struct conf_error *error)
+/* The roles are in the data directory: they need not be able to reach it from the root. */
+static bool use_conf(struct supervisor *s, struct conf *c)
 {
-	const char *port_text = getenv("SMTP_PORT"), *dir = getenv("DATA_DIR");
-	uint64_t port = 0;
-	struct buf text;
+	struct conf of_roles = *c;
 
-	if (port_text && !slice_u64(slice_from_cstr(port_text), 65535, &port)) {
-		fprintf(stderr, "postriderd: SMTP_PORT is no port number: %s\n", port_text);
-		return NULL;
-	}
-	buf_init(&text, CONF_TEXT_MAX);
-	struct conf *c = conf_default_text((uint16_t)port, slice_from_cstr(dir), &text)
-				 ? conf_load_text(buf_slice(&text), "embedded default", host, error)
-				 : NULL;
-	buf_free(&text);
-	return c;
-}
-
-/* Errors and warnings are logged a line each. */
-static void log_conf_lines(enum log_event_id event, const struct conf_error *error)
-{
-	struct slice rest = slice_of(error->text, error->length);
-
-	while (rest.n) {
-		struct slice line = slice_split(&rest, '\n');
-		bool warns = slice_search(line, SLICE(": warning: ")) < line.n;
-		if (line.n)
-			log_event(warns ? LOG_CONF_WARNING : event, LOG_TEXT("reason", line));
-	}
-}
-
-/* With the secrets that belong to it. */
-static struct conf *load(const struct supervisor *s, enum log_event_id failed, struct conf_secrets **ret)
-{
-	static struct conf_error error;
-	char name_octets[256];
-	struct buf name;
-
-	error = (struct conf_error){0};
-	buf_init(&name, sizeof name_octets);
-	host_name(&name);
-	struct conf_host host = {.name = buf_slice(&name), .cores = host_cores()};
-	struct conf *c = s->path ? conf_load_file(s->path, &host, &error) : load_default(&host, &error);
-	buf_free(&name);
-	*ret = c ? conf_secrets_read(c, s->secrets, false, &error) : NULL;
-	if (c && !*ret) {
-		conf_unref(c);
-		c = NULL;
-	}
-	log_conf_lines(failed, &error);
-	return c;
-}
-
-/* Takes both, if there is memory. */
-static bool use_conf(struct supervisor *s, struct conf *c, struct conf_secrets *secrets)
-{
+	of_roles.data_dir = SLICE(".");
 	buf_reset(&s->text);
-	if (!conf_dump(c, &s->text))
+	if (!conf_dump(&of_roles, &s->text))
 		return false;
+	s->sockets.data_dir_path = c->data_dir;
 	conf_unref(s->conf);
 	s->conf = c;
+	return true;
+}
+
+static void use_secrets(struct supervisor *s, struct conf_secrets *secrets)
+{
 	conf_secrets_free(s->secrets);
 	s->secrets = secrets;
 	conf_secrets_hide(secrets); /* before there are children to inherit them */
-	return true;
-}
-
-/* ---- sockets -------------------------------------------------------------------------------------------------- */
-
-static bool same_place(const struct bound *b, struct slice address, uint16_t port, struct slice socket)
-{
-	return slice_eq(b->address, address) && b->port == port && slice_eq(b->socket, socket);
-}
-
-static int bind_one(struct slice address, uint16_t port, struct slice socket)
-{
-	struct net_address a;
-
-	if (socket.n)
-		return socket_listen_unix(socket.p, 0666);
-	if (!net_address_ip(address, port, &a)) {
-		errno = EADDRNOTAVAIL;
-		return -1;
-	}
-	return socket_listen(&a);
-}
-
-static struct slice copy_text(struct slice s)
-{
-	char *p = heap_alloc(s.n + 1);
-
-	if (p && s.n)
-		memcpy(p, s.p, s.n);
-	return slice_of(p, p ? s.n : 0);
-}
-
-static void close_bound(struct bound *b)
-{
-	if (b->socket.n)
-		unlink(b->socket.p);
-	close(b->fd);
-	heap_free((void *)(uintptr_t)b->address.p);
-	heap_free((void *)(uintptr_t)b->socket.p);
-}
-
-/* The socket for a place: the one that is bound already, or a new one. NULL: it cannot be bound. */
-static struct bound *find_or_bind(struct supervisor *s, const struct conf_listener *l, struct slice address)
-{
-	for (size_t i = 0; i < s->bound_count; i++)
-		if (same_place(&s->bound[i], address, l->port, l->socket))
-			return &s->bound[i];
-	if (s->bound_count == SOCKETS_MAX)
-		return NULL;
-	int fd = bind_one(address, l->port, l->socket);
-	if (fd < 0) {
-		log_event(LOG_START_FAILED, LOG_CSTR("reason", strerror(errno)), LOG_TEXT("listener", l->name),
-			  LOG_TEXT("address", l->socket.n ? l->socket : address), LOG_NUMBER("port", l->port));
-		return NULL;
-	}
-	struct bound *b = &s->bound[s->bound_count++];
-	*b = (struct bound){.address = copy_text(address), .port = l->port, .socket = copy_text(l->socket), .fd = fd};
-	log_event(LOG_LISTENING, LOG_TEXT("listener", l->name), LOG_TEXT("address", l->socket.n ? l->socket : address),
-		  LOG_NUMBER("port", l->port));
-	return b;
-}
-
-/* "*" stands for every address of both families. Returns how many addresses a listener has. */
-static size_t listener_addresses(const struct conf_listener *l, struct slice ret[2])
-{
-	if (!slice_eq(l->address, SLICE("*"))) {
-		ret[0] = l->address;
-		return 1;
-	}
-	ret[0] = SLICE("0.0.0.0");
-	ret[1] = SLICE("::");
-	return 2;
-}
-
-static bool bind_all(struct supervisor *s, const struct conf *c)
-{
-	for (size_t i = 0; i < c->listener_count; i++) {
-		struct slice addresses[2];
-		size_t count = listener_addresses(&c->listeners[i], addresses);
-		bool any = false;
-		for (size_t j = 0; j < count; j++)
-			any |= find_or_bind(s, &c->listeners[i], addresses[j]) != NULL;
-		if (!any)
-			return false;
-	}
-	return true;
-}
-
-static bool is_wanted(const struct conf *c, const struct bound *b)
-{
-	for (size_t i = 0; i < c->listener_count; i++) {
-		struct slice addresses[2];
-		size_t count = listener_addresses(&c->listeners[i], addresses);
-		for (size_t j = 0; j < count; j++)
-			if (same_place(b, addresses[j], c->listeners[i].port, c->listeners[i].socket))
-				return true;
-	}
-	return false;
-}
-
-static void close_unwanted(struct supervisor *s)
-{
-	size_t kept = 0;
-
-	for (size_t i = 0; i < s->bound_count; i++) {
-		if (is_wanted(s->conf, &s->bound[i]))
-			s->bound[kept++] = s->bound[i];
-		else
-			close_bound(&s->bound[i]);
-	}
-	s->bound_count = kept;
 }
 
 /* ---- telling roles -------------------------------------------------------------------------------------------- */
@@ -274,13 +114,13 @@ static void send_listeners(struct supervisor *s, struct child *c)
 	buf_init(&number, 8);
 	if (c->kind == ROLE_ADMIN) {
 		wire_put_number(&number, 0);
-		channel_send(c->channel, WIRE_LISTENER, buf_slice(&number), s->control);
+		channel_send(c->channel, WIRE_LISTENER, buf_slice(&number), s->sockets.control);
 	}
 	for (size_t i = 0; c->kind == ROLE_RECEIVER && i < s->conf->listener_count; i++) {
 		struct slice addresses[2];
-		size_t count = listener_addresses(&s->conf->listeners[i], addresses);
+		size_t count = sockets_addresses(&s->conf->listeners[i], addresses);
 		for (size_t j = 0; j < count; j++) {
-			struct bound *b = find_or_bind(s, &s->conf->listeners[i], addresses[j]);
+			const struct bound *b = sockets_find(&s->sockets, &s->conf->listeners[i], addresses[j]);
 			if (!b)
 				continue;
 			buf_reset(&number);
@@ -315,8 +155,27 @@ static void send_secrets(struct supervisor *s, struct child *c)
 	buf_wipe(&frame);
 }
 
+/* To the admin role: who is no tool. */
+static void send_processes(struct supervisor *s)
+{
+	struct wire_processes ours = {.pid = {(uint32_t)getpid(), (uint32_t)s->launcher.pid}, .count = 2};
+	struct buf frame;
+
+	static_assert(CHILDREN_MAX + 2 <= WIRE_PROCESSES_MAX, "all of them fit");
+	for (size_t i = 0; i < s->child_count; i++)
+		if (s->children[i].pid)
+			ours.pid[ours.count++] = (uint32_t)s->children[i].pid;
+	buf_init(&frame, sizeof ours + 16);
+	wire_put_processes(&frame, &ours);
+	for (size_t i = 0; i < s->child_count && !frame.failed; i++)
+		if (s->children[i].kind == ROLE_ADMIN && s->children[i].channel)
+			channel_send(s->children[i].channel, WIRE_PROCESSES, buf_slice(&frame), -1);
+	buf_free(&frame);
+}
+
 static void send_configuration(struct supervisor *s, struct child *c)
 {
+	supervisor_send_files(s->conf, c->kind, c->channel);
 	send_secrets(s, c);
 	channel_send(c->channel, WIRE_CONFIG, buf_slice(&s->text), -1);
 	send_listeners(s, c);
@@ -391,12 +250,21 @@ static enum stage stage_of(enum role_kind kind)
 	}
 }
 
+static void tell_ready(const struct supervisor *s)
+{
+	char status[128];
+
+	snprintf(status, sizeof status, "Takes mail as %.100s", s->conf->hostname.p);
+	notify_ready(status);
+}
+
 static void announce(struct supervisor *s)
 {
 	for (size_t i = 0; i < s->child_count; i++)
 		if (!s->children[i].ready)
 			return;
 	s->announced = true;
+	tell_ready(s);
 	log_event(LOG_STARTED, LOG_CSTR("version", POSTRIDER_VERSION), LOG_TEXT("hostname", s->conf->hostname),
 		  LOG_TEXT("data", s->conf->data_dir));
 }
@@ -444,44 +312,24 @@ static void on_channel_closed(void *arg, const char *why)
 		kill(c->pid, SIGKILL);
 }
 
-static _Noreturn void exec_role(const struct child *c, int fd)
-{
-	char index[16];
-	sigset_t none;
-
-	/* dup2 on itself would keep close-on-exec. */
-	if (fd == CHANNEL_FD)
-		fcntl(fd, F_SETFD, 0);
-	else if (dup2(fd, CHANNEL_FD) < 0)
-		_exit(EX_OSERR);
-	sigemptyset(&none);
-	sigprocmask(SIG_SETMASK, &none, NULL);
-	snprintf(index, sizeof index, "%u", c->index);
-	char *const argv[] = {(char[]){"postriderd"}, (char[]){"--role"}, (char *)(uintptr_t)role_name(c->kind), index,
-			      NULL};
-	execv("/proc/self/exe", argv);
-	_exit(EX_OSERR);
-}
-
 static void start_child(struct supervisor *s, struct child *c)
 {
 	static const struct channel_handler handler = {on_frame, on_channel_closed};
 	int ends[2];
 
-	c->ready = false;
+	c->ready = c->anew = false;
 	c->started = loop_mono(s->loop);
-	log_flush(); /* or the child would write what is gathered once more */
+	confine_needs(c->kind, s->conf, &c->needs);
 	if (!socket_pair(ends)) {
 		loop_timer_set(c->again, c->started + RESTART_AFTER);
 		return;
 	}
-	pid_t pid = fork();
-	if (pid == 0)
-		exec_role(c, ends[1]);
+	pid_t pid = launcher_run(&s->launcher, c->kind, c->index, ends[1]);
+	int error = errno;
 	close(ends[1]);
 	if (pid < 0) {
 		close(ends[0]);
-		log_event(LOG_ROLE_DIED, LOG_CSTR("which", role_name(c->kind)), LOG_CSTR("reason", strerror(errno)));
+		log_event(LOG_ROLE_DIED, LOG_CSTR("which", role_name(c->kind)), LOG_CSTR("reason", strerror(error)));
 		loop_timer_set(c->again, c->started + RESTART_AFTER);
 		return;
 	}
@@ -495,6 +343,7 @@ static void start_child(struct supervisor *s, struct child *c)
 		  LOG_NUMBER("pid", pid));
 	send_counts(s, c);
 	send_configuration(s, c);
+	send_processes(s);
 	connect_to_peers(s, c);
 }
 
@@ -518,6 +367,10 @@ static void child_ended(struct supervisor *s, struct child *c, int status)
 		begin_stage(s, s->stage);
 		return;
 	}
+	if (c->anew) {
+		start_child(s, c);
+		return;
+	}
 	log_event(LOG_ROLE_DIED, LOG_CSTR("which", role_name(c->kind)), LOG_NUMBER("index", c->index),
 		  LOG_NUMBER("pid", pid),
 		  WIFSIGNALED(status) ? LOG_NUMBER("signal", WTERMSIG(status))
@@ -532,6 +385,19 @@ static void child_ended(struct supervisor *s, struct child *c, int status)
 	loop_timer_set(c->again, loop_mono(s->loop) + (soon ? RESTART_AFTER : 0));
 }
 
+/* Without it no role could be started again: whoever started the server shall do so anew. */
+static void launcher_ended(struct supervisor *s, int status)
+{
+	s->launcher.pid = 0;
+	if (s->stage != STAGE_SERVING)
+		return;
+	log_event(LOG_ROLE_DIED, LOG_CSTR("which", LAUNCHER_NAME),
+		  WIFSIGNALED(status) ? LOG_NUMBER("signal", WTERMSIG(status))
+				      : LOG_NUMBER("status", WEXITSTATUS(status)));
+	s->status = EX_SOFTWARE;
+	begin_stage(s, STAGE_RECEIVERS);
+}
+
 static void on_child(void *arg, int number)
 {
 	struct supervisor *s = arg;
@@ -539,10 +405,13 @@ static void on_child(void *arg, int number)
 	pid_t pid;
 
 	(void)number;
-	while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
+	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+		if (pid == s->launcher.pid)
+			launcher_ended(s, status);
 		for (size_t i = 0; i < s->child_count; i++)
 			if (s->children[i].pid == pid)
 				child_ended(s, &s->children[i], status);
+	}
 }
 
 static void add_child(struct supervisor *s, enum role_kind kind, uint32_t index)
@@ -625,35 +494,75 @@ static void on_stop(void *arg, int number)
 
 	if (s->stage != STAGE_SERVING)
 		return;
+	notify_stopping();
 	log_event(LOG_STOPPING, LOG_NUMBER("signal", number));
 	begin_stage(s, STAGE_RECEIVERS);
 }
 
+/* ---- watchdog ------------------------------------------------------------------------------------------------- */
+
+/* That this comes is the proof: the loop goes round. A role that dies is started again by it. */
+static void on_watchdog(void *arg)
+{
+	struct supervisor *s = arg;
+
+	notify_alive();
+	loop_timer_set(s->watchdog, loop_mono(s->loop) + notify_watchdog());
+}
+
+static bool begin_watchdog(struct supervisor *s)
+{
+	s->watchdog = loop_timer_new(s->loop, on_watchdog, s);
+	if (s->watchdog && notify_watchdog() > 0)
+		on_watchdog(s);
+	return s->watchdog != NULL;
+}
+
 /* ---- reloading ------------------------------------------------------------------------------------------------ */
+
+/*
+ * A role that locked itself in for the old configuration may not have what the new one needs: it ends what it has under
+ * way, and is started anew. Only the mailbox role ever needs more; receivers keep their sessions.
+ */
+static void reconfigure_child(struct supervisor *s, struct child *c)
+{
+	struct confine_needs needs;
+
+	confine_needs(c->kind, s->conf, &needs);
+	if (c->kind != ROLE_MAILBOX || c->anew || confine_covers(&c->needs, &needs)) {
+		send_configuration(s, c);
+		return;
+	}
+	c->anew = true;
+	channel_send(c->channel, WIRE_STOP, SLICE_NONE, -1);
+}
+
+static bool change_conf(struct supervisor *s, struct conf *c)
+{
+	const char *which;
+
+	if (conf_needs_restart(s->conf, c, &which)) {
+		log_event(LOG_RELOAD_FAILED, LOG_CSTR("reason", "this key needs a restart"), LOG_CSTR("key", which));
+		return false;
+	}
+	if (use_conf(s, c))
+		return true;
+	log_event(LOG_RELOAD_FAILED, LOG_CSTR("reason", "out of memory"));
+	return false;
+}
 
 static bool reload(struct supervisor *s)
 {
-	const char *which;
-	struct conf_secrets *secrets;
-	struct conf *c = load(s, LOG_RELOAD_FAILED, &secrets);
+	struct conf *c = supervisor_load(s->path, LOG_RELOAD_FAILED);
+	struct conf_secrets *secrets = c ? supervisor_read_secrets(c, s->secrets, LOG_RELOAD_FAILED) : NULL;
 
-	if (!c)
-		return false;
-	if (conf_needs_restart(s->conf, c, &which)) {
-		log_event(LOG_RELOAD_FAILED, LOG_CSTR("reason", "this key needs a restart"), LOG_CSTR("key", which));
-		conf_secrets_free(secrets);
-		conf_unref(c);
-		return false;
+	if (secrets && change_conf(s, c)) {
+		use_secrets(s, secrets);
+		return true;
 	}
-	if (!bind_all(s, c) || !use_conf(s, c, secrets)) {
-		log_event(LOG_RELOAD_FAILED, LOG_CSTR("reason", "a listener cannot be bound"));
-		conf_secrets_free(secrets);
-		conf_unref(c);
-		close_unwanted(s);
-		return false;
-	}
-	close_unwanted(s);
-	return true;
+	conf_secrets_free(secrets);
+	conf_unref(c);
+	return false;
 }
 
 static void on_reload(void *arg, int number)
@@ -661,12 +570,19 @@ static void on_reload(void *arg, int number)
 	struct supervisor *s = arg;
 
 	(void)number;
-	if (s->stage != STAGE_SERVING || !reload(s))
+	if (s->stage != STAGE_SERVING)
 		return;
-	for (size_t i = 0; i < s->child_count; i++)
-		if (s->children[i].channel)
-			send_configuration(s, &s->children[i]);
-	log_event(LOG_RELOADED, LOG_TEXT("hostname", s->conf->hostname));
+	notify_reloading();
+	if (reload(s)) {
+		for (size_t i = 0; i < s->child_count; i++)
+			if (s->children[i].channel)
+				reconfigure_child(s, &s->children[i]);
+		log_event(LOG_RELOADED, LOG_TEXT("hostname", s->conf->hostname));
+	}
+	/* Wrong or not: it serves, and the log says by which configuration. Not before the start has come to its end.
+	 */
+	if (s->announced)
+		tell_ready(s);
 }
 
 /* ---- the whole ------------------------------------------------------------------------------------------------ */
@@ -686,15 +602,48 @@ static bool make_counts(struct supervisor *s)
 	return true;
 }
 
+/* What may need privileges comes before they are given up, and everything below the data directory behind that. */
+static bool take_places(struct supervisor *s)
+{
+	struct sockets *k = &s->sockets;
+	struct identity account;
+	bool is_root;
+
+	if (!supervisor_find_account(s->conf, &account, &is_root) || sockets_control_is_served(s->conf))
+		return false;
+	const struct identity *a = is_root ? &account : NULL;
+	if (!supervisor_enter_data_dir(s->conf, a, &k->data_dir) || !sockets_bind_tcp(k, s->conf) ||
+	    !supervisor_give_up_root(s->conf, a, k->data_dir) || !sockets_bind_unix(k, s->conf))
+		return false;
+	sockets_close_unwanted(k);
+	return true;
+}
+
+static bool start_launcher(struct supervisor *s)
+{
+	if (launcher_start(&s->launcher, s->sockets.data_dir))
+		return true;
+	log_event(LOG_START_FAILED, LOG_CSTR("role", LAUNCHER_NAME), LOG_CSTR("reason", strerror(errno)));
+	return false;
+}
+
+/* As the account that reads them again at each reload: what only root can read is found out now. */
+static bool take_secrets(struct supervisor *s)
+{
+	struct conf_secrets *secrets = supervisor_read_secrets(s->conf, NULL, LOG_START_FAILED);
+
+	if (secrets)
+		use_secrets(s, secrets);
+	return secrets != NULL;
+}
+
 static bool prepare(struct supervisor *s)
 {
-	struct conf_secrets *secrets;
-	struct conf *c = load(s, LOG_START_FAILED, &secrets);
+	struct conf *c = supervisor_load(s->path, LOG_START_FAILED);
 
 	if (!c)
 		return false;
-	if (!use_conf(s, c, secrets)) {
-		conf_secrets_free(secrets);
+	if (!use_conf(s, c)) {
 		conf_unref(c);
 		return false;
 	}
@@ -702,23 +651,19 @@ static bool prepare(struct supervisor *s)
 		  c->log_level == CONF_LOG_DEBUG  ? LOG_DEBUG
 		  : c->log_level == CONF_LOG_INFO ? LOG_INFO
 						  : LOG_WARNING);
-	int error = fs_posix_make_root(c->data_dir.p);
-	if (error) {
-		log_event(LOG_START_FAILED, LOG_TEXT("directory", c->data_dir), LOG_CSTR("reason", strerror(error)));
-		return false;
-	}
-	s->control = socket_listen_unix(c->control_socket.p, 0600);
-	if (s->control < 0) {
-		log_event(LOG_START_FAILED, LOG_TEXT("socket", c->control_socket),
-			  LOG_CSTR("reason", errno == EADDRINUSE ? "another server is running on this data directory"
-								 : strerror(errno)));
-		return false;
-	}
-	return make_counts(s) && bind_all(s, c);
+	return make_counts(s) && take_places(s) && take_secrets(s) && start_launcher(s) &&
+	       supervisor_lock_in(c, &s->sockets);
+}
+
+static void on_turn(void *arg)
+{
+	(void)arg;
+	confine_log_refused();
 }
 
 static void run(struct supervisor *s)
 {
+	loop_on_turn(s->loop, on_turn, s);
 	loop_on_signal(s->loop, SIGCHLD, on_child, s);
 	loop_on_signal(s->loop, SIGTERM, on_stop, s);
 	loop_on_signal(s->loop, SIGINT, on_stop, s);
@@ -734,15 +679,12 @@ static void clean_up(struct supervisor *s)
 {
 	for (size_t i = 0; i < s->child_count; i++)
 		loop_timer_free(s->children[i].again);
-	for (size_t i = 0; i < s->bound_count; i++)
-		close_bound(&s->bound[i]);
-	if (s->control >= 0) {
-		unlink(s->conf->control_socket.p);
-		close(s->control);
-	}
+	sockets_close(&s->sockets, s->conf);
+	launcher_stop(&s->launcher);
 	if (s->counts >= 0)
 		close(s->counts);
 	loop_timer_free(s->patience);
+	loop_timer_free(s->watchdog);
 	loop_free(s->loop);
 	conf_unref(s->conf);
 	conf_secrets_free(s->secrets);
@@ -752,15 +694,19 @@ static void clean_up(struct supervisor *s)
 
 int supervisor_main(const char *path)
 {
-	static struct supervisor s = {.control = -1, .counts = -1};
+	static struct supervisor s = {.launcher = {.fd = -1}, .counts = -1};
 
+	sandbox_begin();
+	sockets_init(&s.sockets);
+	sockets_take_given(&s.sockets);
+	notify_begin();
 	log_setup("supervisor", false, LOG_INFO);
 	signal(SIGPIPE, SIG_IGN);
 	s.path = path;
 	buf_init(&s.text, CONF_TEXT_MAX);
 	s.loop = loop_new();
 	s.patience = s.loop ? loop_timer_new(s.loop, on_patience, &s) : NULL;
-	if (!s.patience)
+	if (!s.patience || !begin_watchdog(&s))
 		return EX_OSERR;
 	if (prepare(&s))
 		run(&s);

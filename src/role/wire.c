@@ -225,6 +225,55 @@ bool wire_next_secret(struct wire_secrets *list, struct wire_secret *ret)
 	return !u.bad;
 }
 
+void wire_put_system(struct buf *out, const struct wire_system *system)
+{
+	pack_slice(out, system->resolv_conf);
+	pack_slice(out, system->hosts);
+}
+
+bool wire_get_system(struct slice in, struct wire_system *ret)
+{
+	struct unpack u = {.in = in};
+
+	ret->resolv_conf = unpack_slice(&u, WIRE_SYSTEM_MAX);
+	ret->hosts = unpack_slice(&u, WIRE_SYSTEM_MAX);
+	return unpack_done(&u);
+}
+
+void wire_put_file(struct buf *out, const struct wire_file *file)
+{
+	pack_u8(out, (uint8_t)file->kind);
+	pack_u32(out, file->index);
+	pack_u32(out, file->error);
+}
+
+bool wire_get_file(struct slice in, struct wire_file *ret)
+{
+	struct unpack u = {.in = in};
+
+	ret->kind = unpack_u8_max(&u, WIRE_FILE_KIND_MAX);
+	ret->index = unpack_u32(&u);
+	ret->error = unpack_u32_max(&u, 4095);
+	return unpack_done(&u);
+}
+
+void wire_put_processes(struct buf *out, const struct wire_processes *processes)
+{
+	pack_u32(out, (uint32_t)processes->count);
+	for (size_t i = 0; i < processes->count; i++)
+		pack_u32(out, processes->pid[i]);
+}
+
+bool wire_get_processes(struct slice in, struct wire_processes *ret)
+{
+	struct unpack u = {.in = in};
+
+	ret->count = unpack_u32_max(&u, WIRE_PROCESSES_MAX);
+	for (size_t i = 0; i < ret->count; i++)
+		ret->pid[i] = unpack_u32(&u);
+	return unpack_done(&u);
+}
+
 void wire_put_number(struct buf *out, uint64_t number)
 {
 	pack_u64(out, number);

@@ -22,6 +22,9 @@ enum wire_type {
 	WIRE_STOP,       /* finish what is under way, then end */
 	WIRE_COUNTS,     /* to receivers: the memory that they count clients in, a rate_table; with its descriptor */
 	WIRE_SECRETS,    /* to senders: struct wire_secrets, for the configuration that follows */
+	WIRE_SYSTEM,     /* struct wire_system; before each configuration */
+	WIRE_FILE,       /* struct wire_file, with the file, open for reading; before each configuration */
+	WIRE_PROCESSES,  /* struct wire_processes: this server's own, whenever one is started; to the admin role */
 	/* role to supervisor */
 	WIRE_READY,       /* the role serves */
 	WIRE_PEER_WANTED, /* the connection to a role broke, and no other came; struct wire_peer */
@@ -45,6 +48,7 @@ enum wire_type {
 	WIRE_JOB_DONE,     /* number of the job: all its outcomes were told */
 	WIRE_JOB_RETURNED, /* number of the job: it was not begun, and will not be by this courier */
 	WIRE_JOB_DAMAGED,  /* number of the job: the body does not fit its digest; who has no outcome is held */
+	WIRE_LEAVING,      /* it is stopping: no more jobs */
 
 	/* tools to admin, passed on to the queue; and back */
 	WIRE_LIST = 48, /* struct wire_list */
@@ -84,6 +88,7 @@ enum wire_type {
 #define WIRE_RCPTS_MAX  100000
 #define WIRE_BODY_MAX   ((size_t)4 * 1024 * 1024) /* inline; larger ones travel as files */
 #define WIRE_CONFIG_MAX ((size_t)4 * 1024 * 1024)
+#define WIRE_PROCESSES_MAX       256
 #define WIRE_TICKET_LIFETIME_MAX (7 * DAY)
 
 /* Which role, for WIRE_PEER and command lines. */
@@ -121,6 +126,41 @@ void wire_put_secrets(struct buf *out, uint32_t count);
 void wire_put_secret(struct buf *out, const struct wire_secret *secret);
 bool wire_get_secrets(struct slice in, struct wire_secrets *ret);
 bool wire_next_secret(struct wire_secrets *list, struct wire_secret *ret);
+/* Files of the system that a role may not open for itself; those that cannot be read are empty. */
+struct wire_system {
+	struct slice resolv_conf, hosts;
+};
+#define WIRE_SYSTEM_MAX ((size_t)1024 * 1024)
+void wire_put_system(struct buf *out, const struct wire_system *system);
+bool wire_get_system(struct slice in, struct wire_system *ret);
+
+/* A file that the configuration names and the role may not open for itself. */
+enum wire_file_kind {
+	WIRE_FILE_CHAIN, /* of a certificate */
+	WIRE_FILE_KEY,
+	WIRE_FILE_STAPLE,      /* for it */
+	WIRE_FILE_AUTHORITIES, /* of a route */
+	WIRE_FILE_REVOKED,
+	WIRE_FILE_CLIENT_AUTHORITIES,
+	WIRE_FILE_CLIENT_REVOKED,
+	WIRE_FILE_TOKEN_KEYS,
+};
+#define WIRE_FILE_KIND_MAX WIRE_FILE_TOKEN_KEYS
+struct wire_file {
+	enum wire_file_kind kind;
+	uint32_t index; /* of the section that names it, where there may be several */
+	uint32_t error; /* an errno value: it could not be opened, and no descriptor comes; 0: here it is */
+};
+void wire_put_file(struct buf *out, const struct wire_file *file);
+bool wire_get_file(struct slice in, struct wire_file *ret);
+
+/* Who is no tool, though of the same user. */
+struct wire_processes {
+	uint32_t pid[WIRE_PROCESSES_MAX];
+	size_t count;
+};
+void wire_put_processes(struct buf *out, const struct wire_processes *processes);
+bool wire_get_processes(struct slice in, struct wire_processes *ret);
 
 void wire_put_number(struct buf *out, uint64_t number);
 bool wire_get_number(struct slice in, uint64_t *ret);

@@ -1,5 +1,6 @@
 """Fixtures of the end-to-end tests; what they are made of stands in harness.py."""
 import itertools
+import shutil
 import signal
 import sys
 
@@ -7,7 +8,7 @@ import pytest
 
 sys.dont_write_bytecode = True
 
-from harness import Dovecot, Peer, Postrider, RawPeer, Recorder, Sink # noqa: E402
+from harness import Dovecot, Peer, Postrider, RawPeer, Recorder, Sink, new_folder # noqa: E402
 
 # Whoever runs the tests in the background of a script has them ignore it, and what they start would, too.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -30,6 +31,41 @@ def pytest_terminal_summary(terminalreporter):
         for name, value in report.user_properties:
             if name == "figures" and report.when == "call":
                 terminalreporter.write_line(f"{report.nodeid}: {value}")
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item):
+    report = (yield).get_result()
+    item.failed = getattr(item, "failed", False) or report.failed
+
+
+@pytest.fixture
+def tmp_path(request):
+    """Instead of pytest's own, which other accounts cannot reach. What a failed test left stays there."""
+    folder = new_folder()
+    yield folder
+    if not getattr(request.node, "failed", False):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+class Folders:
+    """Instead of pytest's own, which other accounts cannot reach."""
+
+    def __init__(self):
+        self.made = []
+
+    def mktemp(self, basename):
+        self.made.append(new_folder(f"postrider-test.{basename}."))
+        return self.made[-1]
+
+
+@pytest.fixture(scope="session")
+def tmp_path_factory(request):
+    """For what several tests of a file share. All of it stays when a test failed."""
+    folders = Folders()
+    yield folders
+    for folder in folders.made if not request.session.testsfailed else []:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture

@@ -8,12 +8,14 @@ import contextlib
 import json
 import os
 import pathlib
+import pwd
 import re
 import shutil
 import signal
 import socket
 import ssl
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -81,6 +83,44 @@ def listening(port, host="127.0.0.1"):
         socket.create_connection((host, port), timeout=1).close()
         return True
     return False
+
+
+# ---- folders and accounts --------------------------------------------------------------------------------------------
+
+def new_folder(prefix="postrider-test."):
+    """A new folder that other accounts can pass, as pytest's own cannot: a server that root starts is not root."""
+    folder = pathlib.Path(tempfile.mkdtemp(prefix=prefix))
+    folder.chmod(0o755)
+    return folder
+
+
+def server_account():
+    """(uid, gid) of a server that we start, by the key `user`: ours, unless we are root."""
+    if os.geteuid() != 0:
+        return os.geteuid(), os.getegid()
+    try:
+        entry = pwd.getpwnam("postrider")
+    except KeyError:
+        entry = pwd.getpwnam("nobody")
+    return entry.pw_uid, entry.pw_gid
+
+
+def limit(pid, which, soft):
+    """Sets a soft limit of a process of our server, as its own user: root of a container may not do that to others."""
+    user, group = server_account()
+    program = f"import resource; resource.prlimit({pid}, {which}, ({soft}, resource.RLIM_INFINITY))"
+    subprocess.run([sys.executable, "-c", program], check=True, user=user, group=group,
+                   extra_groups=[] if os.geteuid() == 0 else None)
+
+
+def give(path):
+    """Makes a file, or a folder with all that is in it, the server's own. Returns it."""
+    path = pathlib.Path(path)
+    account = server_account()
+    for found in [path, *path.rglob("*")] if path.exists() else []:
+        if (found.lstat().st_uid, found.lstat().st_gid) != account:
+            os.chown(found, *account, follow_symlinks=False)
+    return path
 
 
 # ---- messages ------------------------------------------------------------------------------------------------------
@@ -188,6 +228,9 @@ class Postrider:
         self.process = None
         self.expected_in_log = None
         self.killed = False
+        self.may_be_refused = False
+        self.owns_data = True
+        self.prefix = []
 
     # -- life
 
@@ -201,11 +244,14 @@ class Postrider:
         return self
 
     def spawn(self, args=None, env=None):
-        """Starts it without waiting."""
+        """Starts it without waiting. What a test has put into its data directory is the server's."""
+        if os.geteuid() == 0 and self.owns_data:
+            give(self.data)
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(
-                [str(POSTRIDERD), *(args if args is not None else ["-c", str(self.conf)])], stdin=subprocess.DEVNULL,
-                stdout=log, stderr=log, cwd=self.folder, start_new_session=True, env=dict(os.environ, **(env or {})))
+                [*self.prefix, str(POSTRIDERD), *(args if args is not None else ["-c", str(self.conf)])],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.folder, start_new_session=True,
+                env=dict(os.environ, **(env or {})))
         return self
 
     def start(self, args=None, env=None):
@@ -295,6 +341,8 @@ class Postrider:
         log = self.log()
         broken = BROKEN.search(log)
         assert not broken, f"the log speaks of a fault:\n{log[max(0, broken.start() - 3000):broken.end() + 6000]}"
+        refused = re.search("^.*call-refused.*$", log, re.M)
+        assert self.may_be_refused or not refused, f"a role may not do what it needs: {refused.group()}"
         if running:
             assert status == 0, f"SIGTERM ended it with {status}; log:\n{log[-4000:]}"
             assert not left, f"these processes outlived it: {left}"
@@ -538,8 +586,8 @@ class Dialog:
 # ---- peers ---------------------------------------------------------------------------------------------------------
 
 def open_folder():
-    """A folder that a peer who runs as nobody can reach; pytest's own folders are closed to it."""
-    folder = pathlib.Path(tempfile.mkdtemp(prefix="postrider-peer."))
+    """A folder in which a peer who runs as nobody can write."""
+    folder = new_folder("postrider-peer.")
     folder.chmod(0o777)
     return folder
 

@@ -10,7 +10,7 @@ import signal
 import pytest
 
 from certificates import RSA, Authority
-from harness import Postrider, free_port, message, route, wait_for
+from harness import Postrider, free_port, give, message, route, wait_for
 from relay import Relay
 from servers import Exim, OpenSMTPD, Postfix, Submission
 
@@ -37,7 +37,7 @@ def secret(tmp_path_factory):
     path = tmp_path_factory.mktemp("secrets") / "password"
     path.write_text(PASSWORD + "\n")
     path.chmod(0o600)
-    return path
+    return give(path)
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +55,7 @@ class Hop(Postrider):
 
     def __init__(self, folder, certificate):
         super().__init__(folder)
+        give(certificate.key)
         self.first = free_port()
         self.configure(text=f"""\
 hostname = "hop.example"
@@ -141,6 +142,7 @@ def try_each(relay, secret, port, mechanisms, **keys):
     wrong = secret.with_name("wrong")
     wrong.write_text("red queen")
     wrong.chmod(0o600)
+    give(wrong)
     routes = {}
     for name, expected in mechanisms.items():
         more = {"auth_mechanisms": [name]} if name else {}
@@ -397,10 +399,11 @@ def test_L_secrets_are_with_the_supervisor_and_the_senders_alone(relay, make_pee
     peer.wait_messages(3)
 
 
-def test_a_new_password_is_read_on_sighup(relay, make_peer, tmp_path):
-    path = tmp_path / "changing"
+def test_a_new_password_is_read_on_sighup(relay, make_peer, secret):
+    path = secret.with_name("changing")
     path.write_text("first\r\n")
     path.chmod(0o640)
+    give(path)
     peer = make_peer(extensions=("AUTH PLAIN",), AUTH=lambda a: "235 2.7.0 in" if a.endswith(b64(f"\0{USER}\0second"))
                      else "535 5.7.8 no")
     domain = relay.add(peer.port, **clear(path))
@@ -443,6 +446,7 @@ def test_what_is_wrong_with_a_secret_is_said(relay, tmp_path):
         assert words in complaint(**keys), words
     path.write_text("x")
     path.chmod(0o600)
+    give(path)
     assert "auth_user needs a secret" in complaint(auth_user=USER)
     assert "there is one secret" in complaint(**keys, auth_secret_env=VARIABLE)
     assert "is no name of a variable" in complaint(auth_user=USER, auth_secret_env="A-B")

@@ -174,7 +174,7 @@ def test_a_listener_on_a_unix_socket_and_lmtp(make_server):
     import socket
     port = free_port()
     server = make_server()
-    path = server.folder / "s"
+    path = server.data / "s"
     server.configure(extra=f'listen local {{\n  socket = "{path}"\n}}\n'
                            f'listen lmtp {{\n  address = "127.0.0.1"\n  port = {port}\n'
                            '  protocol = "lmtp"\n}\n').start()

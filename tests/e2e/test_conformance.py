@@ -18,7 +18,6 @@ import re
 import resource
 import signal
 import socket
-import subprocess
 import sys
 import tempfile
 import threading
@@ -30,7 +29,7 @@ import dns.rrset
 import pytest
 
 from certificates import Authority
-from harness import Dialog, POSTRIDERD, Peer, Postrider, ROOT, RawPeer, free_port, message, route
+from harness import Dialog, Peer, Postrider, ROOT, RawPeer, free_port, give, limit, message, route
 
 _spec = importlib.util.spec_from_file_location("gen_codes_doc", ROOT / "scripts/gen-codes-doc.py")
 doc = importlib.util.module_from_spec(_spec)
@@ -185,13 +184,6 @@ class House(Postrider):
             text.append(f"listen {name} {{\n  address = \"127.0.0.1\"\n  port = {self.ports[name]}\n  {keys}\n}}")
         text += [domains, f"queue {{\n  recovery_grace = \"1s\"\n{queue}\n}}", rest.replace("PLAIN", str(self.port))]
         self.configure(text="\n".join(text) + "\n")
-
-    def spawn(self, args=None, env=None):
-        with open(self.log_path, "ab") as log:
-            self.process = subprocess.Popen(
-                [*self.prefix, str(POSTRIDERD), "-c", str(self.conf)], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                cwd=self.folder, start_new_session=True, env=dict(os.environ, **(env or {})))
-        return self
 
     def call(self, listener="plain", source=RELAY, **kw):
         return Dialog(self.ports[listener], source=source, **kw)
@@ -504,13 +496,12 @@ def internal(world):
     d = server.mailed()
     pid, = server.role_pids("receiver")
     pages = int(pathlib.Path(f"/proc/{pid}/statm").read_text().split()[0])
-    limit = pages * resource.getpagesize()
-    resource.prlimit(pid, resource.RLIMIT_AS, (limit, resource.RLIM_INFINITY))
+    limit(pid, resource.RLIMIT_AS, pages * resource.getpagesize())
     for n in range(10000):
         reply = d.command(f"RCPT TO:<{n}{'x' * 50}@example.com> ORCPT=rfc822;{'y' * 480}")
         if reply.code != 250:
             break
-    resource.prlimit(pid, resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    limit(pid, resource.RLIMIT_AS, resource.RLIM_INFINITY)
     return d, reply
 
 
@@ -951,7 +942,7 @@ def data_store(world):
     server = world.own(prefix=["/bin/sh", "-c", "trap '' XFSZ; exec \"$@\"", "sh"]).start()
     d = server.ready()
     pid, = server.role_pids("queue")
-    resource.prlimit(pid, resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
+    limit(pid, resource.RLIMIT_FSIZE, 0)
     return d, d.data(message("no store"))
 
 
@@ -1213,9 +1204,11 @@ def no_tls():
 @reports("4.7.4", "a next hop that offers no AUTH where the route logs in, until the lifetime of the message is over")
 def no_auth():
     folder = tempfile.TemporaryDirectory(prefix="postrider-secret.")
+    os.chmod(folder.name, 0o755) # the server reads it as its own user
     secret = pathlib.Path(folder.name, "secret")
     secret.touch(mode=0o600)
     secret.write_text(PASSWORD)
+    give(secret)
     return Situation(Peer(), folder=folder, keys=f"""
   auth_user = "alice@example.com"
   auth_secret_file = "{secret}"
@@ -1231,6 +1224,7 @@ def no_tls_demanded():
 @reports("5.7.30", "a next hop that offers no REQUIRETLS, for a message that demands it (RFC 8689 4.2.1)")
 def no_requiretls():
     folder = tempfile.TemporaryDirectory(prefix="postrider-ca.")
+    os.chmod(folder.name, 0o755) # the server reads them as its own user
     authority = Authority(folder.name)
     return Situation(Peer(tls=authority.make("peer", ["IP:127.0.0.1"]).context()), mail_options=" REQUIRETLS",
                      secure=True, keys=f'  tls_ca = "{authority.root.pem}"\n', folder=folder)

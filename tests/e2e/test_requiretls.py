@@ -12,7 +12,7 @@ import threading
 import pytest
 
 from certificates import Authority
-from harness import Postrider, message, route, tls_context, wait_for
+from harness import Postrider, give, message, route, tls_context, wait_for
 
 NAME = "mx.peer.example"
 EXTENSIONS = ("PIPELINING", "8BITMIME", "ENHANCEDSTATUSCODES", "DSN", "REQUIRETLS")
@@ -27,6 +27,7 @@ class Relay(Postrider):
         super().__init__(folder)
         self.ca = authority.root.pem
         self.mine = authority.make("mx.example.com", ["DNS:mx.example.com"])
+        give(self.mine.key)
         self.routes = ""
         self.names = itertools.count(1)
 
@@ -196,6 +197,7 @@ def test_an_lmtp_server_behind_a_unix_socket_gets_it_and_one_by_tcp_does_not(rel
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         door = stack.enter_context(socket.socket(socket.AF_UNIX))
         door.bind(f"{folder}/lmtp")
+        give(folder)
         door.listen()
         threading.Thread(target=lead_through, args=(door, peer.port), daemon=True).start()
         stack.callback(door.shutdown, socket.SHUT_RDWR)

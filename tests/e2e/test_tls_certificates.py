@@ -8,7 +8,7 @@ import subprocess
 import pytest
 
 from certificates import EC, RSA, Authority, openssl
-from harness import PATIENCE, Postrider, SANITIZED, free_port, wait_for
+from harness import PATIENCE, Postrider, SANITIZED, free_port, give, wait_for
 
 
 # Nobody asks the responder: what it says is in a file.
@@ -27,6 +27,7 @@ class House(Postrider):
         self.ca = self.authority.root
         for made in self.kinds.values(): # with its issuer, who signs the responses
             made.chain.write_text(made.pem.read_text() + self.ca.pem.read_text())
+            give(made.key)
         self.ocsp = folder / "EC.ocsp"
         for kind in self.kinds:
             self.respond(kind)

@@ -538,6 +538,7 @@ def test_implicit_tls_never_falls_back(relay, make_raw_peer):
 # ---- files ---------------------------------------------------------------------------------------------------------
 
 def test_authorities_are_read_again_on_sighup(relay, make_peer, foreign, tmp_path):
+    """And then, not when they are first needed."""
     peer = make_peer(tls=foreign.context())
     trusted = tmp_path / "trusted.pem"
     number = relay.send(relay.add(peer.port, tls="verify", tls_name=NAME, tls_ca=trusted))
@@ -549,6 +550,7 @@ def test_authorities_are_read_again_on_sighup(relay, make_peer, foreign, tmp_pat
     relay.wait_log(r"event=trust-failed reason=\"the authorities cannot be read: ")
     trusted.write_text(foreign.issuer.pem.read_text())
     relay.reload()
+    trusted.unlink()
     relay.cli("queue", "retry", number)
     peer.wait_messages()
     assert peer.versions == ["TLSv1.3"]

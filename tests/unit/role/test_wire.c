@@ -174,6 +174,15 @@ static void sample(enum wire_kind kind, struct buf *out)
 	case KIND_AUTH_USED:
 		wire_put_auth_used(out, &(struct wire_auth_used){SLICE("alice"), 7});
 		break;
+	case KIND_SYSTEM:
+		wire_put_system(out, &(struct wire_system){SLICE("nameserver 192.0.2.53\n"), SLICE("127.0.0.1 x\n")});
+		break;
+	case KIND_FILE:
+		wire_put_file(out, &(struct wire_file){WIRE_FILE_KEY, 3, 13});
+		break;
+	case KIND_PROCESSES:
+		wire_put_processes(out, &(struct wire_processes){{7, 8}, 2});
+		break;
 	case KIND_COUNT:
 		break;
 	}

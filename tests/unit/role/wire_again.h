@@ -36,6 +36,9 @@ enum wire_kind {
 	KIND_AUTH_SPEND,
 	KIND_AUTH_SPENT,
 	KIND_AUTH_USED,
+	KIND_SYSTEM,
+	KIND_FILE,
+	KIND_PROCESSES,
 	KIND_COUNT,
 };
 
@@ -131,6 +134,12 @@ static inline bool wire_again(enum wire_kind kind, struct slice in, struct arena
 		AGAIN(struct wire_auth_spent, wire_get_auth_spent, wire_put_auth_spent);
 	case KIND_AUTH_USED:
 		AGAIN(struct wire_auth_used, wire_get_auth_used, wire_put_auth_used);
+	case KIND_SYSTEM:
+		AGAIN(struct wire_system, wire_get_system, wire_put_system);
+	case KIND_FILE:
+		AGAIN(struct wire_file, wire_get_file, wire_put_file);
+	case KIND_PROCESSES:
+		AGAIN(struct wire_processes, wire_get_processes, wire_put_processes);
 	case KIND_COUNT:
 		break;
 	}

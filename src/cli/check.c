@@ -2,6 +2,7 @@
  * postrider check: is the configuration good, and what is it in full; is a data directory sound.
  */
 #include "cli/check_data.h"
+#include "cli/check_sandbox.h"
 
 #include "conf/problem.h"
 #include "conf/secrets.h"
@@ -16,11 +17,12 @@ const struct cli_option cli_check_options[] = {
 	{"dump", 0, NULL, "print the effective configuration: every key with its value"},
 	{"data", 0, NULL, "look at a data directory instead: DIR, or that of the configuration"},
 	{"salvage", 0, NULL, "with --data, if it is damaged: have the next start save what can be read"},
+	{"sandbox", 0, NULL, "show what each role of the server may do, and try what it could do"},
 	{"json", 0, NULL, "print one JSON object"},
 	{"help", 'h', NULL, "this text"},
 	{NULL, 0, NULL, NULL},
 };
-enum { OPTION_CONF, OPTION_DUMP, OPTION_DATA, OPTION_SALVAGE, OPTION_JSON, OPTION_HELP };
+enum { OPTION_CONF, OPTION_DUMP, OPTION_DATA, OPTION_SALVAGE, OPTION_SANDBOX, OPTION_JSON, OPTION_HELP };
 
 /* One line "file:line: text", or "file: text", taken apart. */
 struct problem {
@@ -249,7 +251,7 @@ static int check_conf(const struct cli_command *self, const char *path, bool dum
 
 struct check {
 	const char *conf, *word; /* NULL: not given */
-	bool dump, data, salvage, json;
+	bool dump, data, salvage, sandbox, json;
 };
 
 /* DIR, or the data directory of the configuration. */
@@ -261,6 +263,16 @@ static int check_data(const struct cli_command *self, const struct check *c)
 	if (!conf)
 		return EX_CONFIG;
 	int status = cli_check_directory(self, conf->data_dir.p, c->salvage, c->json);
+	conf_unref(conf);
+	return status;
+}
+
+static int check_sandbox(const struct cli_command *self, const struct check *c)
+{
+	struct conf *conf = cli_conf(self, c->conf ? c->conf : c->word);
+	if (!conf)
+		return EX_CONFIG;
+	int status = cli_check_sandbox(self, conf, c->json);
 	conf_unref(conf);
 	return status;
 }
@@ -282,6 +294,9 @@ static bool read_arguments(const struct cli_command *self, int argc, char **argv
 			break;
 		case OPTION_SALVAGE:
 			c->salvage = true;
+			break;
+		case OPTION_SANDBOX:
+			c->sandbox = true;
 			break;
 		case OPTION_JSON:
 			c->json = true;
@@ -318,9 +333,13 @@ int cli_check(const struct cli_command *self, int argc, char **argv)
 		return cli_fail(self, EX_USAGE, "--dump prints a configuration, --data looks at a data directory");
 	if (c.salvage && !c.data)
 		return cli_fail(self, EX_USAGE, "--salvage is for --data");
+	if (c.sandbox && (c.data || c.dump))
+		return cli_fail(self, EX_USAGE, "--sandbox looks at neither --data nor --dump");
 	if (c.data)
 		return check_data(self, &c);
 	if (c.conf && c.word)
 		return cli_fail(self, EX_USAGE, "one file is wanted: %s or %s?", c.conf, c.word);
+	if (c.sandbox)
+		return check_sandbox(self, &c);
 	return check_conf(self, c.conf ? c.conf : c.word, c.dump, c.json);
 }

@@ -72,14 +72,16 @@ const struct cli_command cli_commands[] = {
 	{
 		.name = "check",
 		.summary = "validate the configuration, or a data directory",
-		.synopsis = "[FILE] [options] | --data [DIR] [options]",
+		.synopsis = "[FILE] [options] | --data [DIR] [options] | --sandbox [FILE]",
 		.text = "Prints every error and warning of the configuration with file and line. Without FILE\n"
 			"it checks the one that the server would start with: $POSTRIDER_CONF,\n"
 			"/etc/postrider/postrider.conf if it is there, or the embedded default.\n"
 			"\n"
 			"With --data it looks at the data directory of a server that does not run: the structure\n"
 			"of the database, every message, recipient and body, and the files of large bodies.\n"
-			"Nothing is changed; with --salvage, a damaged one is marked for the next start.",
+			"Nothing is changed; with --salvage, a damaged one is marked for the next start.\n"
+			"\n"
+			"With --sandbox it shows what each role of the server may do, and tries what it could do.",
 		.options = cli_check_options,
 		.run = cli_check,
 	},

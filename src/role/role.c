@@ -235,7 +235,8 @@ static bool on_frame(void *arg, uint16_t type, struct slice payload, int fd)
 	case WIRE_CONFIG:
 		if (fd >= 0)
 			close(fd);
-		return take_configuration(p, payload);
+		return take_configuration(p, payload) &&
+		       channel_send(p->supervisor, WIRE_CONFIGURED, SLICE_NONE, -1);
 	case WIRE_LISTENER:
 		if (fd < 0 || !p->configured || !p->ops->listener || !wire_get_number(payload, &number))
 			break;

@@ -52,6 +52,7 @@ struct child {
 	mono_ms started;
 	bool ready, was_ready;
 	bool anew;                  /* it was told to end, and is started again at once */
+	unsigned configuring;       /* configurations that it was sent and has not taken yet */
 	struct confine_needs needs; /* what it locked itself in for */
 };
 
@@ -78,6 +79,7 @@ struct supervisor {
 	enum stage stage;
 	struct loop_timer *patience, *watchdog;
 	bool announced;
+	bool reloading; /* not all roles have the new configuration yet */
 	int status;
 };
 
@@ -177,7 +179,8 @@ static void send_configuration(struct supervisor *s, struct child *c)
 {
 	supervisor_send_files(s->conf, c->kind, c->channel);
 	send_secrets(s, c);
-	channel_send(c->channel, WIRE_CONFIG, buf_slice(&s->text), -1);
+	if (channel_send(c->channel, WIRE_CONFIG, buf_slice(&s->text), -1))
+		c->configuring++;
 	send_listeners(s, c);
 }
 
@@ -269,6 +272,21 @@ static void announce(struct supervisor *s)
 		  LOG_TEXT("data", s->conf->data_dir));
 }
 
+/* Whoever connects from now on meets the new configuration, whichever role serves him. */
+static void end_reload_if_done(struct supervisor *s)
+{
+	if (!s->reloading)
+		return;
+	for (size_t i = 0; i < s->child_count; i++)
+		if (s->children[i].configuring > 0 || s->children[i].anew)
+			return;
+	s->reloading = false;
+	log_event(LOG_RELOADED, LOG_TEXT("hostname", s->conf->hostname));
+	/* Not before the start has come to its end. */
+	if (s->announced)
+		tell_ready(s);
+}
+
 /* A role lost its connection, though both live: the other side found it broken, or could not write to it. */
 static void connect_anew(struct child *c, enum role_kind kind)
 {
@@ -290,6 +308,11 @@ static bool on_frame(void *arg, uint16_t type, struct slice payload, int fd)
 		if (!wire_get_peer(payload, &wanted) || (wanted.kind != ROLE_QUEUE && !is_for_receivers(wanted.kind)))
 			return false;
 		connect_anew(c, wanted.kind);
+		return true;
+	}
+	if (type == WIRE_CONFIGURED && c->configuring > 0) {
+		c->configuring--;
+		end_reload_if_done(c->supervisor);
 		return true;
 	}
 	if (type != WIRE_READY)
@@ -361,6 +384,7 @@ static void child_ended(struct supervisor *s, struct child *c, int status)
 
 	c->pid = 0;
 	c->ready = false;
+	c->configuring = 0;
 	channel_free(c->channel);
 	c->channel = NULL;
 	if (s->stage != STAGE_SERVING) {
@@ -412,6 +436,7 @@ static void on_child(void *arg, int number)
 			if (s->children[i].pid == pid)
 				child_ended(s, &s->children[i], status);
 	}
+	end_reload_if_done(s); /* one that is not there gets the new one when it comes */
 }
 
 static void add_child(struct supervisor *s, enum role_kind kind, uint32_t index)
@@ -577,11 +602,12 @@ static void on_reload(void *arg, int number)
 		for (size_t i = 0; i < s->child_count; i++)
 			if (s->children[i].channel)
 				reconfigure_child(s, &s->children[i]);
-		log_event(LOG_RELOADED, LOG_TEXT("hostname", s->conf->hostname));
+		s->reloading = true;
+		end_reload_if_done(s);
+		return;
 	}
-	/* Wrong or not: it serves, and the log says by which configuration. Not before the start has come to its end.
-	 */
-	if (s->announced)
+	/* It serves by the old one, and the log says so. */
+	if (s->announced && !s->reloading)
 		tell_ready(s);
 }
 

@@ -27,6 +27,7 @@ enum wire_type {
 	WIRE_PROCESSES,  /* struct wire_processes: this server's own, whenever one is started; to the admin role */
 	/* role to supervisor */
 	WIRE_READY,       /* the role serves */
+	WIRE_CONFIGURED,  /* the last WIRE_CONFIG is in force here */
 	WIRE_PEER_WANTED, /* the connection to a role broke, and no other came; struct wire_peer */
 
 	/* receiver to queue */

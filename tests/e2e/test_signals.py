@@ -1,6 +1,8 @@
 """SIGTERM ends in order; SIGHUP puts a new configuration into force, and a broken one leaves the old in force."""
+import os
 import re
 import signal
+import time
 
 import pytest
 
@@ -97,6 +99,22 @@ def test_sighup_puts_new_keys_into_force_and_keeps_sessions(server):
     server.submit(to="dave@new.example")
     server.wait_mail("alice")
     server.wait_mail("dave", domain="new.example")
+
+
+def test_reloaded_is_said_when_every_role_has_the_new_configuration(server):
+    """Whoever connects after that meets it, whichever process serves him."""
+    slow = server.role_pids("receiver")[-1]
+    before = server.log().count("event=reloaded")
+    server.configure(extra='domain "new.example" {\n  mailboxes = {"dave"}\n}\n')
+    os.kill(slow, signal.SIGSTOP)
+    try:
+        server.signal(signal.SIGHUP)
+        # Too short a wait would see nothing wrong, and nothing else would come of it.
+        time.sleep(0.5)
+        assert server.log().count("event=reloaded") == before
+    finally:
+        os.kill(slow, signal.SIGCONT)
+    wait_for(lambda: server.log().count("event=reloaded") > before, "the new configuration")
 
 
 def test_sighup_loses_no_message_under_way(server):

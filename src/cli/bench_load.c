@@ -9,8 +9,9 @@
  * connection stands for a message, and is decided when the first reply under TLS has come: with it are the tickets by
  * which the next one is resumed.
  *
- * With pipelining MAIL, RCPT and DATA go out at once, and each of their replies is awaited. A message is decided when
- * it was accepted, refused, or lost with its connection; the run ends when all are decided.
+ * With pipelining MAIL, RCPT and DATA go out at once, and each of their replies is awaited; in the closed loop those of
+ * the next message follow the last dot (RFC 2920 3.1), as a relay's do. A message is decided when it was accepted,
+ * refused, or lost with its connection; the run ends when all are decided.
  */
 #include "cli/bench.h"
 
@@ -42,6 +43,7 @@ struct session {
 	uint64_t rcpt;    /* the next to be named, without pipelining */
 	uint64_t pending; /* replies to the envelope that are awaited */
 	bool refused;     /* part of the envelope was */
+	bool followed;    /* the next envelope is out behind the message */
 	bool secured;
 	int64_t due_us;   /* open loop: of the message under way */
 	int64_t dot_us;
@@ -135,11 +137,16 @@ static void begin_message(struct session *s, int64_t now_us)
 	struct run *r = s->run;
 
 	s->due_us = r->load->rate ? due_of(r, r->begun) : now_us;
-	r->begun++;
-	s->sent++;
 	s->refused = false;
 	s->rcpt = 0;
 	s->state = ENVELOPE;
+	if (s->followed) {
+		s->followed = false;
+		s->pending = r->load->rcpts + 2;
+		return;
+	}
+	r->begun++;
+	s->sent++;
 	if (r->load->pipelining) {
 		s->pending = r->load->rcpts + 2;
 		send_text(s, buf_slice(&r->envelope));
@@ -148,6 +155,19 @@ static void begin_message(struct session *s, int64_t now_us)
 	s->pending = 1;
 	struct slice all = buf_slice(&r->envelope);
 	send_text(s, slice_head(all, slice_find(all, '\n') + 1));
+}
+
+/* What it is for a server to have the next envelope before it has answered: no more than a line that it reads later. */
+static void follow_message(struct session *s)
+{
+	struct run *r = s->run;
+
+	if (!r->load->pipelining || r->load->rate || r->begun == r->load->messages || s->sent == r->load->per_session)
+		return;
+	s->followed = true;
+	r->begun++;
+	s->sent++;
+	send_text(s, buf_slice(&r->envelope));
 }
 
 static void decide(struct session *s, uint64_t *which)
@@ -173,6 +193,8 @@ static void become_ready(struct session *s)
 		s->state = QUIT;
 		send_text(s, SLICE("QUIT\r\n"));
 		decide(s, &r->result->accepted);
+	} else if (s->followed) {
+		begin_message(s, now_us);
 	} else if (r->begun == r->load->messages || s->sent == r->load->per_session) {
 		s->state = QUIT;
 		send_text(s, SLICE("QUIT\r\n"));
@@ -226,6 +248,9 @@ static void close_session(struct session *s, const char *trouble)
 	s->state = CLOSED;
 	if (was == READY)
 		unready(s);
+	if (s->followed)
+		r->begun--;
+	s->followed = false;
 	if (was == QUIT)
 		trouble = NULL;
 	if (trouble) {
@@ -274,6 +299,7 @@ static void on_envelope(struct session *s, char first, struct slice line)
 		send_text(s, buf_slice(&r->message));
 		s->dot_us = host_mono_us();
 		s->state = DOT;
+		follow_message(s);
 		return;
 	}
 	s->state = RESET;

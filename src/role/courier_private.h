@@ -75,6 +75,9 @@ struct site {
 	bool demands_tls; /* what is for mail with REQUIRETLS alone: it has connections of its own, beside the site's */
 	unsigned link_count, allowed;
 	unsigned busy;                 /* functions that still use it */
+	unsigned pace;                 /* eighths of a millisecond that a job takes there, by and large; 0: unknown */
+	struct loop_timer *stalled;    /* jobs that were left in line have waited long enough; may be NULL */
+	bool in_line;                  /* it runs */
 	TAILQ_ENTRY(site) starved;     /* in courier->starved when is_starved */
 	bool is_starved;               /* jobs wait, and there may be no more connections for now */
 	mono_ms avoid[CONF_HOSTS_MAX]; /* until then a host is passed over */
@@ -137,6 +140,11 @@ void courier_serve_site(struct site *site);
 /* The same for sites that found no room for a connection, now that there may be some. */
 void courier_serve_starved(void *courier);
 void courier_free_site(struct site *site);
+/* A job of the site was done in so much time. */
+void courier_note_pace(struct site *site, span_ms took);
+/* Whether the jobs that wait are taken up in a moment by the connections that are at work or about to be, so that idle
+ * ones may stay idle. */
+bool courier_leaves_in_line(struct site *site);
 
 /* ---- courier_link.c -------------------------------------------------------------------------------------------- */
 

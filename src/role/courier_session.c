@@ -172,6 +172,7 @@ static void on_done(struct link *k, uint64_t tag)
 
 	assert(job && job->open == 0);
 	TAILQ_REMOVE(&k->jobs, job, link);
+	courier_note_pace(k->site, loop_mono(k->courier->loop) - job->started);
 	courier_close_job(k->courier, job);
 }
 

@@ -1,5 +1,7 @@
 """Mail for other domains goes to a smart host: it arrives whole, waits while that is down, leaves when it is back."""
+import itertools
 import re
+import threading
 
 import pytest
 from aiosmtpd.controller import Controller
@@ -238,6 +240,31 @@ def test_connections_are_used_again(make_server, make_peer):
         server.submit(message(f"{n}"), to=ELSEWHERE)
     peer.wait_messages(20)
     assert peer.peer.connections < 20
+
+
+def test_who_stands_in_line_behind_a_stuck_message_is_sent_by_another_connection(make_server, make_peer):
+    """All but the one whose commands went out behind it. The host was quick until then."""
+    freed, ends = threading.Event(), itertools.count(1)
+
+    def end(_rcpt):
+        if next(ends) == 6:
+            freed.wait(60)
+        return "250 2.0.0 taken"
+    peer = make_peer(END=end)
+    server = make_server(extra="senders = 1\n" + route(peer.port)).start()
+    for n in range(1, 6):
+        server.submit(message(f"{n}"), to=ELSEWHERE)
+        peer.wait_messages(n)
+    try:
+        with server.dialog() as d:
+            d.hello()
+            for n in range(6, 12):
+                d.envelope(to=ELSEWHERE)
+                assert d.data(message(f"{n}")).code == 250
+        peer.wait_messages(5 + 4)
+    finally:
+        freed.set()
+    peer.wait_messages(5 + 6)
 
 
 def test_dsn_parameters_are_passed_on(make_server, make_peer):

@@ -1,5 +1,6 @@
 #include "test.h"
 
+#include "base/heap.h"
 #include "role/courier_private.h"
 
 #include <errno.h>
@@ -76,11 +77,57 @@ static void only_a_body_of_the_promised_length_is_there(void **state)
 	}
 }
 
+/* A site with links of which the first `working` have a job. */
+static void few_jobs_stand_in_line_at_a_quick_site(void **state)
+{
+	(void)state;
+	static const struct {
+		span_ms took; /* -1: nothing is known */
+		size_t working, jobs;
+		bool in_line;
+	} rows[] = {
+		{0, 1, 1, true},  {0, 1, 4, true},  {0, 1, 5, false}, {0, 2, 8, true},         {0, 2, 9, false},
+		{0, 0, 1, false}, {0, 1, 0, false}, {3, 1, 4, true},  {7, 1, 1, false},        {-1, 1, 1, false},
+		{HOUR, 3, 1, false},
+	};
+	struct loop *loop = loop_new();
+	struct courier courier = {.loop = loop};
+
+	assert_non_null(loop);
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		struct link links[3] = {{0}};
+		struct site site = {.courier = &courier, .stalled = loop_timer_new(loop, NULL, NULL)};
+
+		TAILQ_INIT(&site.links);
+		TAILQ_INIT(&site.waiting);
+		for (size_t j = 0; j < 3; j++) {
+			links[j].idle = j >= rows[i].working;
+			TAILQ_INSERT_TAIL(&site.links, &links[j], link);
+		}
+		for (size_t j = 0; j < rows[i].jobs; j++) {
+			struct courier_job *job = heap_new(struct courier_job);
+			assert_non_null(job);
+			TAILQ_INSERT_TAIL(&site.waiting, job, link);
+		}
+		for (size_t j = 0; j < 20 && rows[i].took >= 0; j++)
+			courier_note_pace(&site, rows[i].took);
+		assert_int_equal(courier_leaves_in_line(&site), rows[i].in_line);
+		while (!TAILQ_EMPTY(&site.waiting)) {
+			struct courier_job *job = TAILQ_FIRST(&site.waiting);
+			TAILQ_REMOVE(&site.waiting, job, link);
+			courier_free_job(job);
+		}
+		loop_timer_free(site.stalled);
+	}
+	loop_free(loop);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_failure_to_connect_has_the_status_of_its_cause),
 		cmocka_unit_test(only_a_body_of_the_promised_length_is_there),
+		cmocka_unit_test(few_jobs_stand_in_line_at_a_quick_site),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

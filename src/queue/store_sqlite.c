@@ -27,7 +27,7 @@ static const char settings[] =
 	"PRAGMA cell_size_check = ON;"
 	"PRAGMA secure_delete = OFF;"
 	"PRAGMA temp_store = MEMORY;"
-	"PRAGMA cache_size = -65536;"
+	"PRAGMA cache_size = -16384;"
 	"PRAGMA synchronous = FULL;"
 	"PRAGMA wal_autocheckpoint = 0;";
 /* clang-format on */

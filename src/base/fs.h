@@ -25,6 +25,9 @@ struct fs_ops {
 	int (*unlink)(struct fs *fs, const char *path);
 	int (*mkdir)(struct fs *fs, const char *path); /* mode 0700; 0 also when it is there */
 	int (*sync_dir)(struct fs *fs, const char *path);
+	/* All that was written below the root is durable, names perhaps excepted. ENOSYS: nothing was done, and each
+	 * file has to be synced by itself. After another error none of them counts as durable. */
+	int (*sync_all)(struct fs *fs);
 	/* Calls `each` with every name in the directory but "." and "..", until it returns false. */
 	int (*list)(struct fs *fs, const char *path, bool (*each)(void *arg, const char *name), void *arg);
 	/* Octets and inodes that this user may still take. */

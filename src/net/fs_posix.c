@@ -9,10 +9,12 @@
 #include <limits.h>
 #include <linux/openat2.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/syscall.h>
+#include <sys/utsname.h>
 #include <unistd.h>
 
 struct fs_posix {
@@ -191,6 +193,26 @@ static int posix_sync_dir(struct fs *fs, const char *path)
 	return error;
 }
 
+/* Before Linux 5.8 it does not tell what could not be written. */
+static bool syncfs_tells(void)
+{
+	struct utsname name;
+	char *rest;
+
+	if (uname(&name) < 0)
+		return false;
+	unsigned long major = strtoul(name.release, &rest, 10);
+	unsigned long minor = *rest == '.' ? strtoul(rest + 1, NULL, 10) : 0;
+	return major > 5 || (major == 5 && minor >= 8);
+}
+
+static int posix_sync_all(struct fs *fs)
+{
+	if (!syncfs_tells())
+		return ENOSYS;
+	return syncfs(((struct fs_posix *)fs)->root) < 0 ? errno : 0;
+}
+
 static int posix_list(struct fs *fs, const char *path, bool (*each)(void *arg, const char *name), void *arg)
 {
 	int fd;
@@ -238,7 +260,8 @@ static void posix_close(struct fs *fs)
 }
 
 static const struct fs_ops fs_posix_ops = {
-	posix_open, posix_rename, posix_unlink, posix_mkdir, posix_sync_dir, posix_list, posix_space, posix_close,
+	posix_open,     posix_rename, posix_unlink, posix_mkdir, posix_sync_dir,
+	posix_sync_all, posix_list,   posix_space,  posix_close,
 };
 
 int fs_posix_open(const char *root, struct fs **ret)

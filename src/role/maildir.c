@@ -132,27 +132,48 @@ static int open_new(struct fs *mail, const struct maildir_delivery *d, const cha
 
 /* ---- writing -------------------------------------------------------------------------------------------------- */
 
-static int write_plain(struct file *f, struct maildir_delivery *d, struct slice octets)
+/* Octets on their way into the file: in large pieces, for a line each would be a call for each. */
+struct writer {
+	struct maildir_delivery *d;
+	struct buf *out; /* what is not written yet */
+	bool cr;         /* the last piece ended in a CR that was held back */
+};
+
+static int flush(struct writer *w)
 {
-	d->octets += octets.n;
-	return f->ops->write(f, octets);
+	int error = buf_len(w->out) > 0 ? w->d->made->ops->write(w->d->made, buf_slice(w->out)) : 0;
+
+	buf_reset(w->out);
+	return error;
 }
 
-/* Octets as they came, or each CRLF as LF. *cr: the last piece ended in a CR that was held back. */
-static int write_octets(struct file *f, struct maildir_delivery *d, struct slice octets, bool *cr)
+static int write_plain(struct writer *w, struct slice octets)
+{
+	int error = buf_len(w->out) + octets.n > PIECE ? flush(w) : 0;
+
+	w->d->octets += octets.n;
+	if (error)
+		return error;
+	if (octets.n >= PIECE)
+		return w->d->made->ops->write(w->d->made, octets);
+	return buf_add(w->out, octets) ? 0 : ENOMEM;
+}
+
+/* Octets as they came, or each CRLF as LF. */
+static int write_octets(struct writer *w, struct slice octets)
 {
 	int error = 0;
 
-	if (!d->lf)
-		return write_plain(f, d, octets);
+	if (!w->d->lf)
+		return write_plain(w, octets);
 	while (octets.n && !error) {
-		if (*cr && octets.p[0] != '\n')
-			error = write_plain(f, d, SLICE("\r"));
-		*cr = false;
+		if (w->cr && octets.p[0] != '\n')
+			error = write_plain(w, SLICE("\r"));
+		w->cr = false;
 		size_t at = slice_find(octets, '\r');
 		if (!error)
-			error = write_plain(f, d, slice_head(octets, at));
-		*cr = at < octets.n;
+			error = write_plain(w, slice_head(octets, at));
+		w->cr = at < octets.n;
 		octets = slice_skip(octets, at + 1);
 	}
 	return error;
@@ -165,18 +186,19 @@ static void make_header(const struct maildir_delivery *d, struct buf *header)
 	mail_delivered_to_write(d->rcpt, header);
 }
 
-static int write_header(struct file *f, struct maildir_delivery *d, bool *cr)
+static int write_header(struct writer *w)
 {
 	struct buf header;
 
-	make_header(d, &header);
-	int error = header.failed ? ENOMEM : write_octets(f, d, buf_slice(&header), cr);
+	make_header(w->d, &header);
+	int error = header.failed ? ENOMEM : write_octets(w, buf_slice(&header));
 	buf_free(&header);
 	return error;
 }
 
-static int write_from_file(struct file *f, struct maildir_delivery *d, bool *cr)
+static int write_from_file(struct writer *w)
 {
+	struct maildir_delivery *d = w->d;
 	char piece[PIECE];
 	uint64_t offset = 0;
 	uint32_t digest = store_digest_begin(d->crc, d->id);
@@ -192,24 +214,25 @@ static int write_from_file(struct file *f, struct maildir_delivery *d, bool *cr)
 		if (error)
 			break;
 		digest = crc32c_add(d->crc, digest, slice_of(piece, n));
-		error = write_octets(f, d, slice_of(piece, n), cr);
+		error = write_octets(w, slice_of(piece, n));
 	}
 	d->damaged = !error && !store_digest_fits(d->digest, digest);
 	return d->damaged ? EIO : error;
 }
 
-static int write_message(struct file *f, struct maildir_delivery *d)
+static int write_message(struct maildir_delivery *d, struct buf *out)
 {
-	bool cr = false;
+	struct writer w = {.d = d, .out = out};
 
 	d->octets = 0;
 	d->unreadable = d->damaged = false;
-	int error = write_header(f, d, &cr);
+	buf_reset(out);
+	int error = write_header(&w);
 	if (!error)
-		error = d->file ? write_from_file(f, d, &cr) : write_octets(f, d, d->body, &cr);
-	if (!error && cr)
-		error = write_plain(f, d, SLICE("\r"));
-	return error;
+		error = d->file ? write_from_file(&w) : write_octets(&w, d->body);
+	if (!error && w.cr)
+		error = write_plain(&w, SLICE("\r"));
+	return error ? error : flush(&w);
 }
 
 /* ---- limits --------------------------------------------------------------------------------------------------- */
@@ -240,13 +263,25 @@ static bool has_room(struct fs *mail, struct maildir_delivery *d)
 	return false;
 }
 
-/* tmp/NAME, written and synced. */
-static void write_one(struct fs *mail, struct maildir_delivery *d)
+/* What tmp/ has of it is of no use. */
+static void give_up(struct fs *mail, struct maildir_delivery *d, int error)
 {
 	char tmp[MAILDIR_PATH_MAX];
-	struct file *f = NULL;
 
-	d->written = false;
+	if (make_path(d, "tmp", true, tmp))
+		mail->ops->unlink(mail, tmp);
+	if (d->unreadable || d->damaged)
+		conclude(d, (struct smtpcodes_status){4, 6, 6},
+			 SLICE("the content of the message cannot be read from our disk"));
+	else
+		fail(d, "cannot write into the mailbox", error);
+}
+
+/* tmp/NAME, written and still open (d->made); or an outcome. */
+static void write_one(struct fs *mail, struct maildir_delivery *d, struct buf *out)
+{
+	char tmp[MAILDIR_PATH_MAX];
+
 	d->octets = d->size;
 	if (!make_path(d, "tmp", true, tmp) || !make_final_path(d)) {
 		fail(d, "cannot name the file", ENAMETOOLONG);
@@ -254,25 +289,33 @@ static void write_one(struct fs *mail, struct maildir_delivery *d)
 	}
 	if (maildir_is_limited(&d->limit) && !has_room(mail, d))
 		return;
-	int error = open_new(mail, d, tmp, &f);
+	int error = open_new(mail, d, tmp, &d->made);
 	if (error) {
+		d->made = NULL;
 		fail(d, "cannot create a file in the mailbox", error);
 		return;
 	}
-	error = write_message(f, d);
+	error = write_message(d, out);
 	if (!error)
-		error = f->ops->sync(f);
-	f->ops->close(f);
+		return;
+	d->made->ops->close(d->made);
+	d->made = NULL;
+	give_up(mail, d, error);
+}
+
+/* From tmp/ into new/, once it is synced (`error` is 0). */
+static void move_one(struct fs *mail, struct maildir_delivery *d, int error)
+{
+	char tmp[MAILDIR_PATH_MAX];
+
+	d->made->ops->close(d->made);
+	d->made = NULL;
 	if (error) {
-		mail->ops->unlink(mail, tmp);
-		if (d->unreadable || d->damaged)
-			conclude(d, (struct smtpcodes_status){4, 6, 6},
-				 SLICE("the content of the message cannot be read from our disk"));
-		else
-			fail(d, "cannot write into the mailbox", error);
+		give_up(mail, d, error);
 		return;
 	}
-	error = make_final_path(d) ? mail->ops->rename(mail, tmp, d->path) : ENAMETOOLONG;
+	error = make_path(d, "tmp", true, tmp) && make_final_path(d) ? mail->ops->rename(mail, tmp, d->path)
+								       : ENAMETOOLONG;
 	if (error == ENOENT) { /* a Maildir that somebody else made, and not whole */
 		error = make_mailbox(mail, d);
 		if (!error)
@@ -288,6 +331,38 @@ static void write_one(struct fs *mail, struct maildir_delivery *d)
 		maildir_use_add(mail, d->mailbox, &d->limit, d->counts, d->now, d->octets);
 }
 
+/* A file system is synced as a whole for many files: it may have others' octets to write, which few are not worth. */
+static void sync_and_move(struct fs *mail, struct maildir_delivery *batch, size_t count)
+{
+	size_t made = 0;
+
+	for (size_t i = 0; i < count; i++)
+		made += batch[i].made != NULL;
+	int error = made >= MAILDIR_SHARED_SYNC ? mail->ops->sync_all(mail) : ENOSYS;
+	for (size_t i = 0; i < count; i++) {
+		struct maildir_delivery *d = &batch[i];
+		if (d->made)
+			move_one(mail, d, error == ENOSYS ? d->made->ops->sync(d->made) : error);
+	}
+}
+
+static void write_batch(struct fs *mail, struct maildir_delivery *batch, size_t count)
+{
+	struct buf out;
+
+	buf_init(&out, PIECE);
+	for (size_t i = 0; i < count; i++) {
+		batch[i].made = NULL;
+		batch[i].written = false;
+		write_one(mail, &batch[i], &out);
+		/* What it adds counts for the next one. */
+		if (maildir_is_limited(&batch[i].limit))
+			sync_and_move(mail, &batch[i], 1);
+	}
+	sync_and_move(mail, batch, count);
+	buf_free(&out);
+}
+
 /* Whether an earlier one of the batch is for the same mailbox; its directory is synced by then. */
 static const struct maildir_delivery *same_mailbox(const struct maildir_delivery *batch, size_t i)
 {
@@ -301,8 +376,7 @@ void maildir_deliver(struct fs *mail, struct maildir_delivery *batch, size_t cou
 {
 	char path[MAILDIR_PATH_MAX];
 
-	for (size_t i = 0; i < count; i++)
-		write_one(mail, &batch[i]);
+	write_batch(mail, batch, count);
 	for (size_t i = 0; i < count; i++) {
 		struct maildir_delivery *d = &batch[i];
 		if (!d->written)

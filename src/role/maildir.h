@@ -2,9 +2,10 @@
  * maildir: messages into Maildirs, a batch at a time.
  *
  * Each message is written to tmp/, synced, renamed into new/, and the directory synced; only then is it delivered. A
- * batch shares the syncs of directories. The file's name comes from the message's id, the recipient's number and the
- * time of arrival, so that a second delivery after a crash replaces the first instead of adding to it while nobody has
- * opened it yet. In a mailbox with a limit the name also says how large the file is (",S=1234", Maildir++).
+ * batch shares the syncs of directories, and a large one that of its files too, but for mailboxes with a limit. The
+ * file's name comes from the message's id, the recipient's number and the time of arrival, so that a second delivery
+ * after a crash replaces the first instead of adding to it while nobody has opened it yet. In a mailbox with a limit
+ * the name also says how large the file is (",S=1234", Maildir++).
  *
  * What becomes of a message that cannot be delivered, and when it is tried again:
  *
@@ -23,6 +24,9 @@
 #include "queue/store.h"
 #include "role/maildir_quota.h"
 #include "smtp/outcome.h"
+
+/* So many files or more are made durable with the whole file system (fs_ops.sync_all). */
+#define MAILDIR_SHARED_SYNC 8
 
 /* One message for one mailbox. */
 struct maildir_delivery {
@@ -52,6 +56,7 @@ struct maildir_delivery {
 	char path[MAILDIR_PATH_MAX]; /* of the file in new/ */
 	char why[160];
 	bool written;    /* between the two halves of a batch */
+	struct file *made; /* in tmp/, while it is open */
 	bool unreadable; /* what failed was reading `file` */
 	bool damaged;    /* its octets do not fit `digest` */
 	uint64_t octets; /* written to the file */

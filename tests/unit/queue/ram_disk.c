@@ -355,8 +355,14 @@ static void ram_fs_close(struct fs *fs)
 	(void)fs;
 }
 
+static int ram_sync_all(struct fs *fs)
+{
+	(void)fs;
+	return ENOSYS;
+}
+
 static const struct fs_ops fs_ops = {
-	ram_open, ram_rename, ram_unlink, ram_mkdir, ram_sync_dir, ram_list, ram_space, ram_fs_close,
+	ram_open, ram_rename, ram_unlink, ram_mkdir, ram_sync_dir, ram_sync_all, ram_list, ram_space, ram_fs_close,
 };
 
 /* ---- the VFS */

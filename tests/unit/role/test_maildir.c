@@ -11,6 +11,7 @@ struct disk {
 	char content[4000];
 	size_t content_n;
 	int fail_after, error; /* the call that fails; -1: none */
+	int sync_all_error;
 	bool mailbox_there, tmp_there;
 };
 
@@ -110,11 +111,20 @@ static int disk_sync_dir(struct fs *fs, const char *path)
 	return step((struct disk *)fs, what);
 }
 
+static int disk_sync_all(struct fs *fs)
+{
+	struct disk *d = (struct disk *)fs;
+	int error = step(d, "syncall");
+
+	return error ? error : d->sync_all_error;
+}
+
 static const struct fs_ops fs_ops = {.open = disk_open,
 				     .rename = disk_rename,
 				     .unlink = disk_unlink,
 				     .mkdir = disk_mkdir,
-				     .sync_dir = disk_sync_dir};
+				     .sync_dir = disk_sync_dir,
+				     .sync_all = disk_sync_all};
 
 static struct disk new_disk(void)
 {
@@ -142,7 +152,7 @@ static void a_message_is_synced_before_it_shows_and_its_name_after(void **state)
 
 	maildir_deliver(&d.fs, &one, 1);
 	assert_int_equal(one.outcome.verdict, SMTP_DELIVERED);
-	assert_string_equal(d.log, "open example.com/alice/tmp;write;write;sync;rename example.com/alice/new;"
+	assert_string_equal(d.log, "open example.com/alice/tmp;write;sync;rename example.com/alice/new;"
 				   "syncdir example.com/alice/new;");
 	assert_slice(slice_of(d.content, d.content_n),
 		     "Return-Path: <s@example.net>\r\nDelivered-To: alice@example.com\r\nA: b\r\n\r\nx\r\n");
@@ -163,6 +173,48 @@ static void a_batch_shares_the_sync_of_a_directory(void **state)
 		syncs++;
 	assert_int_equal(syncs, 1);
 	assert_string_not_equal(batch[0].path, batch[1].path);
+}
+
+static size_t times(const struct disk *d, const char *what)
+{
+	size_t n = 0;
+
+	for (const char *p = d->log; (p = strstr(p, what)); p++)
+		n++;
+	return n;
+}
+
+/* attacks D: nothing shows in new/ before its octets are durable, and what is not durable is not there. */
+static void a_large_batch_shares_the_sync_of_its_files(void **state)
+{
+	(void)state;
+	static const struct {
+		int error;
+		size_t alone, shown, removed;
+		enum smtp_verdict verdict;
+	} rows[] = {
+		{0, 0, MAILDIR_SHARED_SYNC, 0, SMTP_DELIVERED},
+		{ENOSYS, MAILDIR_SHARED_SYNC, MAILDIR_SHARED_SYNC, 0, SMTP_DELIVERED},
+		{EIO, 0, 0, MAILDIR_SHARED_SYNC, SMTP_DEFERRED},
+	};
+
+	for (size_t r = 0; r < sizeof rows / sizeof *rows; r++) {
+		struct disk d = new_disk();
+		struct maildir_delivery batch[MAILDIR_SHARED_SYNC];
+
+		d.sync_all_error = rows[r].error;
+		for (uint32_t i = 0; i < MAILDIR_SHARED_SYNC; i++)
+			batch[i] = delivery(i);
+		maildir_deliver(&d.fs, batch, MAILDIR_SHARED_SYNC);
+		assert_int_equal(times(&d, "syncall;"), 1);
+		assert_int_equal(times(&d, ";sync;"), rows[r].alone);
+		assert_int_equal(times(&d, "rename"), rows[r].shown);
+		assert_int_equal(times(&d, "unlink"), rows[r].removed);
+		if (rows[r].shown)
+			assert_true(strstr(d.log, "syncall;") < strstr(d.log, "rename"));
+		for (size_t i = 0; i < MAILDIR_SHARED_SYNC; i++)
+			assert_int_equal(batch[i].outcome.verdict, rows[r].verdict);
+	}
 }
 
 static void a_missing_mailbox_is_made_with_all_that_is_in_it(void **state)
@@ -196,7 +248,7 @@ static void what_an_attempt_left_behind_is_replaced(void **state)
 static void D4_any_failing_call_defers_the_message(void **state)
 {
 	(void)state;
-	for (int at = 0; at < 6; at++) {
+	for (int at = 0; at < 5; at++) { /* open, write, sync, rename, sync of the directory */
 		struct disk d = new_disk();
 		struct maildir_delivery one = delivery(0);
 		d.fail_after = at;
@@ -322,6 +374,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_message_is_synced_before_it_shows_and_its_name_after),
 		cmocka_unit_test(a_batch_shares_the_sync_of_a_directory),
+		cmocka_unit_test(a_large_batch_shares_the_sync_of_its_files),
 		cmocka_unit_test(a_missing_mailbox_is_made_with_all_that_is_in_it),
 		cmocka_unit_test(what_an_attempt_left_behind_is_replaced),
 		cmocka_unit_test(D4_any_failing_call_defers_the_message),

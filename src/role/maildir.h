@@ -26,7 +26,7 @@
 #include "smtp/outcome.h"
 
 /* So many files or more are made durable with the whole file system (fs_ops.sync_all). */
-#define MAILDIR_SHARED_SYNC 8
+#define MAILDIR_SHARED_SYNC 4
 
 /* One message for one mailbox. */
 struct maildir_delivery {

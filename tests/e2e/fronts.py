@@ -149,6 +149,7 @@ smtp unix - - n - - smtp
 relay unix - - n - - smtp
 anvil unix - - n - 1 anvil
 scache unix - - n - 1 scache
+tlsmgr unix - - n 1000? 1 tlsmgr
 postlog unix-dgram n - n - 1 postlogd
 """
 

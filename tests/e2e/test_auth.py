@@ -173,14 +173,40 @@ def test_mail_programs_log_in_and_send(office, tmp_path, program, mechanism, sec
     assert re.search(rf"authenticated .*login=alice@example.com .*mechanism={mechanism}\b", office.log()[log:])
 
 
+def gsasl(port, mechanism, *options):
+    return subprocess.Popen(
+        ["gsasl", "--client", "--smtp", "--connect", f"127.0.0.1:{port}", "--mechanism", mechanism,
+         "--authentication-id", "alice@example.com", "--authorization-id", "", "--password", PASSWORD, *options],
+        text=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+
+def opened(client):
+    said, _ = client.communicate(timeout=PATIENCE * 3)
+    assert client.returncode == 0 and "\n235 2.7.0 " in said, said
+
+
 @pytest.mark.parametrize("mechanism", re.findall(r'"([^"]+)"', ALL))
 def test_gsasl_logs_in_by_each_mechanism(office, mechanism):
-    """C10: with -PLUS it binds to TLS 1.3. It knows no TLS from the start, and sends no mail."""
-    binds = mechanism.endswith("-PLUS")
-    done = run(["gsasl", "--client", "--smtp", "--connect", f"127.0.0.1:{office.ports['submission']}", "--starttls",
-                "--x509-ca-file=", "--mechanism", mechanism, "--authentication-id", "alice@example.com",
-                "--authorization-id", "", "--password", PASSWORD] + ([] if binds else ["--no-cb"]))
-    assert b"\n235 2.7.0 " in done.stdout
+    """C10: with -PLUS it binds to TLS 1.3. It sends no mail."""
+    opened(gsasl(office.ports["submission"], mechanism, "--starttls", "--x509-ca-file=",
+                 *([] if mechanism.endswith("-PLUS") else ["--no-cb"])))
+
+
+@pytest.mark.parametrize("mechanism", [m for m in re.findall(r'"([^"]+)"', ALL) if not m.endswith("-PLUS")])
+def test_gsasl_logs_in_under_tls_from_the_start(office, mechanism):
+    """It knows no such TLS, so openssl carries it, whose session it cannot bind to."""
+    with socket.create_server(("127.0.0.1", 0)) as carrier:
+        carrier.settimeout(PATIENCE)
+        client = gsasl(carrier.getsockname()[1], mechanism, "--no-starttls", "--no-cb")
+        with carrier.accept()[0] as inside, subprocess.Popen(
+                ["openssl", "s_client", "-quiet", "-connect", f"127.0.0.1:{office.ports['submissions']}"],
+                stdin=inside, stdout=inside, stderr=subprocess.DEVNULL) as openssl:
+            try:
+                opened(client)
+            finally:
+                inside.shutdown(socket.SHUT_RDWR)
+                client.kill()
+                openssl.kill()
 
 
 # ---- what EHLO says ------------------------------------------------------------------------------------------------

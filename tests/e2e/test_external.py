@@ -1,14 +1,15 @@
 """AUTH EXTERNAL: who shows a good certificate logs in without a password, as whom it is for, and as nobody else."""
 import re
 import signal
+import smtplib
 import ssl
 import subprocess
 
 import pytest
 
 from certificates import Authority
-from harness import Dialog, Peer, free_port, message, tls_context, wait_for
-from test_auth import Office, b64, run
+from harness import PATIENCE, Dialog, Peer, free_port, message, tls_context, wait_for
+from test_auth import Office, b64, port_of, run
 
 LISTENERS = {
     "submission": "submission = yes\n  ask_certificate = yes",
@@ -71,23 +72,46 @@ def desk(tmp_path_factory, authority):
 def curl(server, security, tmp):
     path = tmp / "message"
     path.write_bytes(message(sender="alice@example.com"))
-    port = server.ports["submissions" if security == "tls" else "submission"]
     run(["curl", "-sS", "-k", "--ssl-reqd", "--cert", server.alice.pem, "--key", server.alice.key,
-         f"{'smtps' if security == 'tls' else 'smtp'}://127.0.0.1:{port}/client.example.org", "--login-options",
-         "AUTH=EXTERNAL", "-u", "alice@example.com:", "--mail-from", "alice@example.com", "--mail-rcpt",
-         "carol@example.net", "-T", path])
+         f"{'smtps' if security == 'tls' else 'smtp'}://127.0.0.1:{port_of(server, security)}/client.example.org",
+         "--login-options", "AUTH=EXTERNAL", "-u", "alice@example.com:", "--mail-from", "alice@example.com",
+         "--mail-rcpt", "carol@example.net", "-T", path])
 
 
 def msmtp(server, security, _tmp):
     run(["msmtp", "-C", "/dev/null", "--host=127.0.0.1",
-         f"--port={server.ports['submissions' if security == 'tls' else 'submission']}",
-         "--from=alice@example.com", "--tls=on", f"--tls-starttls={'off' if security == 'tls' else 'on'}",
-         "--tls-certcheck=off", f"--tls-cert-file={server.alice.pem}", f"--tls-key-file={server.alice.key}",
-         "--auth=external", "--user=alice@example.com", "--", "carol@example.net"],
+         f"--port={port_of(server, security)}", "--from=alice@example.com", "--tls=on",
+         f"--tls-starttls={'off' if security == 'tls' else 'on'}", "--tls-certcheck=off",
+         f"--tls-cert-file={server.alice.pem}", f"--tls-key-file={server.alice.key}", "--auth=external",
+         "--user=alice@example.com", "--", "carol@example.net"],
         message(sender="alice@example.com").replace(b"\r\n", b"\n"))
 
 
-@pytest.mark.parametrize("program", [curl, msmtp])
+def s_nail(server, security, tmp):
+    """It wants to know a user, whose name it leaves out."""
+    run(["s-nail", "-:/", "-S", "v15-compat", "-S",
+         f"mta={'smtps' if security == 'tls' else 'smtp'}://alice%40example.com@127.0.0.1:{port_of(server, security)}",
+         "-S", "smtp-auth=external", "-S", "smtp-use-starttls" if security == "starttls" else "x=y", "-S",
+         "tls-verify=ignore", "-S",
+         f"tls-config-pairs=Certificate={server.alice.pem},PrivateKey={server.alice.key}", "-S",
+         "from=alice@example.com", "-S", "hostname=client.example.org", "-S", "sendwait", "-r", "alice@example.com",
+         "-s", "test", "carol@example.net"], b"Hello.\n", {"HOME": str(tmp)})
+
+
+def python_smtplib(server, security, _tmp):
+    """It has no such mechanism, but lets one be given."""
+    port, context = port_of(server, security), shows(server.alice)
+    client = smtplib.SMTP_SSL("127.0.0.1", port, timeout=PATIENCE, context=context) if security == "tls" \
+        else smtplib.SMTP("127.0.0.1", port, timeout=PATIENCE)
+    with client:
+        if security == "starttls":
+            client.starttls(context=context)
+        client.ehlo()
+        assert client.auth("EXTERNAL", lambda challenge=None: "alice@example.com")[0] == 235
+        assert client.sendmail("alice@example.com", ["carol@example.net"], message(sender="alice@example.com")) == {}
+
+
+@pytest.mark.parametrize("program", [curl, msmtp, s_nail, python_smtplib])
 @pytest.mark.parametrize("security", ["starttls", "tls"])
 def test_mail_programs_log_in_by_certificate(desk, tmp_path, program, security):
     seen, log = len(desk.peer.messages), len(desk.log())

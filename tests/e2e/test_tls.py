@@ -259,10 +259,11 @@ def test_what_is_old_or_weak_is_refused(server, flag):
 
 def test_client_posttls_finger(server, tmp_path):
     (tmp_path / "main.cf").write_text("")
-    done, text = run([str(PEERS / "usr/sbin/posttls-finger"), "-c", "-l", "secure", "-F", server.chain, "-o",
-                      "inet_protocols=ipv4", f"[127.0.0.1]:{server.port}", "mx.example.com"],
-                     env=dict(postfix_env(), MAIL_CONFIG=str(tmp_path)))
-    assert done.returncode == 0 and "Verified TLS connection established" in text and "TLSv1.3" in text, text
+    for port, options in ((server.port, ["-c"]), (server.tls_port, ["-c", "-w"])):
+        done, text = run([str(PEERS / "usr/sbin/posttls-finger"), *options, "-l", "secure", "-F", server.chain, "-o",
+                          "inet_protocols=ipv4", f"[127.0.0.1]:{port}", "mx.example.com"],
+                         env=dict(postfix_env(), MAIL_CONFIG=str(tmp_path)))
+        assert done.returncode == 0 and "Verified TLS connection established" in text and "TLSv1.3" in text, text
 
 
 def test_sslscan_finds_nothing_weak(server):

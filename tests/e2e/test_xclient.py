@@ -1,6 +1,7 @@
 """XCLIENT and XFORWARD: a listed client says whose mail it brings. Postfix's README of each is the standard."""
 import json
 import re
+import shutil
 import subprocess
 
 import pytest
@@ -253,8 +254,14 @@ def test_nginx_hands_its_clients_on(server, tmp_path):
     assert "from client.example.org ([127.0.0.7])" in mail.field("Received")
 
 
-def test_postfix_tells_whom_it_has_the_mail_from(server):
-    front = Postfix(server.ports["front"])
+def test_postfix_tells_whom_it_has_the_mail_from_and_speaks_tls(server):
+    """Its client trusts our certificate alone, and sends nothing to who has another one or none."""
+    front = Postfix(server.ports["front"], f"""\
+smtp_tls_security_level = secure
+smtp_tls_secure_cert_match = mx.example.com
+smtp_tls_CAfile = {shutil.copy(server.data / "tls/self-signed.pem", server.folder)}
+smtp_tls_loglevel = 1
+""")
     try:
         with Dialog(front.port, source="127.0.0.7") as d:
             d.hello("client.example.org")
@@ -264,6 +271,9 @@ def test_postfix_tells_whom_it_has_the_mail_from(server):
         ident = re.search(r"queued as (\w+)", queued.text).group(1)
         line = server.wait_log(rf"event=accepted .*IDENT={ident}.*").group(0)
         assert " client=127.0.0.1 " in line
+        wait_for(lambda: re.search(r"Verified TLS connection established to 127\.0\.0\.1\S+: TLSv1\.3 ", front.log()),
+                 front.log)
+        assert re.search(rf"event=tls .*version=TLSv1.3", server.log())
         assert re.search(r'forwarded="(NAME=\S+ )?ADDR=127.0.0.7 PORT=\d+ PROTO=ESMTP HELO=client.example.org '
                          rf'IDENT={ident} SOURCE=(LOCAL|REMOTE)"', line), line
         id_ = re.search(r" id=(\w+)", line).group(1)

@@ -65,6 +65,7 @@ static struct model_event *event(struct model *m, enum smtp_event_type type)
 static void forget(struct model *m, enum model_place place)
 {
 	m->place = place;
+	m->forwarded = (struct model_told){0};
 	m->envelope = (struct model_envelope){0};
 	m->tries = 0;
 }
@@ -216,6 +217,7 @@ static bool line(struct model *m, unsigned flags)
 	if (!model_octets(m))
 		return false;
 	m->since = m->now;
+	m->blanks = flags & LINE_BLANK ? m->blanks + 1 : 0;
 	m->must_wait |= flags & LAST;
 	if (flags & QUIT)
 		return true;
@@ -266,7 +268,11 @@ void model_other_protocol(struct model *m)
 
 void model_refused_line(struct model *m, model_set set, unsigned flags)
 {
-	if (line(m, flags & (LAST | PROGRESS)) &&
+	if (flags & LINE_NUL && m->blanks >= 2) {
+		model_other_protocol(m);
+		return;
+	}
+	if (line(m, flags & (LAST | PROGRESS | LINE_BLANK)) &&
 	    (flags & LINE_NO_COMMAND || !(flags & LINE_CLEAR ? only_quit(m) : not_served(m))) &&
 	    !(flags & LINE_AUTH && needs_auth(m)))
 		reply(m, set);
@@ -443,6 +449,98 @@ void model_response(struct model *m, const struct model_auth *auth, enum reply_i
 	abort_exchange(m);
 	m->place = PLACE_READY;
 	reply(m, auth->kind == RESPONSE_TOO_LONG ? C(500) : C(501));
+}
+
+/* ---- XCLIENT and XFORWARD ---------------------------------------------------------------------------------------- */
+
+static const char *const attr_names[SMTP_ATTRS] = {"NAME",  "REVERSE_NAME", "ADDR",     "PORT",  "PROTO", "HELO",
+						   "LOGIN", "DESTADDR",     "DESTPORT", "IDENT", "SOURCE"};
+
+struct slice model_told_text(const struct model_told *told, char text[MODEL_TOLD_MAX])
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < SMTP_ATTRS; i++)
+		if (told->value[i].n > 0)
+			n += (size_t)snprintf(text + n, MODEL_TOLD_MAX - n, "%s%s=%.*s", n ? " " : "", attr_names[i],
+					      SLICE_ARGS(told->value[i]));
+	return slice_of(text, n);
+}
+
+/* As it is now, kept until the client has seen the replies. */
+static struct slice keep_told(struct model *m, const struct model_told *told)
+{
+	assert(m->octets_n + MODEL_TOLD_MAX <= MODEL_OCTETS);
+	struct slice text = model_told_text(told, m->octets + m->octets_n);
+	m->octets_n += text.n;
+	return text;
+}
+
+static void take_told(struct model_told *told, const struct model_attrs *attrs)
+{
+	for (size_t i = 0; i < SMTP_ATTRS && attrs->told[i].shown.n > 0; i++)
+		told->value[attrs->told[i].attr] = attrs->told[i].shown;
+}
+
+/* What stands in the way of either; 0: nothing. Where nobody may say it, it is no command (RFC 5321 4.1.5). */
+static model_set told_fault(const struct model *m, const struct model_attrs *attrs, bool known, bool trusted)
+{
+	if (!known)
+		return C(500);
+	if (m->place != PLACE_NEW && m->place != PLACE_READY)
+		return C(503);
+	if (attrs->text.n == 0)
+		return C(501);
+	if (!trusted)
+		return C(550);
+	return attrs->bad ? C(501) : 0;
+}
+
+/* XCLIENT_README: the session is as if that client had just come; but what was told of him before still holds. */
+void model_xclient(struct model *m, const struct model_attrs *attrs, enum reply_id answer)
+{
+	if (!line(m, 0) || not_served(m))
+		return;
+	model_set fault = told_fault(m, attrs, m->config->knows_xclient, m->trust.xclient);
+	if (fault) {
+		reply(m, fault);
+		return;
+	}
+	take_told(&m->client, attrs);
+	struct model_event *ev = event(m, SMTP_EV_XCLIENT);
+	ev->told = keep_told(m, &m->client);
+	ev->answer = answer;
+	if (!asked(m, ev))
+		return;
+	m->extended = m->mail_tried = m->authenticated = false;
+	m->peer = SLICE_NONE;
+	m->errors = m->idle = m->messages = 0;
+	m->no_mail = reply_row(answer)->code == 521;
+	drop(m, reply_row(answer)->code == 220 ? PLACE_NEW : PLACE_REFUSED);
+	reply(m, answer_code(answer) | (reply_row(answer)->code == 220 ? MODEL_BARE : 0));
+	if (reply_row(answer)->code == 421)
+		close_session(m);
+	answered(m);
+}
+
+/* XFORWARD_README: it tells of the next transaction; the first one makes all that it does not name unavailable. */
+void model_xforward(struct model *m, const struct model_attrs *attrs)
+{
+	static const enum smtp_attr all[] = {SMTP_ATTR_NAME, SMTP_ATTR_ADDR,  SMTP_ATTR_PORT,  SMTP_ATTR_PROTO,
+					     SMTP_ATTR_HELO, SMTP_ATTR_IDENT, SMTP_ATTR_SOURCE};
+
+	if (!line(m, 0) || not_served(m) || (m->config->knows_xforward && needs_auth(m)))
+		return;
+	model_set fault = told_fault(m, attrs, m->config->knows_xforward, m->trust.xforward);
+	if (fault) {
+		reply(m, fault);
+		return;
+	}
+	bool first = m->forwarded.value[SMTP_ATTR_NAME].n == 0;
+	for (size_t i = 0; first && i < sizeof all / sizeof *all; i++)
+		m->forwarded.value[all[i]] = SLICE("[UNAVAILABLE]");
+	take_told(&m->forwarded, attrs);
+	reply(m, C(250));
 }
 
 void model_rset(struct model *m)
@@ -638,6 +736,7 @@ void model_mail(struct model *m, const struct model_path *path, const struct mod
 	ev->text = path->address;
 	ev->answer = path->mail;
 	ev->envelope = e;
+	ev->told = keep_told(m, &m->forwarded);
 	if (!asked(m, ev))
 		return;
 	reply(m, answer_code(path->mail));
@@ -897,6 +996,7 @@ static void show_message(struct model *m, struct model_event *ev)
 	memcpy(m->octets + m->octets_n, m->content, m->content_n);
 	ev->text = slice_of(m->octets + m->octets_n, m->content_n);
 	m->octets_n += m->content_n;
+	ev->told = keep_told(m, &m->forwarded);
 }
 
 /* LMTP answers the end of the data once for each accepted recipient (RFC 2033 4.2). */

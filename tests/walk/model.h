@@ -8,12 +8,13 @@
  * commands, so that pipelining and cut points make no difference to it.
  *
  * RFC 5321 (4.1.1, 4.1.4, 4.3.2, 4.5.2), RFC 1870, RFC 2033, RFC 2920, RFC 3030, RFC 3207, RFC 3461, RFC 6152,
- * RFC 4954, RFC 6531.
+ * RFC 4954, RFC 6531; Postfix's XCLIENT_README and XFORWARD_README.
  */
 #ifndef MODEL_H
 #define MODEL_H
 
 #include "codes/reply.h"
+#include "smtp/attrs.h"
 #include "smtp/limits.h"
 #include "smtp/server.h"
 
@@ -49,8 +50,16 @@ void model_code_text(model_set codes, char text[MODEL_BITS * 4 + 1]);
 
 /* Of a line: the client has to wait for its reply (RFC 2920 3.1); it brings a message on; it is no command
  * at all, whatever the state; it is served before TLS, where TLS is required (RFC 3207 4); it is not served before
- * AUTH, where AUTH is required (RFC 4954 6). */
-enum { LINE_LAST = 1, LINE_PROGRESS = 2, LINE_NO_COMMAND = 8, LINE_CLEAR = 16, LINE_AUTH = 32 };
+ * AUTH, where AUTH is required (RFC 4954 6); it is empty; it is a NUL, which two empty ones make a header of PROXY. */
+enum {
+	LINE_LAST = 1,
+	LINE_PROGRESS = 2,
+	LINE_NO_COMMAND = 8,
+	LINE_CLEAR = 16,
+	LINE_AUTH = 32,
+	LINE_BLANK = 64,
+	LINE_NUL = 128
+};
 
 /* ---- what the client says --------------------------------------------------------------------------------------- */
 
@@ -100,6 +109,21 @@ struct model_auth {
 	struct slice response; /* decoded */
 };
 
+/* Behind XCLIENT or XFORWARD. */
+struct model_attrs {
+	struct slice text;
+	bool bad; /* something in it, so that nothing of it counts */
+	struct {
+		enum smtp_attr attr;
+		struct slice shown; /* as it is written in a log */
+	} told[SMTP_ATTRS];
+};
+/* What a client was told to be, by attribute; no octets: nothing. */
+struct model_told {
+	struct slice value[SMTP_ATTRS];
+};
+#define MODEL_TOLD_MAX 1024
+
 /* What befalls the session while the owner owes an answer. */
 enum model_fate { FATE_NONE, FATE_LATE, FATE_LOST, FATE_SHUTDOWN };
 #define MODEL_LATE ((span_ms)1500)
@@ -132,6 +156,7 @@ struct model_event {
 	struct slice text;              /* HELO, VRFY, EXPN: the text; MAIL, RCPT: the address; END: the message */
 	struct model_envelope envelope; /* as the owner sees it then */
 	struct model_rcpt rcpt;
+	struct slice told; /* XCLIENT: the client; MAIL, END: whom the message is forwarded for */
 };
 
 #define MODEL_REPLIES 8192
@@ -159,6 +184,9 @@ struct model {
 	uint32_t usable;         /* mechanisms of AUTH in this session */
 	bool exchange;           /* the owner knows of one that is under way */
 	bool authenticated;
+	struct smtp_server_trust trust;
+	struct model_told client, forwarded;
+	unsigned blanks; /* empty lines, one behind the other */
 	struct slice peer;
 	struct model_envelope envelope;
 	struct model_rcpt rcpt[SMTP_RCPT_MIN];
@@ -213,6 +241,11 @@ void model_rcpt(struct model *m, const struct model_path *path, const struct mod
 bool model_data(struct model *m, enum reply_id answer);
 void model_text(struct model *m, struct slice wire);
 void model_bdat(struct model *m, struct model_chunk chunk, enum reply_id answer);
+/* `answer`: a greeting. */
+void model_xclient(struct model *m, const struct model_attrs *attrs, enum reply_id answer);
+void model_xforward(struct model *m, const struct model_attrs *attrs);
+/* "NAME=value ADDR=value" */
+struct slice model_told_text(const struct model_told *told, char text[MODEL_TOLD_MAX]);
 void model_rset(struct model *m);
 void model_quit(struct model *m, bool argument);
 /* A line that does not end. */

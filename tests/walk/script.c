@@ -39,6 +39,10 @@ enum {
 	BIT_NARROW = 35,     /* some of them are not to be had: two bits */
 	BIT_NARROW_TLS = 37, /* others are from the handshake on: two bits */
 	BIT_UNSHAKEN = 39,   /* a handshake that is awaited first never comes: it, and how it ends in two bits */
+	BIT_XCLIENT = 42,    /* who may say it: nobody or others, nobody or this client */
+	BIT_XCLIENT_TRUST = 43,
+	BIT_XFORWARD = 44,
+	BIT_XFORWARD_TRUST = 45,
 };
 
 static unsigned bits_at(uint64_t bits, unsigned at, unsigned n)
@@ -101,6 +105,8 @@ void script_configure(uint64_t b, struct setting *ret)
 			   .offer_pipelining = !(b >> BIT_NO_PIPELINING & 1),
 			   .offer_8bitmime = !(b >> BIT_NO_8BITMIME & 1),
 			   .asks_status = b >> BIT_STATUS & 1,
+			   .knows_xclient = b >> BIT_XCLIENT & 1,
+			   .knows_xforward = b >> BIT_XFORWARD & 1,
 			   .offer_help = b >> BIT_HELP & 1,
 			   .suspended = suspended,
 			   .suspended_count = b >> BIT_SUSPENDED & 1 ? COUNT(suspended) : 0},
@@ -108,6 +114,7 @@ void script_configure(uint64_t b, struct setting *ret)
 		.greeting_fate = (enum model_fate)bits_at(b, BIT_FATE, 2),
 		.usable = usable[narrow],
 		.usable_secure = narrow_tls ? secure[narrow_tls] : usable[narrow],
+		.trust = {b >> BIT_XCLIENT_TRUST & 1, b >> BIT_XFORWARD_TRUST & 1},
 		.unshaken = b >> BIT_UNSHAKEN & 1,
 		.unshaken_end = bits_at(b, BIT_UNSHAKEN + 1, 2) % 3,
 		.pushed = b >> BIT_PUSHED & 1,
@@ -138,6 +145,8 @@ uint64_t script_random_config(uint64_t *random)
 	b |= random_below(random, 3) == 0 ? (uint64_t)1 << BIT_AUTH_REQUIRED : 0;
 	b |= random_below(random, 6) == 0 ? (uint64_t)random_below(random, 4) << BIT_NARROW : 0;
 	b |= random_below(random, 4) == 0 ? (uint64_t)random_below(random, 4) << BIT_NARROW_TLS : 0;
+	if (random_below(random, 2))
+		b |= (uint64_t)(random_below(random, 16) | random_below(random, 16)) << BIT_XCLIENT;
 	return b | (random_below(random, 10) == 0 ? (uint64_t)random_below(random, 8) << BIT_UNSHAKEN : 0);
 }
 
@@ -246,11 +255,11 @@ static const struct {
 	unsigned flags;
 } plains[] = {
 	{S("NOOP\r\n"), C(250), LINE_CLEAR}, {S("noop with words\r\n"), C(250), LINE_CLEAR}, {S("NOOP\r\n"), C(250), LINE_CLEAR}, {S("HELP\r\n"), C(214) | C(211), LINE_AUTH},
-	{S("HELP MAIL\r\n"), C(214), LINE_AUTH}, {S("HELP nothing\r\n"), C(504), LINE_AUTH}, {S("\r\n"), C(500), 0}, {S("XYZ\r\n"), C(500), 0},
+	{S("HELP MAIL\r\n"), C(214), LINE_AUTH}, {S("HELP nothing\r\n"), C(504), LINE_AUTH}, {S("\r\n"), C(500), LINE_BLANK}, {S("XYZ\r\n"), C(500), 0},
 	{S("DEBUG\r\n"), C(500), 0}, {S(" NOOP\r\n"), C(500), 0}, {S("NOOP\tx\r\n"), C(500), 0}, {S("RSET x\r\n"), C(501), 0},
 	{S("DATA x\r\n"), C(501), LINE_LAST | LINE_PROGRESS | LINE_AUTH}, {S("VRFY\r\n"), C(501), LINE_AUTH}, {S("EXPN \r\n"), C(501), LINE_AUTH},
 	{S("TURN\r\n"), C(502), 0}, {S("ETRN x\r\n"), C(502), 0},
-	{S("SEND FROM:<a@b.example>\r\n"), C(502), 0}, {S("\xff\xfe\r\n"), C(500), 0}, {S("NO\0OP\r\n"), C(500), LINE_NO_COMMAND}, {S("\0\r\n"), C(500), LINE_NO_COMMAND},
+	{S("SEND FROM:<a@b.example>\r\n"), C(502), 0}, {S("\xff\xfe\r\n"), C(500), 0}, {S("NO\0OP\r\n"), C(500), LINE_NO_COMMAND}, {S("\0\r\n"), C(500), LINE_NO_COMMAND | LINE_NUL},
 	{S("QUIT\0\r\n"), C(500), LINE_NO_COMMAND}, {S("MAIL FROM:<a\0@b.example>\r\n"), C(500), LINE_NO_COMMAND},
 	/* S26: one command or one error. */
 	{S("NOOP\nRSET\r\n"), C(500), LINE_NO_COMMAND}, {S("NOOP\rQUIT\r\n"), C(500), LINE_NO_COMMAND}, {S("EHLO a.example\rMAIL FROM:<x@a.example>\r\n"), C(500), LINE_NO_COMMAND},
@@ -297,6 +306,34 @@ static const struct {
 	{S("AGEAYh==\r\n"), {.kind = RESPONSE_NO_BASE64}}, {S("AGE\0\r\n"), {.kind = RESPONSE_NO_BASE64}},
 	{S("MAIL FROM:<s@a.example>\r\n"), {.kind = RESPONSE_NO_BASE64}}, {S("AUTH PLAIN AGEAYg==\r\n"), {.kind = RESPONSE_NO_BASE64}},
 	{S("NOOP\nRSET\r\n"), {.kind = RESPONSE_BARE}}, {S("AGEAYg==\r\r\n"), {.kind = RESPONSE_BARE}}, {S("AGE\rQUIT\r\n"), {.kind = RESPONSE_BARE}},
+};
+/* clang-format on */
+
+/* clang-format off */
+#define TELLS(attr, text) {SMTP_ATTR_##attr, S(text)}
+/* The first PLAIN_ATTRS of either are good. "=" within a value is none of xtext (RFC 3461 4), but Postfix sends it. */
+#define PLAIN_ATTRS 8
+static const struct model_attrs client_attrs[] = {
+	{S("NAME=spike.example ADDR=192.0.2.7"), false, {TELLS(NAME, "spike.example"), TELLS(ADDR, "192.0.2.7")}},
+	{S("addr=IPv6:2001:db8::1 Port=4711"), false, {TELLS(ADDR, "IPv6:2001:db8::1"), TELLS(PORT, "4711")}},
+	{S("NAME=[UNAVAILABLE] REVERSE_NAME=[tempunavail]"), false, {TELLS(NAME, "[UNAVAILABLE]"), TELLS(REVERSE_NAME, "[TEMPUNAVAIL]")}},
+	{S("HELO=a+20b"), false, {TELLS(HELO, "a?b")}}, {S(" PROTO=ESMTP  DESTPORT=25 \t"), false, {TELLS(PROTO, "ESMTP"), TELLS(DESTPORT, "25")}},
+	{S("LOGIN=a+2Bb@example.com DESTADDR=127.0.0.1"), false, {TELLS(LOGIN, "a+2Bb@example.com"), TELLS(DESTADDR, "127.0.0.1")}},
+	{S("LOGIN=[UNAVAILABLE]"), false, {TELLS(LOGIN, "[UNAVAILABLE]")}}, {S("HELO=a=b"), false, {TELLS(HELO, "a+3Db")}},
+	{S(""), true}, {S("ADDR=192.0.2"), true}, {S("NAME=good.example ADDR"), true}, {S("NAME=good.example =x"), true},
+	{S("ADDR=192.0.2.1 addr=192.0.2.1"), true}, {S("IDENT=x"), true}, {S("SOURCE=LOCAL"), true}, {S("PORT=65536"), true}, {S("PORT=-1"), true},
+	{S("NAME=x+0"), true}, {S("NAME=a+0Ab.example"), true}, {S("HELO="), true}, {S("ADDR=[TEMPUNAVAIL]"), true},
+	{S("NAME=\xc3\xa9.example"), true}, {S("PORT=25 FOO=1"), true}, {S("NAME=" L64 L64 L64 L64), true},
+};
+static const struct model_attrs forwarded_attrs[] = {
+	{S("NAME=spike.example ADDR=192.0.2.7 HELO=h IDENT=4bQ SOURCE=REMOTE"), false,
+		{TELLS(NAME, "spike.example"), TELLS(ADDR, "192.0.2.7"), TELLS(HELO, "h"), TELLS(IDENT, "4bQ"), TELLS(SOURCE, "REMOTE")}},
+	{S("name=a+3Cb"), false, {TELLS(NAME, "a?b")}}, {S("SOURCE=local"), false, {TELLS(SOURCE, "local")}},
+	{S("NAME=[TEMPUNAVAIL] PROTO=SMTP"), false, {TELLS(NAME, "[UNAVAILABLE]"), TELLS(PROTO, "SMTP")}}, {S("PORT=25"), false, {TELLS(PORT, "25")}},
+	{S("ADDR=no+20address IDENT=a+3Ab"), false, {TELLS(ADDR, "no?address"), TELLS(IDENT, "a:b")}}, {S("HELO=[192.0.2.1]"), false, {TELLS(HELO, "[192.0.2.1]")}},
+	{S("HELO=x=y"), false, {TELLS(HELO, "x+3Dy")}},
+	{S(""), true}, {S("REVERSE_NAME=x"), true}, {S("LOGIN=x"), true}, {S("NAME=x SOURCE=SOMEWHERE"), true}, {S("PORT=x"), true},
+	{S("NAME=\xff"), true}, {S("NAME=+"), true}, {S("IDENT=a IDENT=b"), true}, {S("IDENT=a+0D+0Ax+g"), true},
 };
 /* clang-format on */
 
@@ -591,10 +628,20 @@ static void play_other_protocol(struct player *p, struct step s)
 	static const struct slice lines[] = {S("GET / HTTP/1.1\r\n"),  S("POST /x\r\n"),
 					     S("QUIT / HTTP/1.0\r\n"), S("DATA HTTP/1.1 \t\r\n"),
 					     S("HTTP/1.1 200 OK\r\n"), S("\x16\x03\x01 not a line"),
-					     S("PRI * HTTP/2.0\r\n"),  S("options\r\n")};
+					     S("PRI * HTTP/2.0\r\n"),  S("options\r\n"),
+					     S("PROXY UNKNOWN\r\n"),   S("PROXY TCP4 192.0.2.1 192.0.2.2 1 25\r\n")};
 
-	struct slice text = lines[s.what % COUNT(lines)];
+	uint32_t i = s.what % (COUNT(lines) + 1);
 
+	if (i == COUNT(lines) && p->m->place != PLACE_AUTH) {
+		/* The second version of PROXY is told by its third line. */
+		put(p, SLICE("\r\n\r\n\0\r\nQUIT\n"));
+		model_refused_line(p->m, C(500), LINE_BLANK);
+		model_refused_line(p->m, C(500), LINE_BLANK);
+		model_refused_line(p->m, C(500), LINE_NO_COMMAND | LINE_NUL);
+		return;
+	}
+	struct slice text = lines[i % COUNT(lines)];
 	put(p, text);
 	if (p->m->place == PLACE_AUTH && text.p[0] != '\x16')
 		model_response(p->m, &no_response, REPLY_AUTH_OK);
@@ -679,6 +726,31 @@ static void play_long_auth(struct player *p, struct step s)
 	wait_if_patient(p, s);
 }
 
+static const struct model_attrs *choose_attrs(struct player *p, struct step s, const struct model_attrs *table,
+					      uint32_t count, const char *verb)
+{
+	const struct model_attrs *attrs = &table[s.what % (s.what % 64 < 48 ? PLAIN_ATTRS : count)];
+
+	put(p, slice_from_cstr(verb));
+	put(p, attrs->text);
+	put(p, SLICE("\r\n"));
+	return attrs;
+}
+
+static void play_xclient(struct player *p, struct step s)
+{
+	static const enum reply_id answers[] = {REPLY_GREETING_REFUSED, REPLY_GREETING_NO_MAIL, REPLY_GREETING_BUSY};
+	uint32_t i = s.what >> 8 & 15;
+
+	model_xclient(p->m, choose_attrs(p, s, client_attrs, COUNT(client_attrs), s.more & 1 ? "XCLIENT " : "xClient "),
+		      i < COUNT(answers) ? answers[i] : REPLY_GREETING);
+}
+
+static void play_xforward(struct player *p, struct step s)
+{
+	model_xforward(p->m, choose_attrs(p, s, forwarded_attrs, COUNT(forwarded_attrs), "XFORWARD "));
+}
+
 static void play_mechanisms(struct player *p, struct step s)
 {
 	p->mechanisms(p, s.what % 4 == 0 ? 0 : s.what % 4 == 1 ? UINT32_MAX : s.what >> 8);
@@ -725,6 +797,8 @@ static const struct {
 	[STEP_RESPONSE] = {"a response", play_response},
 	[STEP_LONG_AUTH] = {"a long AUTH or response", play_long_auth},
 	[STEP_MECHANISMS] = {"other mechanisms", play_mechanisms},
+	[STEP_XCLIENT] = {"XCLIENT", play_xclient},
+	[STEP_XFORWARD] = {"XFORWARD", play_xforward},
 	[STEP_BURST] = {"a burst of RCPT", play_burst},
 	[STEP_LONG_LINE] = {"a long line", play_long_line},
 	[STEP_PARTIAL] = {"a part of a line", play_partial},
@@ -765,14 +839,15 @@ void script_play(struct player *p, struct step s)
 
 /* What is likely in which place, in the order of enum step_kind. The first row is for a session without greeting. */
 static const uint8_t weights[PLACE_OVER][STEP_KINDS] = {
-	/* HELO MAIL RCPT DATA BDAT RSET QUIT ASK PLAIN BARE BURST LONG PART SIL END OTHER TLS AUTH RESP LAUTH MECH */
-	[PLACE_REFUSED] = {8, 8, 8, 8, 8, 8, 10, 4, 10, 2, 0, 1, 1, 2, 1, 1, 2, 2, 1, 1, 1},
-	[PLACE_NEW] = {60, 6, 4, 3, 6, 3, 2, 3, 8, 1, 0, 1, 1, 2, 1, 1, 12, 2, 1, 1, 2},
-	[PLACE_READY] = {5, 60, 5, 4, 8, 3, 2, 4, 8, 1, 0, 1, 1, 2, 1, 1, 5, 16, 1, 2, 2},
-	[PLACE_AUTH] = {1, 1, 0, 0, 0, 1, 1, 0, 1, 0, 0, 2, 2, 3, 2, 1, 1, 1, 80, 4, 2},
-	[PLACE_OPEN] = {3, 5, 55, 22, 22, 5, 1, 3, 6, 1, 1, 1, 1, 2, 1, 1, 2, 2, 1, 1, 1},
-	[PLACE_CHUNKS] = {3, 4, 5, 4, 70, 5, 1, 3, 5, 1, 0, 1, 1, 3, 1, 1, 2, 2, 1, 1, 1},
-	[PLACE_FAILED] = {8, 5, 5, 5, 15, 35, 1, 3, 5, 1, 0, 1, 1, 2, 1, 1, 2, 2, 1, 1, 1},
+	/* HELO MAIL RCPT DATA BDAT RSET QUIT ASK PLAIN BARE BURST LONG PART SIL END OTHER TLS AUTH RESP LAUTH MECH
+	 * XCLIENT XFORWARD */
+	[PLACE_REFUSED] = {8, 8, 8, 8, 8, 8, 10, 4, 10, 2, 0, 1, 1, 2, 1, 1, 2, 2, 1, 1, 1, 3, 2},
+	[PLACE_NEW] = {60, 6, 4, 3, 6, 3, 2, 3, 8, 1, 0, 1, 1, 2, 1, 1, 12, 2, 1, 1, 2, 6, 4},
+	[PLACE_READY] = {5, 60, 5, 4, 8, 3, 2, 4, 8, 1, 0, 1, 1, 2, 1, 1, 5, 16, 1, 2, 2, 7, 9},
+	[PLACE_AUTH] = {1, 1, 0, 0, 0, 1, 1, 0, 1, 0, 0, 2, 2, 3, 2, 1, 1, 1, 80, 4, 2, 1, 1},
+	[PLACE_OPEN] = {3, 5, 55, 22, 22, 5, 1, 3, 6, 1, 1, 1, 1, 2, 1, 1, 2, 2, 1, 1, 1, 2, 2},
+	[PLACE_CHUNKS] = {3, 4, 5, 4, 70, 5, 1, 3, 5, 1, 0, 1, 1, 3, 1, 1, 2, 2, 1, 1, 1, 1, 1},
+	[PLACE_FAILED] = {8, 5, 5, 5, 15, 35, 1, 3, 5, 1, 0, 1, 1, 2, 1, 1, 2, 2, 1, 1, 1, 2, 2},
 };
 
 static uint8_t draw_kind(uint64_t *random, enum model_place place)

@@ -29,6 +29,8 @@ enum step_kind {
 	STEP_RESPONSE, /* to a challenge; elsewhere a line like others */
 	STEP_LONG_AUTH,  /* AUTH or a response at the limit of its length, or beyond it */
 	STEP_MECHANISMS, /* the owner says anew which mechanisms can be used */
+	STEP_XCLIENT,
+	STEP_XFORWARD,
 	STEP_KINDS
 };
 
@@ -78,6 +80,7 @@ struct setting {
 	enum model_fate greeting_fate;
 	uint32_t usable;        /* mechanisms of AUTH */
 	uint32_t usable_secure; /* from the handshake on */
+	struct smtp_server_trust trust;
 	bool unshaken;          /* TLS from the first octet is awaited, and never comes */
 	unsigned unshaken_end;  /* as player.end has it */
 	bool pushed, impatient; /* octets come before the greeting is given, or seen */

@@ -85,7 +85,8 @@ static const char *const type_names[] = {[SMTP_EV_CONNECT] = "CONNECT",
 					 [SMTP_EV_STARTTLS] = "STARTTLS",
 					 [SMTP_EV_AUTH] = "AUTH",
 					 [SMTP_EV_AUTH_RESPONSE] = "AUTH_RESPONSE",
-					 [SMTP_EV_AUTH_ABORT] = "AUTH_ABORT"};
+					 [SMTP_EV_AUTH_ABORT] = "AUTH_ABORT",
+					 [SMTP_EV_XCLIENT] = "XCLIENT"};
 
 static void same_text(struct walk *w, const char *what, struct slice is, struct slice should)
 {
@@ -120,6 +121,18 @@ static void same_envelope(struct walk *w, const struct model_envelope *should)
 	same_number(w, "the count of recipients", is->rcpt_count, should->n);
 	for (size_t i = 0; i < should->n && !w->failed; i++)
 		same_rcpt(w, &is->rcpt[i], &should->rcpt[i]);
+}
+
+/* Attributes as a log would have them; NULL: none. */
+static void same_told(struct walk *w, const char *what, const struct smtp_attrs *is, struct slice should)
+{
+	struct buf text;
+
+	buf_init(&text, MODEL_TOLD_MAX);
+	if (is && !smtp_attrs_write(is, true, &text))
+		fail(w, "%s cannot be written", what);
+	same_text(w, what, buf_slice(&text), should);
+	buf_free(&text);
 }
 
 static struct reply answer_of(enum reply_id id)
@@ -190,6 +203,10 @@ static void check_event(struct walk *w, const struct smtp_event *is, const struc
 	case SMTP_EV_MAIL:
 		same_text(w, "the path", is->address.text, should->text);
 		same_envelope(w, &should->envelope);
+		same_told(w, "whom it is forwarded for", smtp_server_forwarded(w->s), should->told);
+		break;
+	case SMTP_EV_XCLIENT:
+		same_told(w, "the client", smtp_server_client(w->s), should->told);
 		break;
 	case SMTP_EV_RCPT:
 		same_text(w, "the path", is->address.text, should->text);
@@ -212,6 +229,7 @@ static void check_event(struct walk *w, const struct smtp_event *is, const struc
 	case SMTP_EV_END:
 		same_envelope(w, &should->envelope);
 		same_text(w, "the message", slice_of(w->body, w->body_n), should->text);
+		same_told(w, "whom it was forwarded for", smtp_server_forwarded(w->s), should->told);
 		w->counts->accepted++;
 		break;
 	case SMTP_EV_RESET:
@@ -391,7 +409,11 @@ static void check_offers(struct walk *w, struct slice reply)
 		     {SLICE("HELP"), c->offer_help},
 		     {SLICE("STARTTLS"), c->tls != SMTP_TLS_OFF && !smtp_server_is_secure(w->s)},
 		     {slice_from_cstr(size), true},
-		     {slice_of(auth, auth_n), auth_n > 4}};
+		     {slice_of(auth, auth_n), auth_n > 4},
+		     {SLICE("XCLIENT NAME REVERSE_NAME ADDR PORT PROTO HELO LOGIN DESTADDR DESTPORT"),
+		      c->knows_xclient && w->setting.trust.xclient},
+		     {SLICE("XFORWARD NAME ADDR PORT PROTO HELO IDENT SOURCE"),
+		      c->knows_xforward && w->setting.trust.xforward}};
 	unsigned seen = 0, should = 0;
 
 	for (size_t i = 0; i < sizeof words / sizeof *words; i++)
@@ -475,6 +497,7 @@ static void check_replies(struct walk *w)
 static void check_session(struct walk *w)
 {
 	const struct model *m = w->m;
+	char told[MODEL_TOLD_MAX];
 
 	same_number(w, "the end of the session", w->closed, m->place == PLACE_OVER);
 	if (w->events < m->events)
@@ -484,6 +507,9 @@ static void check_session(struct walk *w)
 	same_number(w, "EHLO", smtp_server_is_extended(w->s), m->extended);
 	same_number(w, "AUTH", smtp_server_is_authenticated(w->s), m->authenticated);
 	same_text(w, "the name of the client", smtp_server_peer_name(w->s), m->peer);
+	same_told(w, "who the client is", smtp_server_client(w->s), model_told_text(&m->client, told));
+	same_told(w, "whom the next message is forwarded for", smtp_server_forwarded(w->s),
+		  model_told_text(&m->forwarded, told));
 }
 
 /* What the log is told of refusals is what the client is told. */
@@ -614,11 +640,13 @@ static bool begin(struct walk *w, const struct plan *plan)
 			set->config.lmtp ? ", LMTP" : "");
 	bool implicit = set->config.tls == SMTP_TLS_IMPLICIT;
 	smtp_server_set_mechanisms(w->s, set->usable);
+	smtp_server_trust(w->s, set->trust);
 	smtp_server_start(w->s, w->now);
 	if (implicit && !begin_implicit(w))
 		return false;
 	model_start(w->m, &set->config, w->now, set->greeting, set->pushed, set->greeting_fate,
 		    implicit ? set->usable_secure : set->usable);
+	w->m->trust = set->trust;
 	if (set->pushed && smtp_server_feed(w->s, SLICE("EHLO a.example\r\n"), w->now) != 0)
 		fail(w, "octets are taken before the greeting");
 	pull(w);

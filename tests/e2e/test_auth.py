@@ -235,12 +235,16 @@ def test_the_usual_mechanisms_are_listed_when_none_are_named(tmp_path):
 # ---- who is there --------------------------------------------------------------------------------------------------
 
 def test_the_password_opens_and_nothing_else(office):
+    """U7, E5: what a login says is compared, and nothing of it is ever expanded or run."""
     for login, password, code, status in (
             ("alice@example.com", PASSWORD, 235, "2.7.0"), ("ALICE@Example.COM", PASSWORD, 235, "2.7.0"),
             ("joe", PASSWORD, 235, "2.7.0"), ("jörg@example.com", "Straße", 235, "2.7.0"),
             ("jörg@example.com", "Strasse", 535, "5.7.8"), ("alice@example.com", "wrong", 535, "5.7.8"),
             ("alice", PASSWORD, 535, "5.7.8"), ("nobody@example.com", PASSWORD, 535, "5.7.8"),
-            ("bob@example.com", PASSWORD, 525, "5.7.13"), ("bob@example.com", "wrong", 535, "5.7.8")):
+            ("bob@example.com", PASSWORD, 525, "5.7.13"), ("bob@example.com", "wrong", 535, "5.7.8"),
+            ("%1000000u", PASSWORD, 535, "5.7.8"), ("${run{id}}@example.com", PASSWORD, 535, "5.7.8"),
+            ("x' OR '1'='1", PASSWORD, 535, "5.7.8"), ("alic_@example.com", PASSWORD, 535, "5.7.8"),
+            ("al%@example.com", PASSWORD, 535, "5.7.8")):
         with office.call("submissions") as d:
             reply = d.command(plain(login, password))
             assert (reply.code, reply.status) == (code, status), (login, password, reply)

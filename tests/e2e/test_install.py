@@ -1,5 +1,6 @@
 """What `make install` lays down works where it lies."""
 import os
+import stat
 import subprocess
 
 import pytest
@@ -42,6 +43,12 @@ def test_the_example_configuration_is_installed_and_good(installed):
                                   "postrider-log.5", "libsmtpcodes.3", "sendmail.1"])
 def test_every_program_and_table_has_its_page(installed, page):
     assert find(installed, page).parent.name == "man" + page[-1]
+
+
+def test_l1_no_program_gets_rights_by_being_started(installed):
+    for path in installed.rglob("*"):
+        assert not path.lstat().st_mode & (stat.S_ISUID | stat.S_ISGID | stat.S_IWGRP | stat.S_IWOTH) or \
+            path.is_symlink(), path
 
 
 def test_sendmail_stands_where_scripts_call_it(installed):

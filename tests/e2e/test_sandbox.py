@@ -136,6 +136,21 @@ def everybody(server):
         yield (found.group(1) if found else "supervisor"), pid
 
 
+ASKED = {signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGCHLD}
+
+
+def caught(status):
+    return {n for n in range(1, 65) if int(status["SigCgt"], 16) >> (n - 1) & 1}
+
+
+def kept(pid):
+    """Descriptors that outlive execve."""
+    flags = {int(path.name): int(re.search(r"flags:\s*(\d+)", path.read_text()).group(1), 8)
+             for path in pathlib.Path(f"/proc/{pid}/fdinfo").iterdir()}
+    assert flags
+    return {fd for fd, value in flags.items() if not value & os.O_CLOEXEC}
+
+
 @locked_in
 def test_every_process_is_locked_in_and_nobody_is_root(make_server):
     server = make_server().start()
@@ -154,6 +169,13 @@ def test_every_process_is_locked_in_and_nobody_is_root(make_server):
         if name not in ("launcher",) and not SANITIZED:
             # Not dumpable: what /proc says of it belongs to root.
             assert pathlib.Path(f"/proc/{pid}/mem").stat().st_uid == 0, name
+        if not SANITIZED:
+            # L5: no handler but the one of refused calls; the supervisor's write the number to a pipe.
+            asked = ASKED if name == "supervisor" else set()
+            assert caught(status) <= {signal.SIGSYS} | asked, (name, caught(status))
+        if os.geteuid() == 0:
+            # L3: whatever a process might still start gets nothing of what is open.
+            assert kept(pid) <= {0, 1, 2}, name
     assert names == {*MAY, "launcher"}
     server.wait_log(r"event=confined landlock=\d+ seccomp=yes")
 

@@ -19,10 +19,13 @@ struct undo {
 	size_t clock_n;
 };
 
+#define FOUND 4096
+
 struct mem_store {
 	struct store store; /* first */
 	struct mem_message **messages;
 	size_t count, cap;
+	size_t found[FOUND]; /* where messages were found, by their ids modulo FOUND */
 	struct undo *undo;
 	size_t undo_n, undo_cap;
 	enum store_result poison;
@@ -112,6 +115,15 @@ static void free_message(struct mem_message *m)
 	free(m);
 }
 
+/* Behind each change of its recipients. */
+static void note_due(struct mem_message *m)
+{
+	m->due = NEVER;
+	for (uint32_t n = 0; n < m->row.rcpt_count; n++)
+		if (m->rcpt[n].row.state == STORE_WAITING && m->rcpt[n].row.due < m->due)
+			m->due = m->rcpt[n].row.due;
+}
+
 static void undo_one(struct mem_store *st, struct undo *u)
 {
 	switch (u->kind) {
@@ -122,6 +134,7 @@ static void undo_one(struct mem_store *st, struct undo *u)
 		break;
 	case UNDO_RCPT:
 		u->m->rcpt[u->n].row = u->row;
+		note_due(u->m);
 		break;
 	case UNDO_OPEN:
 		u->m->row.open = u->open;
@@ -150,9 +163,13 @@ static void roll_back(struct mem_store *st)
 
 struct mem_message *mem_store_message(struct mem_store *st, msg_id id)
 {
+	size_t *found = &st->found[id % FOUND];
+
+	if (*found < st->count && st->messages[*found]->id == id && !st->messages[*found]->purged)
+		return st->messages[*found];
 	for (size_t i = st->count; i-- > 0;)
 		if (st->messages[i]->id == id && !st->messages[i]->purged)
-			return st->messages[i];
+			return st->messages[*found = i];
 	return NULL;
 }
 
@@ -244,6 +261,7 @@ static void fill_message(struct mem_store *st, struct mem_message *m, const stru
 			.site = from->sites[n],
 			.due = from->due ? from->due[n] : from->now,
 		};
+	note_due(m);
 }
 
 static enum store_result put(struct store *store, const struct store_new *from)
@@ -299,6 +317,7 @@ static void set_rcpt(struct mem_store *st, struct mem_message *m, const struct s
 		if (--m->row.open == 0)
 			m->settled_at = s->now;
 	}
+	note_due(m);
 }
 
 static enum store_result settle(struct store *store, const struct store_settle *s)
@@ -394,7 +413,8 @@ static void claim_of(struct mem_store *st, struct pair *p, queue_ms now, size_t 
 {
 	for (size_t i = 0; i < st->count; i++) {
 		struct mem_message *m = st->messages[i];
-		for (uint32_t n = 0; n < m->row.rcpt_count && !m->purged && m->row.flow == p->flow; n++) {
+		for (uint32_t n = 0; n < m->row.rcpt_count && m->due <= now && !m->purged && m->row.flow == p->flow;
+		     n++) {
 			struct store_rcpt *row = &m->rcpt[n].row;
 			if (row->state != STORE_WAITING || row->due > now || row->site != p->site)
 				continue;
@@ -404,6 +424,7 @@ static void claim_of(struct mem_store *st, struct pair *p, queue_ms now, size_t 
 			u->n = n;
 			u->row = *row;
 			row->state = STORE_CLAIMED;
+			note_due(m);
 			out[(*ret)++] = (struct store_due){m->id, n, row->site, m->row.flow, row->attempts};
 			p->taken++;
 		}
@@ -414,7 +435,7 @@ static void pairs_due(struct mem_store *st, queue_ms now, struct round *round)
 {
 	for (size_t i = 0; i < st->count; i++) {
 		struct mem_message *m = st->messages[i];
-		for (uint32_t n = 0; n < m->row.rcpt_count && !m->purged; n++)
+		for (uint32_t n = 0; n < m->row.rcpt_count && m->due <= now && !m->purged; n++)
 			if (m->rcpt[n].row.state == STORE_WAITING && m->rcpt[n].row.due <= now)
 				pair_of(round, m->rcpt[n].row.site, m->row.flow);
 	}
@@ -424,12 +445,9 @@ static queue_ms earliest(struct mem_store *st)
 {
 	queue_ms due = NEVER;
 
-	for (size_t i = 0; i < st->count; i++) {
-		struct mem_message *m = st->messages[i];
-		for (uint32_t n = 0; n < m->row.rcpt_count && !m->purged; n++)
-			if (m->rcpt[n].row.state == STORE_WAITING && m->rcpt[n].row.due < due)
-				due = m->rcpt[n].row.due;
-	}
+	for (size_t i = 0; i < st->count; i++)
+		if (st->messages[i]->due < due && !st->messages[i]->purged)
+			due = st->messages[i]->due;
 	return due;
 }
 
@@ -711,6 +729,7 @@ void mem_store_crash(struct mem_store *st, queue_ms now)
 			if (row->state == STORE_CLAIMED) {
 				row->state = STORE_WAITING;
 				row->due = now;
+				note_due(st->messages[i]);
 			}
 		}
 }

@@ -52,6 +52,7 @@ struct mem_message {
 	size_t history_n;
 	char *texts;
 	bool purged;
+	queue_ms due; /* of the first that waits; NEVER: none does */
 	queue_ms settled_at;
 };
 

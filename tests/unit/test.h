@@ -16,6 +16,18 @@
 
 #include "base/slice.h"
 
+/* How often what is only repeated is done: fewer times where a sanitizer makes each several times as dear. */
+#if defined(__SANITIZE_ADDRESS__)
+#define TEST_TIMES(full, few) (few)
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define TEST_TIMES(full, few) (few)
+#endif
+#endif
+#ifndef TEST_TIMES
+#define TEST_TIMES(full, few) (full)
+#endif
+
 /* A slice equals a C string, shown as text when it does not. */
 #define assert_slice(slice_value, expected)                                                                            \
 	do {                                                                                                           \

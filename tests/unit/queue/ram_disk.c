@@ -648,6 +648,60 @@ void ram_disk_free(struct ram_disk *d)
 	free(d);
 }
 
+static void image_copy(struct image *to, const struct image *from)
+{
+	image_size(to, from->n);
+	if (from->n)
+		memcpy(to->p, from->p, from->n);
+}
+
+/* That of `to` which stands where `i` does in `from`. */
+static struct inode *same_inode(struct ram_disk *to, const struct ram_disk *from, const struct inode *i)
+{
+	struct inode *mine = to->inodes;
+
+	if (!i)
+		return NULL;
+	if (i == &from->directory)
+		return &to->directory;
+	for (const struct inode *theirs = from->inodes; theirs != i; theirs = theirs->next)
+		mine = mine->next;
+	return mine;
+}
+
+void ram_disk_put(struct ram_disk *new_one, const struct ram_disk *kept)
+{
+	struct inode **last = &new_one->inodes;
+
+	assert(!new_one->inodes && new_one->entry_count == 0 && !kept->handles);
+	for (const struct inode *i = kept->inodes; i; i = i->next) {
+		*last = calloc(1, sizeof **last);
+		image_copy(&(*last)->now, &i->now);
+		image_copy(&(*last)->durable, &i->durable);
+		memcpy((*last)->dirty, i->dirty, sizeof i->dirty);
+		last = &(*last)->next;
+	}
+	for (size_t i = 0; i < kept->entry_count; i++) {
+		struct entry *e = &new_one->entries[i];
+		*e = kept->entries[i];
+		e->now = same_inode(new_one, kept, e->now);
+		e->durable = same_inode(new_one, kept, e->durable);
+	}
+	new_one->entry_count = kept->entry_count;
+	new_one->random = kept->random;
+	new_one->life = kept->life;
+	new_one->space = kept->space;
+	new_one->takes_back = kept->takes_back;
+}
+
+struct ram_disk *ram_disk_keep(const struct ram_disk *d)
+{
+	struct ram_disk *kept = calloc(1, sizeof *kept);
+
+	ram_disk_put(kept, d);
+	return kept;
+}
+
 struct fs *ram_disk_fs(struct ram_disk *d)
 {
 	return &d->fs;

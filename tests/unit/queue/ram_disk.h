@@ -41,6 +41,9 @@ struct ram_disk;
 /* One at a time: it registers the VFS. */
 struct ram_disk *ram_disk_new(void);
 void ram_disk_free(struct ram_disk *d);
+/* What is on it, kept to be put on new ones; nothing is open. ram_disk_free frees it. */
+struct ram_disk *ram_disk_keep(const struct ram_disk *d);
+void ram_disk_put(struct ram_disk *new_one, const struct ram_disk *kept);
 struct fs *ram_disk_fs(struct ram_disk *d);
 const char *ram_disk_vfs(void);
 

@@ -65,7 +65,7 @@ static struct store *open_store(struct ram_disk *d)
 
 /* Messages of every kind: waiting, tried, in part delivered, settled, held, in a file, under way when the server died.
  */
-static void make_queue(struct ram_disk *d, bool leave_log)
+static void write_queue(struct ram_disk *d, bool leave_log)
 {
 	struct store *st = open_store(d);
 	struct new_message n;
@@ -97,6 +97,33 @@ static void make_queue(struct ram_disk *d, bool leave_log)
 	if (leave_log)
 		ram_disk_crash(d, RAM_CRASH_DROP, 0);
 	ops_of(st)->close(st);
+}
+
+/* The first queue of either kind, for all that are wanted behind it. */
+static struct {
+	struct ram_disk *disk;
+	msg_id first;
+} queues[2];
+
+static void make_queue(struct ram_disk *d, bool leave_log)
+{
+	if (queues[leave_log].disk) {
+		ram_disk_put(d, queues[leave_log].disk);
+		ledger.first = queues[leave_log].first;
+		return;
+	}
+	write_queue(d, leave_log);
+	queues[leave_log].disk = ram_disk_keep(d);
+	queues[leave_log].first = ledger.first;
+}
+
+static int forget_queues(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < 2; i++)
+		if (queues[i].disk)
+			ram_disk_free(queues[i].disk);
+	return 0;
 }
 
 static void on_told(void *arg, enum store_salvage_fate fate, msg_id id, const char *text)
@@ -474,7 +501,7 @@ static void random_damage_gives_no_wrong_body_and_a_sound_database(void **state)
 	uint64_t random = 5;
 	unsigned silent = 0, all = 0;
 
-	for (int round = 0; round < 200; round++) {
+	for (int round = 0; round < TEST_TIMES(200, 40); round++) {
 		size_t size;
 		start_again(state);
 		make_queue(*state, round % 2);
@@ -554,7 +581,7 @@ static void a_damaged_log_is_found_wherever_it_is_damaged(void **state)
 	start_again(state);
 	make_queue(*state, true);
 	assert_ok(open_with_log(state, 0, 0, 0, ""));
-	for (size_t at = 0; at < size - 20 * 4120; at += at < 60 ? 1 : 999) {
+	for (size_t at = 0; at < size - 20 * 4120; at += at < 60 ? 1 : TEST_TIMES(999, 4999)) {
 		start_again(state);
 		make_queue(*state, true);
 		assert_result(open_with_log(state, at, at + 1, 0x10, "log is damaged"), STORE_CORRUPT);
@@ -669,21 +696,10 @@ static struct ram_fault failing_read(int after, bool once)
 	return (struct ram_fault){.ops = RAM_READ, .after = after, .times = once ? 1 : -1, .error = EIO};
 }
 
-/* Each of the first, then one of many; of fewer where each costs four times as much. */
-#define MANY 7
-#if defined(__SANITIZE_ADDRESS__)
-#undef MANY
-#define MANY 31
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#undef MANY
-#define MANY 31
-#endif
-#endif
-
+/* Each of the first, then one of many. */
 static int next_read(int n)
 {
-	return n < 30 ? n + 1 : n + MANY;
+	return n < 30 ? n + 1 : n + TEST_TIMES(7, 31);
 }
 
 static bool count(void *arg, const char *name)
@@ -838,5 +854,5 @@ int main(void)
 		DISK_TEST(the_mark_stays_until_it_is_done),
 	};
 
-	return cmocka_run_group_tests_name("salvaging a damaged database", tests, NULL, NULL);
+	return cmocka_run_group_tests_name("salvaging a damaged database", tests, NULL, forget_queues);
 }

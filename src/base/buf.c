@@ -69,7 +69,7 @@ static char *resize(struct buf *b, size_t cap)
 /* Makes room for n octets behind `end`, by moving what is in use to the front or by growing. */
 static bool make_room(struct buf *b, size_t n)
 {
-	size_t used = buf_len(b);
+	size_t used = buf_len(b), cap = b->cap ? b->cap : FIRST_CAPACITY;
 
 	if (b->failed || n > b->max - used) {
 		b->failed = true;
@@ -86,9 +86,9 @@ static bool make_room(struct buf *b, size_t n)
 		 * again. */
 		if (n <= b->cap - b->end && used <= b->cap / 2)
 			return true;
+		cap *= 2;
 	}
 
-	size_t cap = b->cap ? b->cap : FIRST_CAPACITY;
 	while (cap - used < n)
 		cap *= 2;
 	char *p = resize(b, cap);

@@ -54,6 +54,29 @@ static size_t count_of(const struct buf *b, char c)
 	return count;
 }
 
+/* As much goes in as comes out: what is in it is moved now and then, not at each step. */
+static void a_buf_that_stays_full_is_hardly_ever_moved(void **state)
+{
+	struct buf b;
+	unsigned moves = 0;
+
+	(void)state;
+	buf_init(&b, 1000);
+	for (unsigned i = 0; i < 1000; i++)
+		assert_true(buf_add_char(&b, (char)i));
+	for (unsigned i = 1000; i < 100000; i++) {
+		const char *at = buf_slice(&b).p;
+		buf_take(&b, 1);
+		assert_true(buf_add_char(&b, (char)i));
+		moves += buf_slice(&b).p != at + 1;
+		assert_int_equal(buf_slice(&b).p[0], (char)(i - 999));
+	}
+	assert_int_equal(buf_len(&b), 1000);
+	assert_true(moves <= 100000 / 1000);
+	assert_true(b.cap <= 4096);
+	buf_free(&b);
+}
+
 /* Whatever moves within the buf's memory, only what it holds is there. */
 static void a_secret_buf_keeps_no_octet_that_it_does_not_hold(void **state)
 {
@@ -143,6 +166,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_buf_holds_its_maximum_and_not_more),
 		cmocka_unit_test(what_goes_in_comes_out_in_order),
+		cmocka_unit_test(a_buf_that_stays_full_is_hardly_ever_moved),
 		cmocka_unit_test(a_secret_buf_keeps_no_octet_that_it_does_not_hold),
 		cmocka_unit_test(printing_and_numbers_fit_or_leave_no_trace),
 		cmocka_unit_test(an_arena_stops_at_its_maximum_and_begins_anew),

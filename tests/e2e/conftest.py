@@ -8,7 +8,9 @@ import pytest
 
 sys.dont_write_bytecode = True
 
+from certificates import Authority # noqa: E402
 from harness import Dovecot, Peer, Postrider, RawPeer, Recorder, Sink, new_folder # noqa: E402
+from relay import NAME # noqa: E402
 
 # Whoever runs the tests in the background of a script has them ignore it, and what they start would, too.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -112,6 +114,17 @@ make_peer = stopping(Peer)
 make_raw_peer = stopping(RawPeer)
 make_sink = stopping(Sink)
 make_recorder = stopping(Recorder)
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory):
+    return Authority(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.fixture(scope="module")
+def good(authority):
+    """What a next hop should show."""
+    return authority.make("peer", [f"DNS:{NAME}"])
 
 
 @pytest.fixture

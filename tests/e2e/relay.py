@@ -5,6 +5,8 @@ import signal
 
 from harness import Postrider, route, wait_for
 
+# Of a next hop, in its certificate.
+NAME = "mx.peer.example"
 # One attempt is looked at.
 LATER = "  retry_first = 1h\n  retry_longest = 1h\n"
 
@@ -14,7 +16,7 @@ class Relay(Postrider):
 
     def __init__(self, folder):
         super().__init__(folder)
-        self.routes = ""
+        self.routes = self.extra = ""
         self.names = itertools.count(1)
         self.mark = 0
         self.tls_timeout = "1m"
@@ -30,7 +32,7 @@ class Relay(Postrider):
 
     def write(self):
         client = f"senders = 1\nclient {{\n  idle_timeout = 100ms\n  tls_timeout = {self.tls_timeout}\n}}\n"
-        return self.configure(queue=LATER, extra=client + self.routes)
+        return self.configure(queue=LATER, extra=client + self.extra + self.routes)
 
     def reload(self):
         """The routes are in force. Ports come back: what the log says of them before is about others."""

@@ -9,27 +9,16 @@ import signal
 
 import pytest
 
-from certificates import RSA, Authority
+from certificates import RSA
 from harness import Postrider, free_port, give, message, route, wait_for
-from relay import Relay
+from relay import NAME, Relay
 from servers import Exim, OpenSMTPD, Postfix, Submission
 
-NAME = "mx.peer.example"
 PASSWORD = "wonderland 77"
 VARIABLE = "POSTRIDER_TEST_SECRET"
 FROM_ENVIRONMENT = "looking-glass 88"
 USER = "alice@example.com"
 EACH = "SCRAM-SHA-256-PLUS SCRAM-SHA-256 SCRAM-SHA-1-PLUS SCRAM-SHA-1 CRAM-MD5 PLAIN LOGIN".split()
-
-
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory):
-    return Authority(tmp_path_factory.mktemp("authority"))
-
-
-@pytest.fixture(scope="module")
-def good(authority):
-    return authority.make("peer", [f"DNS:{NAME}"])
 
 
 @pytest.fixture(scope="module")

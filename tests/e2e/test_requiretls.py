@@ -1,9 +1,7 @@
 """REQUIRETLS and TLS-Required (RFC 8689): what a sender demands of TLS on the whole way of his message, from his client
 over us to the next hop, and what becomes of the report when it cannot be had."""
 import contextlib
-import itertools
 import re
-import signal
 import socket
 import ssl
 import tempfile
@@ -11,54 +9,33 @@ import threading
 
 import pytest
 
-from certificates import Authority
-from harness import Postrider, give, message, route, tls_context, wait_for
+from harness import give, message, tls_context, wait_for
+from relay import NAME, Relay
 
-NAME = "mx.peer.example"
 EXTENSIONS = ("PIPELINING", "8BITMIME", "ENHANCEDSTATUSCODES", "DSN", "REQUIRETLS")
-# One attempt is looked at.
-QUEUE = "  retry_first = 1h\n  retry_longest = 1h\n"
 
 
-class Relay(Postrider):
-    """One server for all of these tests. Each adds the routes that it needs."""
+class Demanding(Relay):
+    """One whose clients demand TLS of it, and of whoever comes behind it."""
 
     def __init__(self, folder, authority):
         super().__init__(folder)
         self.ca = authority.root.pem
-        self.mine = authority.make("mx.example.com", ["DNS:mx.example.com"])
-        give(self.mine.key)
-        self.routes = ""
-        self.names = itertools.count(1)
-
-    def write(self):
-        return self.configure(queue=QUEUE, extra=f"""
-certificate "mx.example.com" {{
-  chain = "{self.mine.chain}"
-  key = "{self.mine.key}"
-}}
-client {{
-  idle_timeout = 100ms
-}}
-""" + self.routes)
+        mine = authority.make("mx.example.com", ["DNS:mx.example.com"])
+        give(mine.key)
+        self.extra = f'certificate "mx.example.com" {{\n  chain = "{mine.chain}"\n  key = "{mine.key}"\n}}\n'
 
     def route(self, *ports, keys=""):
         """A domain whose mail goes to these ports, with the name in their certificates."""
-        name = f"d{next(self.names)}.example"
-        self.routes += route(*ports, name=name, keys=f'  tls_name = "{NAME}"\n  tls_ca = "{self.ca}"\n{keys}')
-        return self.reload(name)
+        name = self.add(*ports, keys=keys, tls_name=NAME, tls_ca=self.ca)
+        self.reload()
+        return name
 
     def domain(self, lmtp):
         """A domain of ours whose mail goes to an LMTP server."""
         name = f"d{next(self.names)}.example"
         self.routes += f'domain "{name}" {{\n  deliver = lmtp\n  lmtp = "{lmtp}"\n  mailboxes = {{"*"}}\n}}\n'
-        return self.reload(name)
-
-    def reload(self, name):
-        self.write()
-        before = self.log().count("event=reloaded")
-        self.signal(signal.SIGHUP)
-        wait_for(lambda: self.log().count("event=reloaded") > before, "the new configuration")
+        self.reload()
         return name
 
     def secure(self):
@@ -86,18 +63,8 @@ client {{
 
 
 @pytest.fixture(scope="module")
-def authority(tmp_path_factory):
-    return Authority(tmp_path_factory.mktemp("authority"))
-
-
-@pytest.fixture(scope="module")
-def good(authority):
-    return authority.make("peer", [f"DNS:{NAME}"])
-
-
-@pytest.fixture(scope="module")
 def relay(tmp_path_factory, authority):
-    made = Relay(tmp_path_factory.mktemp("relay"), authority)
+    made = Demanding(tmp_path_factory.mktemp("relay"), authority)
     yield made.write().start()
     made.finish()
 

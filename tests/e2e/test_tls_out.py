@@ -11,20 +11,8 @@ import pytest
 
 from certificates import CA, RSA, WEAK, Authority
 from harness import RawPeer, message, wait_for
-from relay import Relay
+from relay import NAME, Relay
 from servers import Exim, Postfix
-
-NAME = "mx.peer.example"
-
-
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory):
-    return Authority(tmp_path_factory.mktemp("authority"))
-
-
-@pytest.fixture(scope="module")
-def good(authority):
-    return authority.make("peer", [f"DNS:{NAME}"])
 
 
 @pytest.fixture(scope="module")

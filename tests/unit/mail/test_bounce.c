@@ -57,82 +57,82 @@ static void reports_are_read_as_they_should_be_written(void **state)
 	check_samples(samples, ROWS(samples));
 }
 
+static const struct bounce_sample shapes[] = {
+	{"no type", REPORT TEXT STATUS MTA "Final-Recipient: <bob@example.net>\n" FAILED, BOB_511},
+	{"wrong type", REPORT TEXT STATUS MTA "Final-Recipient: LOCAL;<bob@example.net>\n" FAILED, BOB_511},
+	{"comments",
+	 REPORT TEXT STATUS MTA
+	 "Final-Recipient: RFC822; bob@example.net (Bob)\nAction: Failed (bad mailbox)\nStatus: "
+	 "5.1.1 (bad mailbox)\n",
+	 BOB_511},
+	{"names and addresses",
+	 REPORT TEXT STATUS MTA "Final-Recipient: rfc822; \"Bob\" <bob@example.net>\n" FAILED, BOB_511},
+	{"a source route",
+	 REPORT TEXT STATUS MTA "Final-Recipient: rfc822;<@relay.example.org:bob@example.net>\n" FAILED,
+	 BOB_511},
+	{"quoted local part",
+	 REPORT TEXT STATUS MTA "Final-Recipient: rfc822; \"b o\\\"b\"@example.net\n" FAILED,
+	 "bounce; \"b o\\\"b\"@example.net failed 5.1.1 - - bad-mailbox permanent"},
+	{"X.400",
+	 REPORT TEXT STATUS MTA "Final-Recipient: x400; /RFC-822=bob(a)example.net/ADMD= /C=WW/\n" FAILED,
+	 BOB_511},
+	{"xtext left in place",
+	 REPORT TEXT STATUS MTA
+	 "Original-Recipient: rfc822;bob+2Btag@example.net\nFinal-Recipient: rfc822;x@example.net\n" FAILED,
+	 "bounce; bob+tag@example.net failed 5.1.1 - - bad-mailbox permanent"},
+	{"what looks like xtext but is not",
+	 REPORT TEXT STATUS MTA "Original-Recipient: rfc822;bob+2Btag@example.net\n"
+				"Final-Recipient: rfc822;bob+2Btag@example.net\n" FAILED,
+	 "bounce; bob+2Btag@example.net failed 5.1.1 - - bad-mailbox permanent"},
+	{"no Action, permanent", REPORT TEXT STATUS MTA BOB "Status: 5.1.1\n",
+	 "bounce; bob@example.net - 5.1.1 - - bad-mailbox permanent"},
+	{"no Action, temporary", REPORT TEXT STATUS MTA BOB "Status: 4.4.1\n",
+	 "bounce; bob@example.net - 4.4.1 - - network temporary"},
+	{"no Action, success", REPORT TEXT STATUS MTA BOB "Status: 2.0.0\n",
+	 "other; bob@example.net delivered 2.0.0 - - unknown unknown"},
+	{"a recipient and nothing else", REPORT TEXT STATUS MTA BOB,
+	 "bounce; bob@example.net - - - - unknown unknown"},
+	{"no Status, the reply tells",
+	 REPORT TEXT STATUS MTA BOB "Action: failed\nDiagnostic-Code: smtp;552 5.2.2 Over quota\n",
+	 "bounce; bob@example.net failed 5.2.2 552 - full-mailbox permanent"},
+	{"a Status that only says 5.0.0",
+	 REPORT TEXT STATUS MTA BOB "Action: failed\nStatus: 5.0.0\nDiagnostic-Code: smtp; 550 5.1.1 no\n",
+	 "bounce; bob@example.net failed 5.1.1 550 - bad-mailbox permanent"},
+	{"a reply code for a Status", REPORT TEXT STATUS MTA BOB "Action: failure\nStatus: 552 Mailbox full\n",
+	 "bounce; bob@example.net failed - 552 - full-mailbox permanent"},
+	{"no recipient at all", REPORT TEXT STATUS MTA FAILED,
+	 "bounce; - failed 5.1.1 - - bad-mailbox permanent"},
+	{"a recipient that is no address",
+	 REPORT TEXT STATUS MTA "Final-Recipient: rfc822; b...@example.net\n" FAILED,
+	 "bounce; - failed 5.1.1 - - bad-mailbox permanent"},
+	{"no empty lines",
+	 REPORT TEXT STATUS "Reporting-MTA: dns; mx.example.net\n" BOB FAILED
+			    "Final-Recipient: rfc822;c@example.net\n" FAILED,
+	 BOB_511 "; c@example.net failed 5.1.1 - - bad-mailbox permanent"},
+	{"no empty lines, recipient last",
+	 REPORT TEXT STATUS FAILED BOB
+	 "Action: delayed\nStatus: 4.4.1\nFinal-Recipient: rfc822;c@example.net\n",
+	 BOB_511 "; c@example.net delayed 4.4.1 - - network temporary"},
+	{"too many empty lines", REPORT TEXT STATUS MTA BOB "\n \nAction: failed\n\nStatus: 5.1.1\n\n",
+	 BOB_511},
+	{"the group torn in front of its recipient", REPORT TEXT STATUS MTA FAILED "\n" BOB, BOB_511},
+	{"blank fields and garbage",
+	 REPORT TEXT STATUS MTA
+	 "X-Empty:\nthis is no field\nFinal-Recipient :rfc822 ; bob@example.net\n" FAILED,
+	 BOB_511},
+	{"the same recipient twice", REPORT TEXT STATUS MTA BOB "Action: delayed\nStatus: 4.4.1\n\n" BOB FAILED,
+	 BOB_511},
+	{"action in other words", REPORT TEXT STATUS MTA BOB "Action: error\nStatus: 5.1.1\n", BOB_511},
+	{"reasons only in the text for people",
+	 REPORT "--b\n\nThe mailbox of the recipient is full.\n" STATUS MTA BOB
+		"Action: failed\nStatus: 5.0.0\n",
+	 "bounce; bob@example.net failed 5.0.0 - - full-mailbox permanent"},
+};
+
 static void reports_are_read_in_the_shapes_of_the_wild(void **state)
 {
 	(void)state;
-	static const struct bounce_sample samples[] = {
-		{"no type", REPORT TEXT STATUS MTA "Final-Recipient: <bob@example.net>\n" FAILED, BOB_511},
-		{"wrong type", REPORT TEXT STATUS MTA "Final-Recipient: LOCAL;<bob@example.net>\n" FAILED, BOB_511},
-		{"comments",
-		 REPORT TEXT STATUS MTA
-		 "Final-Recipient: RFC822; bob@example.net (Bob)\nAction: Failed (bad mailbox)\nStatus: "
-		 "5.1.1 (bad mailbox)\n",
-		 BOB_511},
-		{"names and addresses",
-		 REPORT TEXT STATUS MTA "Final-Recipient: rfc822; \"Bob\" <bob@example.net>\n" FAILED, BOB_511},
-		{"a source route",
-		 REPORT TEXT STATUS MTA "Final-Recipient: rfc822;<@relay.example.org:bob@example.net>\n" FAILED,
-		 BOB_511},
-		{"quoted local part",
-		 REPORT TEXT STATUS MTA "Final-Recipient: rfc822; \"b o\\\"b\"@example.net\n" FAILED,
-		 "bounce; \"b o\\\"b\"@example.net failed 5.1.1 - - bad-mailbox permanent"},
-		{"X.400",
-		 REPORT TEXT STATUS MTA "Final-Recipient: x400; /RFC-822=bob(a)example.net/ADMD= /C=WW/\n" FAILED,
-		 BOB_511},
-		{"xtext left in place",
-		 REPORT TEXT STATUS MTA
-		 "Original-Recipient: rfc822;bob+2Btag@example.net\nFinal-Recipient: rfc822;x@example.net\n" FAILED,
-		 "bounce; bob+tag@example.net failed 5.1.1 - - bad-mailbox permanent"},
-		{"what looks like xtext but is not",
-		 REPORT TEXT STATUS MTA "Original-Recipient: rfc822;bob+2Btag@example.net\n"
-					"Final-Recipient: rfc822;bob+2Btag@example.net\n" FAILED,
-		 "bounce; bob+2Btag@example.net failed 5.1.1 - - bad-mailbox permanent"},
-		{"no Action, permanent", REPORT TEXT STATUS MTA BOB "Status: 5.1.1\n",
-		 "bounce; bob@example.net - 5.1.1 - - bad-mailbox permanent"},
-		{"no Action, temporary", REPORT TEXT STATUS MTA BOB "Status: 4.4.1\n",
-		 "bounce; bob@example.net - 4.4.1 - - network temporary"},
-		{"no Action, success", REPORT TEXT STATUS MTA BOB "Status: 2.0.0\n",
-		 "other; bob@example.net delivered 2.0.0 - - unknown unknown"},
-		{"a recipient and nothing else", REPORT TEXT STATUS MTA BOB,
-		 "bounce; bob@example.net - - - - unknown unknown"},
-		{"no Status, the reply tells",
-		 REPORT TEXT STATUS MTA BOB "Action: failed\nDiagnostic-Code: smtp;552 5.2.2 Over quota\n",
-		 "bounce; bob@example.net failed 5.2.2 552 - full-mailbox permanent"},
-		{"a Status that only says 5.0.0",
-		 REPORT TEXT STATUS MTA BOB "Action: failed\nStatus: 5.0.0\nDiagnostic-Code: smtp; 550 5.1.1 no\n",
-		 "bounce; bob@example.net failed 5.1.1 550 - bad-mailbox permanent"},
-		{"a reply code for a Status", REPORT TEXT STATUS MTA BOB "Action: failure\nStatus: 552 Mailbox full\n",
-		 "bounce; bob@example.net failed - 552 - full-mailbox permanent"},
-		{"no recipient at all", REPORT TEXT STATUS MTA FAILED,
-		 "bounce; - failed 5.1.1 - - bad-mailbox permanent"},
-		{"a recipient that is no address",
-		 REPORT TEXT STATUS MTA "Final-Recipient: rfc822; b...@example.net\n" FAILED,
-		 "bounce; - failed 5.1.1 - - bad-mailbox permanent"},
-		{"no empty lines",
-		 REPORT TEXT STATUS "Reporting-MTA: dns; mx.example.net\n" BOB FAILED
-				    "Final-Recipient: rfc822;c@example.net\n" FAILED,
-		 BOB_511 "; c@example.net failed 5.1.1 - - bad-mailbox permanent"},
-		{"no empty lines, recipient last",
-		 REPORT TEXT STATUS FAILED BOB
-		 "Action: delayed\nStatus: 4.4.1\nFinal-Recipient: rfc822;c@example.net\n",
-		 BOB_511 "; c@example.net delayed 4.4.1 - - network temporary"},
-		{"too many empty lines", REPORT TEXT STATUS MTA BOB "\n \nAction: failed\n\nStatus: 5.1.1\n\n",
-		 BOB_511},
-		{"the group torn in front of its recipient", REPORT TEXT STATUS MTA FAILED "\n" BOB, BOB_511},
-		{"blank fields and garbage",
-		 REPORT TEXT STATUS MTA
-		 "X-Empty:\nthis is no field\nFinal-Recipient :rfc822 ; bob@example.net\n" FAILED,
-		 BOB_511},
-		{"the same recipient twice", REPORT TEXT STATUS MTA BOB "Action: delayed\nStatus: 4.4.1\n\n" BOB FAILED,
-		 BOB_511},
-		{"action in other words", REPORT TEXT STATUS MTA BOB "Action: error\nStatus: 5.1.1\n", BOB_511},
-		{"reasons only in the text for people",
-		 REPORT "--b\n\nThe mailbox of the recipient is full.\n" STATUS MTA BOB
-			"Action: failed\nStatus: 5.0.0\n",
-		 "bounce; bob@example.net failed 5.0.0 - - full-mailbox permanent"},
-	};
-
-	check_samples(samples, ROWS(samples));
+	check_samples(shapes, ROWS(shapes));
 }
 
 static void reports_are_found_under_wrong_labels_and_in_wrong_places(void **state)

@@ -16,6 +16,12 @@
 
 #include "base/slice.h"
 
+/* CMOCKA_TEST_FILTER='a_name*' runs those alone whose names are like it. */
+__attribute__((constructor)) static void test_choose(void)
+{
+	cmocka_set_test_filter(getenv("CMOCKA_TEST_FILTER"));
+}
+
 /* How often what is only repeated is done: fewer times where a sanitizer makes each several times as dear. */
 #if defined(__SANITIZE_ADDRESS__)
 #define TEST_TIMES(full, few) (few)

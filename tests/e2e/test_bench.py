@@ -165,7 +165,9 @@ listen smtps {{
     sink = make_bench_sink("-m", 40, "--certificate", tls / "self-signed.pem", "--key", tls / "self-signed.key",
                            port=sink_port)
     found = bench("--starttls", "-s", 4, "-m", 40, "-p", 5, f"127.0.0.1:{server.port}")
-    assert (found["accepted"], found["handshakes"]) == (40, found["connections"])
+    assert found["accepted"] == 40
+    # Each session ends with a connection that the last message may leave without a handshake.
+    assert found["connections"] - 4 <= found["handshakes"] <= found["connections"]
     assert found["secured"].startswith("TLSv1.3 ")
     assert found["resumed"] >= found["handshakes"] - 4
     assert ended(sink)["handshakes"] >= 1

@@ -18,12 +18,16 @@ const struct cli_option cli_bench_options[] = {
 	{"rate", 'R', "COUNT", "messages in a second, whatever the server answers"},
 	{"from", 'f', "ADDRESS", "sender (sender@example.org)"},
 	{"to", 't', "ADDRESS", "recipient (carol@example.net); further ones have a number before it"},
+	{"domains", 0, "COUNT", "recipients are of so many domains by turns: that of --to, with a number before it"},
 	{"patience", 0, "TIME", "without a word from the server (60s)"},
 	{"no-pipelining", 0, NULL, "one command at a time"},
 	{"starttls", 0, NULL, "TLS by STARTTLS; the server may be anybody"},
 	{"tls", 0, NULL, "TLS from the first octet"},
 	{"fresh", 0, NULL, "a whole handshake for each connection: no session is resumed"},
 	{"handshakes", 0, NULL, "no messages, but connections that end when they are secured; -m counts them"},
+	{"hold", 0, NULL, "no messages, but sessions that are only held, until SIGTERM"},
+	{"drip", 0, "TIME", "the same, but each of them says one octet in so long"},
+	{"again", 0, NULL, "of a sink: having so many, print what came, and count anew, until SIGTERM"},
 	{"certificate", 0, "FILE", "of a sink: offer STARTTLS with this certificate"},
 	{"key", 0, "FILE", "of a sink: and this private key"},
 	{"sink", 0, NULL, "be a server that takes everything, and count"},
@@ -41,12 +45,16 @@ enum {
 	OPTION_RATE,
 	OPTION_FROM,
 	OPTION_TO,
+	OPTION_DOMAINS,
 	OPTION_PATIENCE,
 	OPTION_NO_PIPELINING,
 	OPTION_STARTTLS,
 	OPTION_TLS,
 	OPTION_FRESH,
 	OPTION_HANDSHAKES,
+	OPTION_HOLD,
+	OPTION_DRIP,
+	OPTION_AGAIN,
 	OPTION_CERTIFICATE,
 	OPTION_KEY,
 	OPTION_SINK,
@@ -60,7 +68,8 @@ struct bench {
 	struct bench_load load;
 	const char *server;
 	const char *certificate, *key;
-	bool sink, json, quiet;
+	span_ms drip;
+	bool sink, again, hold, json, quiet;
 	bool messages_given, rcpts_given;
 };
 
@@ -72,11 +81,16 @@ static bool take_number(struct bench *b, int option, const char *text)
 		[OPTION_SESSIONS] = BENCH_SESSIONS_MAX,       [OPTION_MESSAGES] = BENCH_MESSAGES_MAX,
 		[OPTION_PER_CONNECTION] = BENCH_MESSAGES_MAX, [OPTION_SIZE] = BENCH_SIZE_MAX,
 		[OPTION_RECIPIENTS] = BENCH_RCPTS_MAX,        [OPTION_RATE] = BENCH_RATE_MAX,
+		[OPTION_DOMAINS] = BENCH_DOMAINS_MAX,
 	};
 	uint64_t *const into[] = {
-		[OPTION_SESSIONS] = &b->load.sessions,          [OPTION_MESSAGES] = &b->load.messages,
-		[OPTION_PER_CONNECTION] = &b->load.per_session, [OPTION_SIZE] = &b->load.size,
-		[OPTION_RECIPIENTS] = &b->load.rcpts,           [OPTION_RATE] = &b->load.rate,
+		[OPTION_SESSIONS] = &b->load.sessions,
+		[OPTION_MESSAGES] = &b->load.messages,
+		[OPTION_PER_CONNECTION] = &b->load.per_session,
+		[OPTION_SIZE] = &b->load.size,
+		[OPTION_RECIPIENTS] = &b->load.rcpts,
+		[OPTION_RATE] = &b->load.rate,
+		[OPTION_DOMAINS] = &b->load.domains,
 	};
 	uint64_t max = option == OPTION_RECIPIENTS && b->sink ? BENCH_MESSAGES_MAX : most[option];
 
@@ -100,6 +114,9 @@ static bool take_text(struct bench *b, int option, const char *text)
 	case OPTION_KEY:
 		b->key = text;
 		return true;
+	case OPTION_DRIP:
+		b->hold = true;
+		return cli_span_parse(text, &b->drip) && b->drip > 0;
 	case OPTION_PATIENCE:
 		return cli_span_parse(text, &b->load.patience) && b->load.patience > 0;
 	default:
@@ -122,6 +139,12 @@ static void take_flag(struct bench *b, int option)
 		break;
 	case OPTION_HANDSHAKES:
 		b->load.handshakes = true;
+		break;
+	case OPTION_AGAIN:
+		b->again = true;
+		break;
+	case OPTION_HOLD:
+		b->hold = true;
 		break;
 	case OPTION_SINK:
 		b->sink = true;
@@ -163,12 +186,14 @@ static bool read_arguments(struct bench *b, int argc, char **argv, int *status)
 			return false;
 		}
 	}
-	const char *wrong = !b->server                         ? "which server? ADDRESS:PORT"
-			    : !b->load.tls && b->load.handshakes ? "--handshakes wants --tls or --starttls"
-			    : !b->load.tls && b->load.fresh      ? "--fresh wants --tls or --starttls"
-			    : !b->certificate != !b->key         ? "--certificate and --key go together"
-			    : !b->sink && b->certificate         ? "--certificate is for a --sink"
-								 : NULL;
+	const char *wrong = !b->server                            ? "which server? ADDRESS:PORT"
+			    : !b->load.tls && b->load.handshakes  ? "--handshakes wants --tls or --starttls"
+			    : !b->load.tls && b->load.fresh       ? "--fresh wants --tls or --starttls"
+			    : b->hold && (b->sink || b->load.tls) ? "--hold and --drip are for a load in the clear"
+			    : !b->certificate != !b->key          ? "--certificate and --key go together"
+			    : !b->sink && b->certificate          ? "--certificate is for a --sink"
+			    : !b->sink && b->again                ? "--again is for a --sink"
+								  : NULL;
 	if (wrong)
 		cli_fail(b->self, EX_USAGE, "%s", wrong);
 	return !wrong;
@@ -229,15 +254,15 @@ static void json_load(const struct bench *b, const struct bench_result *r)
 {
 	double seconds = (double)r->took_us / 1e6;
 
-	cli_json_print(json_pack(
-		"{s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:f, s:o, s:o, s:I, s:I, s:s, s:o}", "accepted",
-		(json_int_t)r->accepted, "refused", (json_int_t)r->refused, "lost", (json_int_t)r->lost, "connections",
-		(json_int_t)r->connections, "failed_connections", (json_int_t)r->failed, "seconds", seconds, "rate",
-		(double)r->accepted / seconds, "octets_per_second", (double)r->octets / seconds, "latency_ms",
-		bench_histogram_json(&r->answer), "late_ms",
-		b->load.rate ? bench_histogram_json(&r->late) : json_null(), "handshakes", (json_int_t)r->handshakes,
-		"resumed", (json_int_t)r->resumed, "secured", r->secured,
-		"handshake_ms", r->handshakes ? bench_histogram_json(&r->shake) : json_null()));
+	cli_json_print(json_pack("{s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:f, s:o, s:o, s:I, s:I, s:s, s:o}", "accepted",
+				 (json_int_t)r->accepted, "refused", (json_int_t)r->refused, "lost",
+				 (json_int_t)r->lost, "connections", (json_int_t)r->connections, "failed_connections",
+				 (json_int_t)r->failed, "seconds", seconds, "rate", (double)r->accepted / seconds,
+				 "octets_per_second", (double)r->octets / seconds, "latency_ms",
+				 bench_histogram_json(&r->answer), "late_ms",
+				 b->load.rate ? bench_histogram_json(&r->late) : json_null(), "handshakes",
+				 (json_int_t)r->handshakes, "resumed", (json_int_t)r->resumed, "secured", r->secured,
+				 "handshake_ms", r->handshakes ? bench_histogram_json(&r->shake) : json_null()));
 }
 
 static int run_load(struct bench *b)
@@ -260,6 +285,34 @@ static int run_load(struct bench *b)
 	return r.accepted == 0 && r.refused == 0 ? EX_UNAVAILABLE : EX_TEMPFAIL;
 }
 
+static void tell_sunk(const struct bench *b, const struct bench_sunk *r)
+{
+	double seconds = (double)r->took_us / 1e6;
+	double rate = seconds > 0 ? (double)r->messages / seconds : 0;
+
+	if (b->json) {
+		cli_json_print(json_pack("{s:I, s:I, s:I, s:I, s:f, s:f, s:I, s:I, s:f, s:I, s:o}", "messages",
+					 (json_int_t)r->messages, "recipients", (json_int_t)r->rcpts, "octets",
+					 (json_int_t)r->octets, "connections", (json_int_t)r->connections, "seconds",
+					 seconds, "rate", rate, "handshakes", (json_int_t)r->handshakes, "resumed",
+					 (json_int_t)r->resumed, "first_s", (double)r->first_us / 1e6, "timed",
+					 (json_int_t)r->way.count, "way_ms",
+					 r->way.count ? bench_histogram_json(&r->way) : json_null()));
+	} else {
+		printf("%llu messages, %llu recipients, %llu octets over %llu connections in %.3f s: %.1f messages/s\n",
+		       (unsigned long long)r->messages, (unsigned long long)r->rcpts, (unsigned long long)r->octets,
+		       (unsigned long long)r->connections, seconds, rate);
+		if (r->way.count > 0)
+			print_times("due to sink", &r->way);
+	}
+	fflush(stdout);
+}
+
+static void on_enough(void *arg, const struct bench_sunk *so_far)
+{
+	tell_sunk(arg, so_far);
+}
+
 static int run_sink(struct bench *b)
 {
 	struct bench_sink sink = {
@@ -269,24 +322,52 @@ static int run_sink(struct bench *b)
 		.certificate = b->certificate,
 		.key = b->key,
 		.progress = b->load.progress,
+		.enough = b->again ? on_enough : NULL,
+		.arg = b,
 	};
-	struct bench_sunk r;
+	static struct bench_sunk r;
 	char why[BENCH_WHY_MAX];
 
 	if (!bench_sink(&sink, &r, why))
 		return cli_fail(b->self, EX_OSERR, "%s: %s", b->server, why);
-	double seconds = (double)r.took_us / 1e6;
-	double rate = seconds > 0 ? (double)r.messages / seconds : 0;
-	if (b->json)
-		cli_json_print(json_pack("{s:I, s:I, s:I, s:I, s:f, s:f, s:I, s:I}", "messages", (json_int_t)r.messages,
-					 "recipients", (json_int_t)r.rcpts, "octets", (json_int_t)r.octets,
-					 "connections", (json_int_t)r.connections, "seconds", seconds, "rate", rate,
-					 "handshakes", (json_int_t)r.handshakes, "resumed", (json_int_t)r.resumed));
-	else
-		printf("%llu messages, %llu recipients, %llu octets over %llu connections in %.3f s: %.1f messages/s\n",
-		       (unsigned long long)r.messages, (unsigned long long)r.rcpts, (unsigned long long)r.octets,
-		       (unsigned long long)r.connections, seconds, rate);
+	tell_sunk(b, &r);
 	return EX_OK;
+}
+
+static void tell_held(const struct bench *b, const struct bench_held *held)
+{
+	if (b->json)
+		cli_json_print(json_pack("{s:I, s:I, s:I}", "open", (json_int_t)held->open, "lost",
+					 (json_int_t)held->lost, "octets", (json_int_t)held->octets));
+	else
+		printf("%llu sessions are open, %llu are lost; %llu octets were said\n", (unsigned long long)held->open,
+		       (unsigned long long)held->lost, (unsigned long long)held->octets);
+	fflush(stdout);
+}
+
+static void on_held(void *arg, const struct bench_held *held)
+{
+	tell_held(arg, held);
+}
+
+static int run_hold(struct bench *b)
+{
+	struct bench_hold hold = {
+		.server = b->load.server,
+		.sessions = b->load.sessions,
+		.drip = b->drip,
+		.patience = b->load.patience,
+		.ready = on_held,
+		.arg = b,
+	};
+	struct bench_held held;
+
+	if (!bench_hold(&hold, &held))
+		return cli_fail(b->self, EX_OSERR, "out of memory");
+	tell_held(b, &held);
+	if (held.lost > 0)
+		cli_fail(b->self, 0, "sessions were lost, the last one: %s", held.trouble);
+	return held.open == b->load.sessions ? EX_OK : held.open > 0 ? EX_TEMPFAIL : EX_UNAVAILABLE;
 }
 
 int cli_bench(const struct cli_command *self, int argc, char **argv)
@@ -314,5 +395,5 @@ int cli_bench(const struct cli_command *self, int argc, char **argv)
 		return EX_USAGE;
 	b.load.progress = !b.quiet && !b.json;
 	bench_raise_limits();
-	return b.sink ? run_sink(&b) : run_load(&b);
+	return b.sink ? run_sink(&b) : b.hold ? run_hold(&b) : run_load(&b);
 }

@@ -3,8 +3,8 @@
  *
  * The load comes from sessions that are each their own small client: they send what is asked as fast as the server
  * answers (closed loop), or at a rate whatever it answers (open loop: a message that is due while all sessions wait
- * is late, and its lateness is told). The sink takes everything and counts. Neither is a client or a server for mail:
- * those are smtp_client and smtp_server.
+ * is late, and its lateness is told). The sink takes everything and counts. Sessions may also be only held, silent or
+ * nearly so. None of these is a client or a server for mail: those are smtp_client and smtp_server.
  */
 #ifndef CLI_BENCH_H
 #define CLI_BENCH_H
@@ -19,6 +19,10 @@
 #define BENCH_MESSAGES_MAX 1000000000
 #define BENCH_SIZE_MAX     ((size_t)512 << 20)
 #define BENCH_RCPTS_MAX    100000
+#define BENCH_DOMAINS_MAX  1000000
+/* A field of each message: when it was due, by the clock of host_mono_us, in so many digits. */
+#define BENCH_DUE        "Bench-Due: "
+#define BENCH_DUE_DIGITS 20
 #define BENCH_RATE_MAX     1000000
 #define BENCH_WHY_MAX      CREDENTIAL_WHY_MAX
 
@@ -45,6 +49,7 @@ enum bench_tls { BENCH_CLEAR, BENCH_STARTTLS, BENCH_IMPLICIT };
 struct bench_load {
 	struct net_address server;
 	struct slice sender, rcpt; /* addresses; of several recipients, each but the first has its number before it */
+	uint64_t domains; /* 0: rcpt's; else so many by turns, rcpt's with a number and a dot before it */
 	uint64_t sessions, messages, per_session, rcpts, size;
 	uint64_t rate;    /* messages in a second; 0: closed loop */
 	span_ms patience; /* without a word from the server */
@@ -74,22 +79,49 @@ bool bench_load(const struct bench_load *load, struct bench_result *ret);
 
 /* ---- sink ------------------------------------------------------------------------------------------------------- */
 
+struct bench_sunk;
 struct bench_sink {
 	struct net_address at;
 	uint64_t messages, rcpts; /* ends after so many; 0: no end for their sake */
 	const char *certificate, *key; /* files in PEM, for STARTTLS; NULL: it is not offered */
 	bool progress;
+	/* NULL: it ends then. Else it is told what came, and what follows counts anew. */
+	void (*enough)(void *arg, const struct bench_sunk *so_far);
+	void *arg;
 };
 
 struct bench_sunk {
 	uint64_t connections, messages, rcpts, octets;
 	uint64_t handshakes, resumed;
 	int64_t took_us; /* from the first connection to the last message */
+	int64_t first_us; /* when the first message had come, by the clock of host_mono_us; 0: there was none */
+	struct bench_histogram way; /* of messages of a load on this machine: from when they were due to here */
 };
 
-/* Runs until it has what was asked for, or until SIGINT or SIGTERM. False, and `why`: it cannot listen, or the
- * certificate cannot be used. */
+/* Runs until it has what was asked for (but see `enough`), or until SIGINT or SIGTERM. False, and `why`: it
+ * cannot listen, or the certificate cannot be used. */
 bool bench_sink(const struct bench_sink *sink, struct bench_sunk *ret, char why[BENCH_WHY_MAX]);
+
+/* ---- sessions that are only held --------------------------------------------------------------------------------- */
+
+struct bench_held {
+	uint64_t open, lost; /* greeted and there; refused, or closed by the server */
+	uint64_t octets;
+	char trouble[BENCH_WHY_MAX]; /* why the last was lost */
+};
+
+struct bench_hold {
+	struct net_address server;
+	uint64_t sessions;
+	span_ms drip;     /* each session says one octet in so long; 0: nothing */
+	span_ms patience; /* for a connection to stand */
+	/* Called once: no more sessions will come. */
+	void (*ready)(void *arg, const struct bench_held *so_far);
+	void *arg;
+};
+
+/* Holds them until SIGINT or SIGTERM. False without memory. */
+bool bench_hold(const struct bench_hold *hold, struct bench_held *ret);
 
 /* As many descriptors as this process may have. */
 void bench_raise_limits(void);

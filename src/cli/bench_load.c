@@ -40,6 +40,7 @@ struct session {
 	struct conn *conn;
 	enum state state;
 	uint64_t sent;    /* messages over this connection */
+	uint64_t number;  /* of the message under way */
 	uint64_t rcpt;    /* the next to be named, without pipelining */
 	uint64_t pending; /* replies to the envelope that are awaited */
 	bool refused;     /* part of the envelope was */
@@ -64,6 +65,7 @@ struct run {
 	struct session *ready;
 	struct buf envelope; /* MAIL, RCPT, DATA, as one */
 	struct buf message;  /* with its last dot */
+	size_t due_at;       /* the digits in it that say when it was due */
 	uint64_t begun, decided;
 	uint64_t failures; /* in a row */
 	int64_t start_us;
@@ -76,13 +78,33 @@ static void connect_session(struct session *s);
 
 /* ---- what is sent ------------------------------------------------------------------------------------------------ */
 
-static void add_rcpt(struct run *r, struct buf *out, uint64_t n)
+/* The n-th recipient of a message. */
+static void add_rcpt(const struct run *r, struct buf *out, uint64_t message, uint64_t n)
 {
+	const struct bench_load *load = r->load;
+	size_t local_n = slice_find(load->rcpt, '@');
+
 	buf_add_lit(out, "RCPT TO:<");
 	if (n > 0)
 		buf_add_u64(out, n);
-	buf_add(out, r->load->rcpt);
+	buf_add(out, slice_head(load->rcpt, local_n));
+	if (load->domains) {
+		buf_add_char(out, '@');
+		buf_add_u64(out, (message * load->rcpts + n) % load->domains);
+		buf_add_char(out, '.');
+		local_n++;
+	}
+	buf_add(out, slice_skip(load->rcpt, local_n));
 	buf_add_lit(out, ">\r\n");
+}
+
+static void compose_envelope(struct run *r, uint64_t message)
+{
+	buf_reset(&r->envelope);
+	buf_printf(&r->envelope, "MAIL FROM:<%.*s>\r\n", SLICE_ARGS(r->load->sender));
+	for (uint64_t n = 0; n < r->load->rcpts; n++)
+		add_rcpt(r, &r->envelope, message, n);
+	buf_add_lit(&r->envelope, "DATA\r\n");
 }
 
 static bool compose(struct run *r)
@@ -94,20 +116,27 @@ static bool compose(struct run *r)
 
 	buf_init(&r->envelope, load->rcpts * 400 + 1000);
 	buf_init(m, load->size + 2000);
-	buf_printf(&r->envelope, "MAIL FROM:<%.*s>\r\n", SLICE_ARGS(load->sender));
-	for (uint64_t n = 0; n < load->rcpts; n++)
-		add_rcpt(r, &r->envelope, n);
-	buf_add_lit(&r->envelope, "DATA\r\n");
+	compose_envelope(r, 0);
 	buf_printf(m,
 		   "From: <%.*s>\r\nTo: <%.*s>\r\nSubject: postrider bench\r\nDate: Sat, 01 Nov 2025 10:00:00 +0000\r\n"
-		   "Message-ID: <%016llx@bench.invalid>\r\n\r\n",
+		   "Message-ID: <%016llx@bench.invalid>\r\n" BENCH_DUE,
 		   SLICE_ARGS(load->sender), SLICE_ARGS(load->rcpt), (unsigned long long)host_random());
+	r->due_at = buf_len(m);
+	buf_printf(m, "%0*d\r\n\r\n", BENCH_DUE_DIGITS, 0);
 	while (buf_len(m) + 3 <= load->size) {
 		size_t left = (size_t)load->size - buf_len(m), n = left < sizeof line - 1 ? left : sizeof line - 1;
 		buf_add(m, slice_of(line + sizeof line - 1 - n, n));
 	}
 	buf_add_lit(m, ".\r\n");
 	return !r->envelope.failed && !m->failed;
+}
+
+static void write_due(struct run *r, int64_t due_us)
+{
+	char text[BENCH_DUE_DIGITS + 1];
+
+	snprintf(text, sizeof text, "%0*lld", BENCH_DUE_DIGITS, (long long)due_us);
+	memcpy(r->message.p + r->due_at, text, BENCH_DUE_DIGITS);
 }
 
 static void send_text(struct session *s, struct slice text)
@@ -132,6 +161,15 @@ static bool is_due(const struct run *r, int64_t now_us)
 	return r->load->rate == 0 || due_of(r, r->begun) <= now_us;
 }
 
+static void send_envelope(struct session *s)
+{
+	struct run *r = s->run;
+
+	if (r->load->domains)
+		compose_envelope(r, s->number);
+	send_text(s, buf_slice(&r->envelope));
+}
+
 static void begin_message(struct session *s, int64_t now_us)
 {
 	struct run *r = s->run;
@@ -145,11 +183,11 @@ static void begin_message(struct session *s, int64_t now_us)
 		s->pending = r->load->rcpts + 2;
 		return;
 	}
-	r->begun++;
+	s->number = r->begun++;
 	s->sent++;
 	if (r->load->pipelining) {
 		s->pending = r->load->rcpts + 2;
-		send_text(s, buf_slice(&r->envelope));
+		send_envelope(s);
 		return;
 	}
 	s->pending = 1;
@@ -165,9 +203,9 @@ static void follow_message(struct session *s)
 	if (!r->load->pipelining || r->load->rate || r->begun == r->load->messages || s->sent == r->load->per_session)
 		return;
 	s->followed = true;
-	r->begun++;
+	s->number = r->begun++;
 	s->sent++;
-	send_text(s, buf_slice(&r->envelope));
+	send_envelope(s);
 }
 
 static void decide(struct session *s, uint64_t *which)
@@ -286,7 +324,7 @@ static void on_envelope(struct session *s, char first, struct slice line)
 		struct buf rcpt;
 		buf_init(&rcpt, 1000);
 		if (s->rcpt < r->load->rcpts)
-			add_rcpt(r, &rcpt, s->rcpt++);
+			add_rcpt(r, &rcpt, s->number, s->rcpt++);
 		else
 			buf_add_lit(&rcpt, "DATA\r\n");
 		send_text(s, buf_slice(&rcpt));
@@ -296,6 +334,7 @@ static void on_envelope(struct session *s, char first, struct slice line)
 	if (s->pending > 0)
 		return;
 	if (first == '3') {
+		write_due(r, s->due_us);
 		send_text(s, buf_slice(&r->message));
 		s->dot_us = host_mono_us();
 		s->state = DOT;

@@ -27,10 +27,12 @@ struct client {
 	struct conn *conn;
 	bool in_data;
 	bool starting, secured; /* TLS: it begins once our 220 has gone out; it is there */
+	bool begins;                /* nothing of the message was seen yet */
 	unsigned seen;              /* octets of CR LF . CR LF at the end of what came; the message begins with two */
 	char command[COMMAND_KEPT]; /* its first octets, in capitals */
 	size_t command_n;
 	uint64_t rcpts;
+	int64_t due_us; /* of the message under way; 0: it does not say */
 	struct client *prev, *next;
 };
 
@@ -68,13 +70,37 @@ static void count_message(struct client *c)
 	r->messages++;
 	r->rcpts += c->rcpts;
 	c->rcpts = 0;
+	int64_t now_us = host_mono_us();
+	if (!r->first_us)
+		r->first_us = now_us;
+	if (c->due_us > 0 && c->due_us <= now_us)
+		bench_histogram_add(&r->way, now_us - c->due_us);
 	if (!k->ending)
-		r->took_us = host_mono_us() - k->first_us;
+		r->took_us = now_us - k->first_us;
 	if ((k->config->messages && r->messages >= k->config->messages) ||
 	    (k->config->rcpts && r->rcpts >= k->config->rcpts)) {
+		if (k->config->enough) {
+			k->config->enough(k->config->arg, r);
+			*r = (struct bench_sunk){0};
+			k->first_us = now_us;
+			k->reported_count = 0;
+			return;
+		}
 		k->ending = true;
 		loop_timer_set(k->timer, loop_mono(k->loop) + FAREWELL);
 	}
+}
+
+/* The field stands in what comes first of a message, which is all or most of it; else the message has no time. */
+static void note_due(struct client *c, struct slice in)
+{
+	struct slice rest = slice_skip(in, slice_search(in, SLICE("\r\n" BENCH_DUE)));
+	uint64_t due;
+
+	c->due_us = 0;
+	rest = slice_head(slice_skip(rest, sizeof BENCH_DUE - 1 + 2), BENCH_DUE_DIGITS);
+	if (rest.n == BENCH_DUE_DIGITS && slice_u64(rest, INT64_MAX, &due))
+		c->due_us = (int64_t)due;
 }
 
 /* The octets up to and with the end of the message; *ret_end: that was its end. */
@@ -123,7 +149,8 @@ static bool on_command(struct client *c)
 		return false;
 	}
 	if (slice_eq(verb, SLICE("DATA"))) {
-		c->in_data = true;
+		c->in_data = c->begins = true;
+		c->due_us = 0;
 		c->seen = 2;
 		return conn_write(c->conn, SLICE("354 Go on\r\n"));
 	}
@@ -165,6 +192,9 @@ static size_t on_input(void *arg, struct slice in)
 			on_closed(c, NULL);
 			return in.n;
 		}
+		if (c->in_data && c->begins)
+			note_due(c, rest);
+		c->begins = false;
 		size_t n = c->in_data ? take_data(c, rest, &end) : take_command(c, rest, &end);
 		if (c->in_data)
 			c->sink->result->octets += n;

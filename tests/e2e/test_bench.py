@@ -42,6 +42,15 @@ def make_bench_sink():
         sink.wait()
 
 
+def next_object(process):
+    lines = []
+    for line in process.stdout:
+        lines.append(line)
+        if line == "}\n":
+            break
+    return json.loads("".join(lines))
+
+
 def ended(sink):
     out, _ = sink.communicate(timeout=PATIENCE)
     assert sink.returncode == 0
@@ -109,7 +118,10 @@ def test_a_server_that_is_not_there():
 @pytest.mark.parametrize("args", [[], ["-m", "0", "127.0.0.1:25"], ["-s", "many", "127.0.0.1:25"],
                                   ["127.0.0.1:25", "127.0.0.1:26"], ["mx.example.com:25"],
                                   ["--rate", "-1", "127.0.0.1"], ["--handshakes", "127.0.0.1:25"],
-                                  ["--fresh", "127.0.0.1:25"], ["--certificate", "x", "--sink", "127.0.0.1:25"],
+                                  ["--fresh", "127.0.0.1:25"], ["--drip", "0s", "127.0.0.1:25"],
+                                  ["--again", "127.0.0.1:25"],
+                                  ["--hold", "--tls", "127.0.0.1:25"], ["--domains", "0", "127.0.0.1:25"],
+                                  ["--certificate", "x", "--sink", "127.0.0.1:25"],
                                   ["-f", "a\r\nRCPT TO:<b@example.com>", "127.0.0.1:25"]], ids=" ".join)
 def test_wrong_arguments(args):
     assert "postrider bench" in bench(*args, status=EX_USAGE)
@@ -149,6 +161,73 @@ def test_from_load_to_sink_through_the_server(make_server, make_bench_sink):
     server = make_server(extra=route(sink.port)).start()
     assert bench("-s", 10, "-m", 300, f"127.0.0.1:{server.port}")["accepted"] == 300
     assert ended(sink)["recipients"] == 300
+
+
+def test_recipients_of_many_domains_and_the_way_of_messages(make_server, make_bench_sink):
+    """Two recipients each, of three domains by turns; the sink tells how long they were on their way."""
+    sink = make_bench_sink("-r", 12, "--again")
+    server = make_server(extra=route(sink.port)).start()
+    since = time.monotonic()
+    assert bench("-m", 6, "-r", 2, "--domains", 3, "--no-pipelining", "-t", "dave@example.net",
+                 f"127.0.0.1:{server.port}")["accepted"] == 6
+    found = next_object(sink)
+    assert found["recipients"] == 12 and found["timed"] == found["messages"], found
+    assert since <= found["first_s"] <= time.monotonic()
+    assert 0 < found["way_ms"]["p50"] <= found["way_ms"]["max"] < (time.monotonic() - since) * 1e3
+    wait_for(lambda: len(re.findall("event=delivered", server.log())) == 12, "the log to say so")
+    to = re.findall(r"event=delivered .* to=([^ ]+)", server.log())
+    assert sorted(to) == sorted(2 * [f"{local}@{n}.example.net" for n in range(3) for local in ("dave", "1dave")])
+    sink.terminate()
+    assert ended(sink)["messages"] == 0
+
+
+@pytest.fixture
+def hold():
+    """Starts sessions that are held; what it said of them when no more were to come."""
+    made = []
+
+    def start(port, *args):
+        made.append(subprocess.Popen([str(POSTRIDER), "bench", "--json", *map(str, args), f"127.0.0.1:{port}"],
+                                     stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
+        return made[-1], next_object(made[-1])
+    yield start
+    for process in made:
+        process.kill()
+        process.communicate()
+
+
+def let_go(process):
+    process.terminate()
+    out, err = process.communicate(timeout=PATIENCE)
+    return json.loads(out), process.returncode, err
+
+
+def test_sessions_that_are_held(make_server, hold):
+    server = make_server(listen="  sessions_max = 4\n", extra="receivers = 1\n").start()
+    process, found = hold(server.port, "--hold", "-s", 5)
+    assert found == {"open": 4, "lost": 1, "octets": 0}
+    assert server.dialog().greeting.code == 421
+    found, status, err = let_go(process)
+    assert (found["open"], found["lost"], status) == (4, 1, EX_TEMPFAIL)
+    assert "421 4.3.2" in err
+
+
+def test_sessions_that_say_one_octet_in_a_while(make_raw_peer, hold):
+    heard = []
+
+    def listen(c, _):
+        c.send("220 hello\r\n")
+        for _ in range(2):
+            heard.append((c.file.read(1), time.monotonic()))
+    peer = make_raw_peer(listen)
+    since = time.monotonic()
+    process, found = hold(peer.port, "--drip", "1s", "-s", 1)
+    assert found == {"open": 1, "lost": 0, "octets": 0}
+    wait_for(lambda: len(heard) == 2, "two octets")
+    assert [octets for octets, _ in heard] == [b"E", b"H"]
+    assert heard[1][1] - since >= 2
+    found, _, _ = let_go(process)
+    assert found["octets"] >= 2
 
 
 def test_tls_from_load_to_sink_and_handshakes_alone(make_server, make_bench_sink):

@@ -108,7 +108,7 @@ def server_account():
 def limit(pid, which, soft):
     """Sets a soft limit of a process of our server, as its own user: root of a container may not do that to others."""
     user, group = server_account()
-    program = f"import resource; resource.prlimit({pid}, {which}, ({soft}, resource.RLIM_INFINITY))"
+    program = f"import resource; resource.prlimit({pid}, {which}, ({soft}, resource.prlimit({pid}, {which})[1]))"
     subprocess.run([sys.executable, "-c", program], check=True, user=user, group=group,
                    extra_groups=[] if os.geteuid() == 0 else None)
 

@@ -1,13 +1,15 @@
 """Early talkers, limits and timeouts: each is refused with its own reply and costs nobody else anything (B, J1)."""
 import os
+import pathlib
 import re
+import resource
 import signal
 import socket
 import time
 
 import pytest
 
-from harness import SANITIZED, Closed, PATIENCE, message, wait_for
+from harness import SANITIZED, Closed, PATIENCE, limit, message, wait_for
 
 
 # ---- early talkers ---------------------------------------------------------------------------------------------------
@@ -373,6 +375,34 @@ def test_sessions_are_limited_and_say_so(make_server):
         assert d.greeting.code == 421
         assert d.is_closed()
     assert held[0].command("NOOP").code == 250
+
+
+def test_j7_without_descriptors_clients_are_told_at_once_and_others_are_served(make_server):
+    """The listener keeps one descriptor back to say so; nobody waits for one to become free."""
+    server = make_server(extra="receivers = 1\n").start()
+    pid, = server.role_pids("receiver")
+    free = 4
+    fds = [int(fd.name) for fd in pathlib.Path(f"/proc/{pid}/fd").iterdir()]
+    last = [n for n in range(max(fds) + free + 1) if n not in fds][free - 1]
+    limit(pid, resource.RLIMIT_NOFILE, last + 1)
+    held = [server.dialog() for _ in range(2)]
+    while held[-1].greeting.code == 220:
+        held.append(server.dialog())
+    assert held.pop().greeting.code == 421 and len(held) >= free
+    for _ in range(3):
+        with server.dialog() as d:
+            assert (d.greeting.code, d.greeting.status) == (421, "4.3.2")
+            assert d.is_closed()
+    # A message needs none of its own.
+    held[0].hello()
+    held[0].envelope()
+    assert held[0].data(message()).code == 250
+    held.pop().socket.close()
+
+    def is_greeted():
+        with server.dialog() as d:
+            return d.greeting.code == 220
+    wait_for(is_greeted, "room for one more")
 
 
 def test_a_loop_is_found_by_its_received_fields(make_server):

@@ -52,22 +52,29 @@ class Server:
 class Postrider(Server):
     name = "postrider"
 
-    def __init__(self, folder, keep=False):
+    def __init__(self, folder, keep=False, top="", smtp="", addresses=1, routes=None):
+        """`addresses`: at how many of loopback it listens; `routes`: from the port of the sink to their text."""
         super().__init__(folder, keep)
+        listeners = "".join(f"""
+listen smtp{n or ""} {{
+	address = "{self.address(n)}"
+	port = {self.port}
+}}""" for n in range(addresses))
+        default = f"""
+route "*" {{
+	hosts = {{"127.0.0.1:{self.sink}"}}
+}}
+"""
         (self.folder / "postrider.conf").write_text(f"""
 hostname = "mx.example.com"
 data_dir = "{self.folder}/data"
 relay_networks = {{"127.0.0.1/32"}}
-smtp {{
+{top}smtp {{
 	size_max = 50M
 	messages_max = 1000000
 	sessions_max = 100000
 	sessions_per_client_max = 100000
-}}
-listen smtp {{
-	address = "127.0.0.1"
-	port = {self.port}
-}}
+{smtp}}}{listeners}
 listen smtps {{
 	address = "127.0.0.1"
 	port = {self.tls_port}
@@ -76,12 +83,17 @@ listen smtps {{
 domain "example.com" {{
 	mailboxes = {{"alice"}}
 }}
-route "*" {{
-	hosts = {{"127.0.0.1:{self.sink}"}}
-}}
-""")
+{routes(self.sink) if routes else default}""")
         self.maildir = self.folder / "data/mail/example.com/alice/new"
         self.certificate, self.key = (self.folder / "data/tls" / f"self-signed.{end}" for end in ("pem", "key"))
+        self.run()
+
+    @staticmethod
+    def address(n):
+        return f"127.0.0.{n + 1}"
+
+    def run(self):
+        """Starts it, for the first time or once more."""
         self.start([tools.BUILD / "src/role/postriderd", "-c", self.folder / "postrider.conf"], dict(os.environ))
 
     def is_empty(self):

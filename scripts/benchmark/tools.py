@@ -140,13 +140,13 @@ def own(*args):
                             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
 
 
-def end(process, what):
-    """Waits for one of the tools, which must succeed; what it wrote."""
+def end(process, what, good=(0,)):
+    """Waits for one of the tools, which must end with one of these; what it wrote."""
     try:
         out, err = process.communicate(timeout=PATIENCE)
     except subprocess.TimeoutExpired:
         process.kill()
         raise Skipped(f"{what} did not end in {PATIENCE} s") from None
-    if process.returncode != 0:
+    if process.returncode not in good:
         raise Skipped(f"{what} failed: {(err or '').strip()[-300:]}")
     return out

@@ -4,6 +4,8 @@ import os
 import socket
 import time
 
+from benchmark import scale
+from benchmark.scale import Goal
 from benchmark.tools import PATIENCE, TICK, Skipped, Strace, end, greets, own, proportional_memory, sink, source, \
     ticks, wait_for
 
@@ -143,12 +145,21 @@ class Workload:
     """`count` messages for Postfix; Postrider gets `factor` times as many, so that both run for a while."""
 
     def __init__(self, title, run, count, sessions, unit="/s", keep=False, factor=8, figure="rate", trace=True,
-                 beside=None, **more):
-        """`beside`: a workload of the same run by whose rate this one's is divided; Postrider alone does such."""
-        self.beside = beside
-        self.alone = beside is not None or run in (handshakes, relay_by)
+                 beside=None, goals=(), conf=None, **more):
+        """
+        `beside`: a workload of the same run by whose rate this one's is divided; Postrider alone does such.
+        `goals`: of those at scale, which run once: see benchmark/scale.py. `conf`: from the count to how Postrider is
+        configured for it.
+        """
+        self.beside, self.goals, self.conf = beside, goals, conf
+        self.alone = beside is not None or bool(goals) or run in (handshakes, relay_by)
         self.title, self.run, self.count, self.sessions, self.unit = title, run, count, sessions, unit
         self.keep, self.factor, self.figure, self.trace, self.more = keep, factor, figure, trace, more
+
+
+def at_scale(title, run, count, **more):
+    """One that is measured once, of Postrider alone, without counting syncs. The title is filled with the figures."""
+    return Workload(title, run, count, 1, keep=True, factor=1, trace=False, **more)
 
 
 WORKLOADS = {
@@ -180,4 +191,28 @@ WORKLOADS = {
                            trace=False),
     "idle-memory": Workload("memory of an idle connection", idle_memory, 1, 1, "KiB", keep=True, figure="kib",
                             trace=False),
+    "held-100000": at_scale("{count:,.0f} idle connections", scale.held, 100000, conf=scale.conf_for_sessions, goals=[
+        Goal("connections that are held", "open", "≥", 100000, grows=True),
+        Goal("memory of each", "kib", "≤", 8, "KiB"),
+        Goal("memory of all processes", "mib", "≤", 1024, "MiB")]),
+    "deferred-1000000": at_scale(
+        "{count:,.0f} recipients deferred over {sites:,.0f} sites", scale.deferred, 1000000, conf=scale.conf_for_sites,
+        goals=[Goal("memory of the queue role", "queue_mib", "≤", 200, "MiB"),
+               Goal("from the restart to the first delivery of what waited", "restart_s", "≤", 2, "s"),
+               Goal("from the restart to the first delivery of new mail", "restart_new_s", "≤", 2, "s"),
+               Goal("mail to a living site takes longer by, p99", "more_ms", "≤", 50, "ms"),
+               Goal("the same after the restart, p99", "after_more_ms", "≤", 50, "ms")]),
+    "silent-5000": at_scale(
+        "mail for {sites:,.0f} sites where nobody answers", scale.silent_sites, 5000, conf=scale.conf_for_silent,
+        goals=[Goal("mail to a living site that is there within 10 s", "arrived_percent", "≥", 100, "%"),
+               Goal("mail to a living site takes longer by, p99", "more_ms", "≤", 50, "ms")]),
+    "dead-1000000": at_scale(
+        "{count:,.0f} messages for one dead site", scale.dead, 1000000, conf=scale.conf_for_dead,
+        goals=[Goal("memory of the queue role", "queue_mib", "≤", 200, "MiB"),
+               Goal("mail to a living site takes longer by, p99", "more_ms", "≤", 50, "ms")]),
+    "overload-3": at_scale("{offered:,.0f} messages offered in a second, three times the peak", scale.overload, 50000,
+                           goals=[Goal("accepted, of the peak", "percent", "≥", 90, "%")]),
+    "slow-50000": at_scale("{open:,.0f} clients that say an octet each 10 s", scale.slow, 50000,
+                           conf=scale.conf_for_sessions,
+                           goals=[Goal("dot to 250 for others, p99, of that without them", "times", "≤", 2, "×")]),
 }

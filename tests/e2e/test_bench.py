@@ -265,18 +265,35 @@ def short_folder():
     shutil.rmtree(folder)
 
 
-def test_the_benchmark_runs(tmp_path, short_folder):
-    """scripts/bench itself, as short as can be, without Postfix."""
-    workloads = ["relay-20", "maildir-20", "recipients-1000", "handshakes-resumed-20", "relay-clear-1", "relay-tls-1"]
-    done = subprocess.run([sys.executable, str(ROOT / "scripts/bench"), "--quick", "--scale", "0.01", "--only",
-                           "postrider", "--no-syncs", "--build", str(BUILD), "--dir", str(short_folder), "--json",
-                           str(tmp_path / "out.json"), *workloads, "unknown-users"],
+def run_benchmark(tmp_path, folder, scale, *names):
+    """scripts/bench itself, without Postfix: the figures, and what it printed."""
+    done = subprocess.run([sys.executable, str(ROOT / "scripts/bench"), "--quick", "--scale", scale, "--only",
+                           "postrider", "--no-syncs", "--build", str(BUILD), "--dir", str(folder), "--json",
+                           str(tmp_path / "out.json"), *names],
                           capture_output=True, text=True, timeout=PATIENCE * 3, check=False)
     assert done.returncode == 0, done
-    written = json.loads((tmp_path / "out.json").read_text())
+    assert not list(folder.iterdir()), "it leaves nothing behind"
+    return json.loads((tmp_path / "out.json").read_text()), done.stdout
+
+
+def test_the_benchmark_runs(tmp_path, short_folder):
+    """As short as can be."""
+    workloads = ["relay-20", "maildir-20", "recipients-1000", "handshakes-resumed-20", "relay-clear-1", "relay-tls-1"]
+    written, out = run_benchmark(tmp_path, short_folder, "0.01", *workloads, "unknown-users")
     assert {row["mechanism"] for row in written["unknown-users"]} >= {"SCRAM-SHA-256", "PLAIN"}
     found = written["results"]
-    assert set(found) == set(workloads), done.stdout
-    assert re.search(r"connection for each message, resumed TLS 1.3 \| /s \| [^|]+ \| \d+% \|", done.stdout)
+    assert set(found) == set(workloads), out
+    assert re.search(r"connection for each message, resumed TLS 1.3 \| /s \| [^|]+ \| \d+% \|", out)
     assert all(r["postrider"]["rounds"][0]["rate"] > 0 for r in found.values())
-    assert not list(short_folder.iterdir()), "it leaves nothing behind"
+
+
+def test_the_benchmark_runs_at_scale(tmp_path, short_folder):
+    """At a small one."""
+    workloads = ["held-100000", "deferred-1000000", "silent-5000", "dead-1000000", "overload-3", "slow-50000"]
+    written, out = run_benchmark(tmp_path, short_folder, "0.002", *workloads)
+    assert set(written["results"]) == set(workloads), out
+    found = {name: r["postrider"]["rounds"][0] for name, r in written["results"].items()}
+    assert (found["held-100000"]["open"], found["slow-50000"]["open"]) == (200, 100)
+    assert found["deferred-1000000"]["restart_new_s"] > 0 and found["overload-3"]["percent"] > 0
+    assert all(found[name]["queue_mib"] > 0 for name in ("deferred-1000000", "dead-1000000", "silent-5000"))
+    assert re.search(r"\| 200 idle connections \| connections that are held \| 200  \| ≥ 200 ", out)

@@ -9,9 +9,9 @@
  * connection stands for a message, and is decided when the first reply under TLS has come: with it are the tickets by
  * which the next one is resumed.
  *
- * With pipelining MAIL, RCPT and DATA go out at once, and each of their replies is awaited; in the closed loop those of
- * the next message follow the last dot (RFC 2920 3.1), as a relay's do. A message is decided when it was accepted,
- * refused, or lost with its connection; the run ends when all are decided.
+ * With pipelining MAIL, RCPT and DATA go out at once, and each of their replies is awaited; those of the next message,
+ * if it is due and no session is free, follow the last dot (RFC 2920 3.1), as a relay's do. A message is decided when
+ * it was accepted, refused, or lost with its connection; the run ends when all are decided.
  */
 #include "cli/bench.h"
 
@@ -47,6 +47,7 @@ struct session {
 	bool followed;    /* the next envelope is out behind the message */
 	bool secured;
 	int64_t due_us;   /* open loop: of the message under way */
+	int64_t next_due_us; /* of the one that follows it */
 	int64_t dot_us;
 	int64_t shake_us;
 	mono_ms heard;
@@ -174,15 +175,16 @@ static void begin_message(struct session *s, int64_t now_us)
 {
 	struct run *r = s->run;
 
-	s->due_us = r->load->rate ? due_of(r, r->begun) : now_us;
 	s->refused = false;
 	s->rcpt = 0;
 	s->state = ENVELOPE;
 	if (s->followed) {
 		s->followed = false;
+		s->due_us = s->next_due_us;
 		s->pending = r->load->rcpts + 2;
 		return;
 	}
+	s->due_us = r->load->rate ? due_of(r, r->begun) : now_us;
 	s->number = r->begun++;
 	s->sent++;
 	if (r->load->pipelining) {
@@ -200,9 +202,11 @@ static void follow_message(struct session *s)
 {
 	struct run *r = s->run;
 
-	if (!r->load->pipelining || r->load->rate || r->begun == r->load->messages || s->sent == r->load->per_session)
+	/* One that waits for nothing is better off with a session that has nothing to do. */
+	if (!r->load->pipelining || r->ready || s->sent == r->load->per_session || !is_due(r, s->dot_us))
 		return;
 	s->followed = true;
+	s->next_due_us = r->load->rate ? due_of(r, r->begun) : s->dot_us;
 	s->number = r->begun++;
 	s->sent++;
 	send_envelope(s);

@@ -63,7 +63,6 @@ void conn_offer(struct conn *c, struct slice in)
 		conn_tls_input(c, slice_skip(in, taken));
 	} else {
 		c->paused = true;
-		event_del(c->readable);
 		if (!buf_add(&c->kept, slice_skip(in, taken)))
 			conn_report_closed(c, "out of memory");
 	}
@@ -75,7 +74,12 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 	char *into = loop_shared_buffer(c->loop);
 
 	(void)what;
-	if (c->paused || c->closing)
+	if (c->paused) {
+		/* Not before something comes: most pauses are over by then, and cost no system call. */
+		event_del(c->readable);
+		return;
+	}
+	if (c->closing)
 		return;
 	ssize_t n = recv(fd, into, CONN_READ_SIZE, 0);
 	if (n > 0 && c->finishing) {
@@ -254,7 +258,6 @@ void conn_pause(struct conn *c)
 	if (c->paused || c->closing)
 		return;
 	c->paused = true;
-	event_del(c->readable);
 }
 
 void conn_resume(struct conn *c)

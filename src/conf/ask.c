@@ -42,7 +42,7 @@ static void route_of_address(const struct conf *c, const struct mail_address *ad
 	const struct route_rule *rule = find_rule(c, address);
 	if (!rule)
 		return;
-	*ret = (struct route){.kind = ROUTE_SMTP, .site = rule->site, .hosts = rule->group};
+	*ret = (struct route){.kind = ROUTE_SMTP, .site = rule->site, .hosts = rule->group, .hold = rule->hold};
 	*from_anybody = rule->from_anybody;
 }
 

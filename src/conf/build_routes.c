@@ -132,6 +132,7 @@ void build_routes(struct build *b)
 			.site = slice_eq(r->domain, SLICE("*")) ? SLICE("smarthost") : r->domain,
 			.group = r->domain,
 			.from_anybody = r->from_anybody,
+			.hold = r->hold,
 		};
 		names[n++] = (struct named){r->domain, s->at};
 	}

@@ -175,7 +175,7 @@ struct conf_domain {
 struct conf_route_keys {
 	struct slice domain; /* canonical, ".example.net" or "*" */
 	struct conf_texts hosts;
-	bool from_anybody, convert, own_name;
+	bool from_anybody, hold, convert, own_name;
 	enum smtp_client_tls tls;
 	enum route_tls_first tls_first;
 	struct slice tls_name, tls_ca, tls_crl; /* empty: none */

@@ -26,6 +26,7 @@ struct route {
 		site; /* "example.net" for a domain of its own, "smarthost", "lmtp/example.com", "local/example.com" */
 	struct slice mailbox; /* MAILBOX: path below the mail directory, "example.com/alice"; safe as a path */
 	struct slice hosts;   /* SMTP, LMTP: name of a host group of the configuration; empty = the domain's own MX */
+	bool hold;            /* what comes for it waits until an operator releases it */
 };
 
 #endif

@@ -59,6 +59,7 @@ struct route_rule {
 	struct slice site;
 	struct slice group; /* name of a group of this table */
 	bool from_anybody;  /* taken from every client, not only from those who may relay */
+	bool hold;          /* what comes for it waits until an operator releases it */
 };
 
 struct route_table {

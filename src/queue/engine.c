@@ -334,7 +334,7 @@ static uint64_t flow_of(const struct store_origin *origin, struct slice sender)
 }
 
 /* Routes, sites and due times of all recipients, in the scratch arena. Whether all of them may stay in memory. Who
- * cannot go soon waits in the store from the beginning: no second transaction puts it back. */
+ * cannot go soon waits in the store from the beginning, or is held there: no second transaction puts it back. */
 static bool route_all(struct queue_engine *e, struct store_new *draft, struct route **ret_routes)
 {
 	const struct mail_envelope *envelope = draft->envelope;
@@ -342,19 +342,24 @@ static bool route_all(struct queue_engine *e, struct store_new *draft, struct ro
 	struct route *routes = arena_array(&e->scratch, count, sizeof *routes);
 	uint64_t *sites = arena_array(&e->scratch, count, sizeof *sites);
 	queue_ms *due = arena_array(&e->scratch, count, sizeof *due);
+	bool *held = arena_array(&e->scratch, count, sizeof *held);
 	bool may = !e->draining && count <= e->config.window_rcpts && e->item_count <= e->config.window_rcpts - count;
 
 	*ret_routes = routes;
 	draft->sites = sites;
 	draft->due = due;
-	if (!routes || !sites || !due)
+	draft->held = held;
+	if (!routes || !sites || !due || !held)
 		return false;
 	for (size_t k = 0; k < count; k++) {
 		e->config.router.route(e->config.router.arg, envelope->rcpt[k].address, &routes[k]);
 		sites[k] = site_hash(routes[k].site);
 		struct site *s = site_find(e, sites[k]);
 		due[k] = s ? site_due(e, s) : e->now;
-		may &= due[k] <= e->now;
+		held[k] = routes[k].hold;
+		may &= due[k] <= e->now && !held[k];
+		if (held[k] && !draft->note)
+			draft->note = "held until it is released, as a route says";
 	}
 	return may;
 }
@@ -429,7 +434,7 @@ enum store_result engine_admit(struct queue_engine *e, struct store_new *draft)
 		return STORE_EXISTS;
 	arena_reset(&e->scratch);
 	bool may = route_all(e, draft, &routes);
-	if (!routes || !draft->sites || !draft->due)
+	if (!routes || !draft->sites || !draft->due || !draft->held)
 		return STORE_NO_MEMORY;
 	draft->flow = flow_of(&draft->origin, draft->envelope->sender);
 	if (may)
@@ -441,7 +446,8 @@ enum store_result engine_admit(struct queue_engine *e, struct store_new *draft)
 	if (r != STORE_OK && m)
 		forget_message(e, m, m->rcpt_count);
 	for (size_t k = 0; r == STORE_OK && !m && k < draft->envelope->rcpt_count; k++)
-		engine_falls_due(e, draft->due[k]);
+		if (!draft->held[k])
+			engine_falls_due(e, draft->due[k]);
 	return r;
 }
 

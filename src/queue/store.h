@@ -101,6 +101,7 @@ struct store_new {
 	struct store_digest digest;           /* of the file, by who wrote it; nobody reads it here */
 	bool claim;                           /* recipients begin as claimed by us instead of waiting ... */
 	const queue_ms *due;                  /* ... until then, one for each recipient; NULL = now */
+	const bool *held;                     /* one for each recipient: it begins as held instead; NULL = none */
 	msg_id about;                         /* a report: the message it is about; else 0 */
 	const char *note;                     /* for the history, "report on failed delivery"; NULL = accepted */
 };

@@ -141,8 +141,8 @@ static enum store_result put_body(struct sqlite_store *s, const struct store_new
 static enum store_result put_rcpt(struct sqlite_store *s, const struct store_new *m, size_t n)
 {
 	const struct mail_rcpt *rcpt = &m->envelope->rcpt[n];
-	enum store_state state = m->claim ? STORE_CLAIMED : STORE_WAITING;
-	queue_ms due = m->due ? m->due[n] : m->now;
+	enum store_state state = m->claim ? STORE_CLAIMED : m->held && m->held[n] ? STORE_HELD : STORE_WAITING;
+	queue_ms due = state == STORE_HELD ? 0 : m->due ? m->due[n] : m->now;
 	struct row r = row_bind(s, STORE_SQL_RCPT_PUT);
 
 	assert(rcpt->address.n > 0 && rcpt->address.n <= STORE_TEXT_MAX);
@@ -160,7 +160,7 @@ static enum store_result put_rcpt(struct sqlite_store *s, const struct store_new
 	bind_text(&r, rcpt->orcpt);
 	bind_int(&r, sqlite_rcpt_digest(s, m->id, m->flow, rcpt));
 	enum store_result result = row_run(s, &r);
-	if (!result && !m->claim)
+	if (!result && state == STORE_WAITING)
 		result = sqlite_wait(s, m->sites[n], m->flow, due);
 	s->state.counts[state]++;
 	return result;

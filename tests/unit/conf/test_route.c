@@ -8,6 +8,7 @@ static const char text[] =
 	"domain catch.example { mailboxes = {u} catch_all = u }\n"
 	"domain lmtp.example { deliver = lmtp lmtp = 'unix:/run/lmtp' mailboxes = {'*'} }\n"
 	"domain tcp.example { deliver = lmtp lmtp = 'inet:lmtp.test:2003' mailboxes = {x} }\n"
+	"route later.example { hosts = {mx.later.example} hold = yes }\n"
 	"route partner.example { hosts = {\"mx1.partner.example:2525\", \"[192.0.2.7]\", \"2001:db8::7\"} }\n"
 	"route friend.example { hosts = {mx.friend.example} from_anybody = yes }\n";
 static const char smart[] = "route \"*\" { hosts = {smart.test:587, spare.test} }\n";
@@ -41,6 +42,7 @@ static void each_recipient_has_its_way(void **state)
 		{"x@tcp.example", ROUTE_LMTP, ROUTE_LMTP, "lmtp/tcp.example", "", "lmtp/tcp.example"},
 		{"y@tcp.example", ROUTE_UNKNOWN_MAILBOX, ROUTE_UNKNOWN_MAILBOX, "", "", ""},
 		{"y@Partner.Example", ROUTE_SMTP, ROUTE_SMTP, "partner.example", "", "partner.example"},
+		{"z@later.example", ROUTE_SMTP, ROUTE_SMTP, "later.example", "", "later.example"},
 		{"postmaster", ROUTE_MAILBOX, ROUTE_MAILBOX, "local/local.example", "local.example/postmaster", ""},
 		{"PostMaster", ROUTE_MAILBOX, ROUTE_MAILBOX, "local/local.example", "local.example/postmaster", ""},
 		{"postmaster@[192.0.2.25]", ROUTE_MAILBOX, ROUTE_MAILBOX, "local/local.example",
@@ -72,6 +74,7 @@ static void each_recipient_has_its_way(void **state)
 			assert_slice(route.site, rows[i].site ? rows[i].site : with ? "smarthost" : "");
 			assert_slice(route.hosts, rows[i].hosts ? rows[i].hosts : with ? "*" : "");
 			assert_slice(route.mailbox, rows[i].mailbox);
+			assert_int_equal(route.hold, slice_eq(route.site, SLICE("later.example")));
 			/* What leads to hosts leads to a group that is there. */
 			assert_true(route.hosts.n == 0 || conf_hosts(c, route.hosts));
 		}

@@ -257,7 +257,9 @@ static void fill_message(struct mem_store *st, struct mem_message *m, const stru
 			.id = from->id,
 			.n = n,
 			.rcpt = {keep(st, v->rcpt[n].address), keep(st, v->rcpt[n].orcpt), v->rcpt[n].notify},
-			.state = from->claim ? STORE_CLAIMED : STORE_WAITING,
+			.state = from->claim                   ? STORE_CLAIMED
+				 : from->held && from->held[n] ? STORE_HELD
+							       : STORE_WAITING,
 			.site = from->sites[n],
 			.due = from->due ? from->due[n] : from->now,
 		};

@@ -536,6 +536,30 @@ static void what_is_held_is_not_due_until_it_is_released(void **state)
 	commit(w);
 }
 
+static void what_comes_held_is_not_due_until_it_is_released(void **state)
+{
+	static const bool second[] = {false, true};
+	struct world *w = *state;
+	struct new_message n;
+	struct store_due due[4];
+	queue_ms next;
+	struct store_settle release = {.id = 1, .n = 1, .next = STORE_WAITING, .due = 50, .site = SITE};
+
+	new_message(&n, 1, 2, SITE, FLOW, 0)->m.held = second;
+	assert_ok(ops_of(w->st)->put(w->st, &n.m));
+	commit(w);
+	assert_counts(w, 1, 0, 1, 0, 0, 0);
+	restart(w);
+	assert_counts(w, 1, 0, 1, 0, 0, 0);
+	assert_int_equal(claim(w, 40, 5, due, 4, &next), 1);
+	assert_int_equal(due[0].n, 0);
+	assert_true(next == NEVER);
+	assert_ok(ops_of(w->st)->settle(w->st, &release));
+	assert_int_equal(claim(w, 50, 5, due, 4, &next), 1);
+	assert_int_equal(due[0].n, 1);
+	commit(w);
+}
+
 static void a_report_and_its_cause_stand_and_fall_together(void **state)
 {
 	struct world *w = *state;
@@ -1067,6 +1091,7 @@ int store_suite_run(const char *name, const struct store_place *where)
 		SUITE_TEST(an_attempt_that_is_deferred_leaves_its_story),
 		SUITE_TEST(the_last_recipient_takes_the_body_away),
 		SUITE_TEST(what_is_held_is_not_due_until_it_is_released),
+		SUITE_TEST(what_comes_held_is_not_due_until_it_is_released),
 		SUITE_TEST(a_report_and_its_cause_stand_and_fall_together),
 		SUITE_TEST(claims_give_what_is_due_in_order_and_once),
 		SUITE_TEST(a_flow_has_its_share_and_no_more_in_one_call),

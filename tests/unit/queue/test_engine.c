@@ -618,6 +618,40 @@ static void operators_hold_and_release(void **state)
 	world_free(w);
 }
 
+static void a_route_holds_what_comes_until_it_is_released(void **state)
+{
+	(void)state;
+	struct world *w = world_new();
+	enum store_result result;
+	size_t busy;
+
+	world_put(w, 7, "a@b.test", "x@held.test");
+	world_put(w, 8, "a@b.test", "y@one.test z@Held.Test");
+	world_turn(w);
+	assert_true(world_answered(w, 7, &result) && result == STORE_OK);
+	assert_true(world_answered(w, 8, &result) && result == STORE_OK);
+	world_pass(w, MINUTE);
+	/* Who goes elsewhere does not wait with them. */
+	assert_int_equal(w->job_n, 1);
+	assert_string_equal(w->jobs[0].rcpt[0], "y@one.test");
+	world_finish(w, &w->jobs[0], "250 2.0.0 ok");
+	/* Neither warned of nor returned. */
+	world_pass(w, 6 * DAY);
+	assert_int_equal(w->job_n, 1);
+	assert_int_equal(world_reports(w, 7) + world_reports(w, 8), 0);
+	assert_int_equal(world_rcpt(w, 7, 0)->row.state, STORE_HELD);
+	assert_int_equal(world_rcpt(w, 8, 1)->row.state, STORE_HELD);
+	struct store_filter seven = {.state = -1, .id = 7};
+	assert_int_equal(operate(w, QUEUE_RELEASE, seven, &busy), 1);
+	assert_int_equal(w->job_n, 2);
+	assert_int_equal(w->jobs[1].id, 7);
+	world_finish(w, &w->jobs[1], "250 2.0.0 ok");
+	world_turn(w);
+	assert_int_equal(world_rcpt(w, 7, 0)->row.state, STORE_DELIVERED);
+	assert_int_equal(world_rcpt(w, 8, 1)->row.state, STORE_HELD);
+	world_free(w);
+}
+
 static void operators_remove_without_a_report(void **state)
 {
 	(void)state;
@@ -762,6 +796,7 @@ int main(void)
 		cmocka_unit_test(an_orderly_end_puts_back_what_nobody_has),
 		cmocka_unit_test(a_new_configuration_finds_new_ways),
 		cmocka_unit_test(operators_hold_and_release),
+		cmocka_unit_test(a_route_holds_what_comes_until_it_is_released),
 		cmocka_unit_test(operators_remove_without_a_report),
 		cmocka_unit_test(operators_bounce_with_one_report),
 		cmocka_unit_test(operators_bounce_what_waits_in_the_store),

@@ -40,6 +40,8 @@ static void route(const void *arg, struct slice address, struct route *ret)
 				      .mailbox = known ? SLICE("local.test/box") : SLICE_NONE};
 	} else if (slice_ieq(domain, SLICE("lmtp.test"))) {
 		*ret = (struct route){.kind = ROUTE_LMTP, .site = SLICE("lmtp/lmtp.test"), .hosts = SLICE("lmtp")};
+	} else if (slice_ieq(domain, SLICE("held.test"))) {
+		ret->hold = true;
 	} else if (slice_iends(domain, SLICE("none.test"))) {
 		*ret = (struct route){.kind = ROUTE_NONE};
 	}

@@ -25,7 +25,7 @@
 #include "role/maildir_quota.h"
 #include "smtp/outcome.h"
 
-/* So many files or more are made durable with the whole file system (fs_ops.sync_all). */
+/* So many files or more are made durable with their whole file system, see sync_all of fs_ops. */
 #define MAILDIR_SHARED_SYNC 4
 
 /* One message for one mailbox. */

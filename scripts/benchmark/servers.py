@@ -63,6 +63,7 @@ listen smtp{n or ""} {{
         default = f"""
 route "*" {{
 	hosts = {{"127.0.0.1:{self.sink}"}}
+	hold = {"yes" if keep else "no"}
 }}
 """
         (self.folder / "postrider.conf").write_text(f"""
@@ -118,7 +119,7 @@ class Postfix(Server):
         (self.folder / "queue/maildrop").chmod(0o730)
         for part in ("public", "maildrop"):
             shutil.chown(self.folder / "queue" / part, group=group)
-        # What is kept goes to the hold queue: the least work that Postfix can have with it.
+        # What is kept goes to the hold queue, as Postrider holds it: the least work that either can have with it.
         hold = "smtpd_client_restrictions = static:HOLD" if keep else ""
         (conf / "main.cf").write_text(f"""
 compatibility_level = 3.6
@@ -178,4 +179,15 @@ virtual_gid_maps = static:{pwd.getpwnam(self.owner).pw_gid}
             raise Skipped(f"Postfix had trouble: {words}")
 
 
+class Tools(Server):
+    """No server: smtp-sink, to tell what the tools alone come to, without a queue and without a disk."""
+    name = "tools"
+
+    def __init__(self, folder, keep=False):
+        super().__init__(folder, keep)
+        user = ["-u", "nobody"] if os.geteuid() == 0 else []
+        self.start([PEERS / "usr/sbin/smtp-sink", *user, f"127.0.0.1:{self.port}", 1000], peers_env())
+
+
 SERVERS = {"postfix": Postfix, "postrider": Postrider}
+CEILING = {"tools": Tools}

@@ -38,6 +38,15 @@ def accept(server, count, sessions, trace, size=4096):
     return r.end()
 
 
+def accept_pipelined(server, count, sessions, trace):
+    """The same by our own load: MAIL, RCPT and DATA in one write, and the next ones behind the last dot."""
+    args = ["--sessions", sessions, f"127.0.0.1:{server.port}"]
+    end(own("--messages", max(count // 10, sessions), *args), "bench")
+    r = Round(server, count, trace)
+    end(own("--messages", count, *args), "bench")
+    return r.end()
+
+
 def relay(server, count, sessions, trace, size=4096, options=("-d",)):
     warm = max(count // 10, sessions)
     last = sink(server.sink, warm + count)
@@ -145,13 +154,14 @@ class Workload:
     """`count` messages for Postfix; Postrider gets `factor` times as many, so that both run for a while."""
 
     def __init__(self, title, run, count, sessions, unit="/s", keep=False, factor=8, figure="rate", trace=True,
-                 beside=None, goals=(), conf=None, **more):
+                 beside=None, ceiling=False, goals=(), conf=None, **more):
         """
         `beside`: a workload of the same run by whose rate this one's is divided; Postrider alone does such.
+        `ceiling`: what the tools alone come to is measured, too.
         `goals`: of those at scale, which run once: see benchmark/scale.py. `conf`: from the count to how Postrider is
         configured for it.
         """
-        self.beside, self.goals, self.conf = beside, goals, conf
+        self.beside, self.ceiling, self.goals, self.conf = beside, ceiling, goals, conf
         self.alone = beside is not None or bool(goals) or run in (handshakes, relay_by)
         self.title, self.run, self.count, self.sessions, self.unit = title, run, count, sessions, unit
         self.keep, self.factor, self.figure, self.trace, self.more = keep, factor, figure, trace, more
@@ -163,9 +173,12 @@ def at_scale(title, run, count, **more):
 
 
 WORKLOADS = {
-    "accept-1": Workload("durable accept, 1 session", accept, 500, 1, keep=True, factor=4),
-    "accept-20": Workload("durable accept, 20 sessions", accept, 3000, 20, keep=True),
-    "accept-100": Workload("durable accept, 100 sessions", accept, 3000, 100, keep=True, factor=12),
+    "accept-1": Workload("durable accept, 1 session", accept, 500, 1, keep=True, factor=4, ceiling=True),
+    "accept-20": Workload("durable accept, 20 sessions", accept, 3000, 20, keep=True, ceiling=True),
+    "accept-100": Workload("durable accept, 100 sessions", accept, 3000, 100, keep=True, factor=12,
+                           ceiling=True),
+    "accept-pipelined-100": Workload("durable accept, 100 sessions that pipeline", accept_pipelined, 3000, 100,
+                                     keep=True, factor=12),
     "relay-20": Workload("relay end to end, 20 sessions", relay, 3000, 20),
     "relay-100": Workload("relay end to end, 100 sessions", relay, 3000, 100, factor=12),
     "maildir-20": Workload("delivery to Maildir, 20 sessions", maildir, 2000, 20, factor=4),

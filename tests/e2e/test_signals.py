@@ -54,7 +54,8 @@ def test_what_waits_is_there_after_the_next_start(make_server, make_peer):
     assert server.stop() == 0
     peer = make_peer(port=port)
     server.start()
-    peer.wait_messages(5, timeout=90) # a site that failed gets a rest
+    server.cli("queue", "retry", "--all") # a site that failed gets a rest
+    peer.wait_messages(5)
     assert len(peer.messages) == 5
     for id_ in ids:
         server.wait_trace(id_, "deliver")

@@ -31,11 +31,16 @@ class Round:
         return figures
 
 
-def accept(server, count, sessions, trace, size=4096):
-    end(source(server.port, max(count // 10, sessions), sessions, size), "smtp-source")
+def per_second(count, size):
+    """What a rate counts: octets for what is large."""
+    return count * size / 1e6 if size > 1 << 20 else count
+
+
+def accept(server, count, sessions, trace, size=4096, options=("-d",)):
+    end(source(server.port, max(count // 10, sessions), sessions, size, options=options), "smtp-source")
     r = Round(server, count, trace)
-    end(source(server.port, count, sessions, size), "smtp-source")
-    return r.end()
+    end(source(server.port, count, sessions, size, options=options), "smtp-source")
+    return r.end(per_second(count, size))
 
 
 def accept_pipelined(server, count, sessions, trace):
@@ -55,8 +60,7 @@ def relay(server, count, sessions, trace, size=4096, options=("-d",)):
     r = Round(server, count, trace)
     sent = source(server.port, count, sessions, size, options=options)
     end(last, "smtp-sink")
-    # Octets for what is large.
-    figures = r.end(count * size / 1e6 if size > 1 << 20 else None)
+    figures = r.end(per_second(count, size))
     end(sent, "smtp-source")
     return figures
 
@@ -157,7 +161,7 @@ class Workload:
                  beside=None, ceiling=False, goals=(), conf=None, **more):
         """
         `beside`: a workload of the same run by whose rate this one's is divided; Postrider alone does such.
-        `ceiling`: what the tools alone come to is measured, too.
+        `ceiling`: what the tools alone come to is measured, too: smtp-source straight into smtp-sink.
         `goals`: of those at scale, which run once: see benchmark/scale.py. `conf`: from the count to how Postrider is
         configured for it.
         """
@@ -179,12 +183,13 @@ WORKLOADS = {
                            ceiling=True),
     "accept-pipelined-100": Workload("durable accept, 100 sessions that pipeline", accept_pipelined, 3000, 100,
                                      keep=True, factor=12),
-    "relay-20": Workload("relay end to end, 20 sessions", relay, 3000, 20),
-    "relay-100": Workload("relay end to end, 100 sessions", relay, 3000, 100, factor=12),
+    "relay-20": Workload("relay end to end, 20 sessions", relay, 3000, 20, ceiling=True),
+    "relay-100": Workload("relay end to end, 100 sessions", relay, 3000, 100, factor=12, ceiling=True),
     "maildir-20": Workload("delivery to Maildir, 20 sessions", maildir, 2000, 20, factor=4),
     "recipients-1000": Workload("one message to 1,000 recipients", many_recipients, 5, 1, "recipients/s", factor=4),
-    "big-4": Workload("10 MB messages, 4 sessions", relay, 20, 4, "MB/s", factor=2, size=10 << 20),
-    "connections-20": Workload("connection for each message, 20", relay, 3000, 20, options=()),
+    "big-4": Workload("10 MB messages, 4 sessions", relay, 20, 4, "MB/s", factor=2, ceiling=True,
+                      size=10 << 20),
+    "connections-20": Workload("connection for each message, 20", relay, 3000, 20, ceiling=True, options=()),
     "handshakes-full-20": Workload("whole handshakes of TLS 1.3, 20 sessions", handshakes, 500, 20, keep=True,
                                    trace=False, options=["--fresh"]),
     "handshakes-resumed-20": Workload("resumed handshakes of TLS 1.3, 20 sessions", handshakes, 500, 20, keep=True,

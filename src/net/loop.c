@@ -228,7 +228,7 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 		return;
 	}
 	t->at = NEVER;
-	t->fired(t->arg);
+	t->fired(t->arg); /* t may be gone */
 }
 
 struct loop_timer *loop_timer_new(struct loop *l, void (*fired)(void *arg), void *arg)

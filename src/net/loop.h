@@ -42,7 +42,8 @@ bool loop_set_system(struct loop *l, struct slice resolv_conf, struct slice host
 
 struct loop_timer;
 
-/* Not running yet. NULL without memory. */
+/* Not running yet. NULL without memory. `fired` may set the timer again or free it, and others with it: nothing looks
+ * at a timer behind its call, and one that was stopped or freed in a turn does not fire in it any more. */
 struct loop_timer *loop_timer_new(struct loop *l, void (*fired)(void *arg), void *arg);
 /* Fires once when the time is reached; NEVER stops it. Setting it again moves it. */
 void loop_timer_set(struct loop_timer *t, mono_ms at);

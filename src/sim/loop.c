@@ -313,7 +313,7 @@ static void on_ready(struct sim_ready *r)
 		return;
 	}
 	t->at = NEVER;
-	t->fired(t->arg);
+	t->fired(t->arg); /* the product may have freed t */
 }
 
 static void on_time(void *arg, uint64_t number)

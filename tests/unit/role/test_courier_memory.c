@@ -235,6 +235,35 @@ static void a_route_that_is_not_known_yet_is_waited_for(void **state)
 	end(&w);
 }
 
+/* The timer is the site's, and the site ends with its last job, within the timer's own call. */
+static void a_site_may_end_in_the_call_of_its_own_timer(void **state)
+{
+	(void)state;
+	static const uint16_t both[] = {WIRE_OUTCOME, WIRE_JOB_DONE};
+	struct role_self self;
+	struct world w;
+
+	begin(&w, &self);
+	configure(&w, "");
+	struct courier_job *job = job_of_one(&w);
+	struct site *site = courier_find_site(w.courier, SLICE("example.net"), false);
+	struct loop_timer *over = loop_timer_new(w.loop, (void (*)(void *))loop_stop, w.loop);
+	site->allowed = 1;
+	site->in_line = true;
+	TAILQ_INSERT_TAIL(&site->waiting, job, link);
+	loop_timer_set(site->stalled, loop_mono(w.loop));
+	loop_timer_set(over, loop_mono(w.loop) + 20);
+	no_memory = true; /* for a connection */
+	loop_run(w.loop);
+	no_memory = false;
+	loop_timer_free(over);
+	for (size_t i = 0; i < COURIER_BUCKETS; i++)
+		assert_null(w.courier->sites[i]);
+	courier_tell_held(w.courier);
+	assert_told(&w, both, 2);
+	end(&w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -242,6 +271,7 @@ int main(void)
 		cmocka_unit_test(what_could_not_be_sent_is_sent_later),
 		cmocka_unit_test(a_queue_that_misses_something_is_given_up),
 		cmocka_unit_test(a_route_that_is_not_known_yet_is_waited_for),
+		cmocka_unit_test(a_site_may_end_in_the_call_of_its_own_timer),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

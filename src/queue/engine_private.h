@@ -384,10 +384,13 @@ void site_free(struct queue_engine *e, struct site *s);
 /* Calls `each` for every READY item; it may take the item away. */
 void engine_each_ready(struct queue_engine *e, void (*each)(struct queue_engine *e, struct item *i));
 
-/* ---- engine_jobs.c -------------------------------------------------------------------------------------------- */
+/* ---- engine_dispatch.c ---------------------------------------------------------------------------------------- */
 
 /* Hands out the next job, if any can go. */
 bool engine_dispatch(struct queue_engine *e, struct queue_job *ret);
+
+/* ---- engine_jobs.c -------------------------------------------------------------------------------------------- */
+
 /* The courier's words about what was not in memory become items to settle, or notes. */
 void engine_strays(struct queue_engine *e);
 void stray_free(struct queue_engine *e, struct stray *s);

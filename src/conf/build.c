@@ -231,6 +231,7 @@ static void finish(struct build *b)
 	c->lmtp_client = c->client;
 	c->lmtp_client.lmtp = true;
 	c->queue.name = c->hostname;
+	c->queue.courier_connections_max = c->connections_max;
 	c->queue.router = (struct queue_router){conf_router, conf_expander, c};
 	c->queue.postmaster = double_bounces_to(b);
 }

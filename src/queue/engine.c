@@ -121,18 +121,19 @@ static void check(const struct queue_config *c)
 	assert(c->jobs_per_connection >= 1);
 	assert(c->job_rcpts_max >= 1);
 	assert(c->courier_jobs_max >= 1);
+	assert(c->courier_connections_max >= 1);
 	(void)c;
 }
 
 static void init_lists(struct queue_engine *e)
 {
-	struct link *const lists[] = {&e->idle, &e->fresh,  &e->settling, &e->reporting,
-				      &e->done, &e->strays, &e->told,     &e->telling};
+	struct link *const lists[] = {&e->idle[0], &e->idle[1], &e->fresh, &e->settling, &e->reporting,
+				      &e->done,    &e->strays,  &e->told,  &e->telling};
 
 	for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
 		list_init(lists[i]);
-	for (size_t i = 0; i < ENGINE_KINDS; i++)
-		list_init(&e->ring[i]);
+	for (size_t i = 0; i < ENGINE_KINDS * ENGINE_LINES; i++)
+		list_init(&e->ring[i / ENGINE_LINES][i % ENGINE_LINES]);
 	arena_init(&e->scratch, ARENA_MAX);
 	arena_init(&e->loading, ARENA_MAX);
 	arena_init(&e->reports, ARENA_MAX);
@@ -354,8 +355,9 @@ static bool route_all(struct queue_engine *e, struct store_new *draft, struct ro
 	for (size_t k = 0; k < count; k++) {
 		e->config.router.route(e->config.router.arg, envelope->rcpt[k].address, &routes[k]);
 		sites[k] = site_hash(routes[k].site);
+		bool goes = routes[k].kind == ROUTE_SMTP || routes[k].kind == ROUTE_LMTP;
 		struct site *s = site_find(e, sites[k]);
-		due[k] = s ? site_due(e, s) : e->now;
+		due[k] = s || goes ? site_due(e, s) : e->now;
 		held[k] = routes[k].hold;
 		may &= due[k] <= e->now && !held[k];
 		if (held[k] && !draft->note)
@@ -702,7 +704,8 @@ mono_ms queue_engine_deadline(const struct queue_engine *e)
 	if (work)
 		at = e->retry_at > now ? e->retry_at : now;
 
-	const mono_ms others[] = {engine_claim_at(e), e->clock_saved + QUEUE_CLOCK_IDLE, e->purge_at};
+	const mono_ms others[] = {engine_claim_at(e), engine_dispatch_at(e), e->clock_saved + QUEUE_CLOCK_IDLE,
+				  e->purge_at};
 	for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
 		/* Those wait for the store to work again, too. */
 		mono_ms other = others[i] > e->retry_at ? others[i] : e->retry_at;

@@ -16,7 +16,9 @@
  * messages leave from memory, without reading the store again.
  *
  * Fairness: each site has a window of connections that grows with success and shrinks with failure (queue/window.h);
- * sites take turns, and within a site the flows (senders) take turns.
+ * sites take turns, and within a site the flows (senders) take turns. Sites that are not known to answer have a share
+ * of their own of what a courier can do, and of the window of recipients: however many they are, the others have the
+ * rest (engine_dispatch.c, engine_sites.c).
  */
 #ifndef QUEUE_ENGINE_H
 #define QUEUE_ENGINE_H
@@ -54,6 +56,7 @@ struct queue_config {
 	unsigned jobs_per_connection; /* jobs under way for each connection of a window, so that it never idles; >= 1 */
 	unsigned job_rcpts_max;       /* recipients in one job (transaction) */
 	unsigned courier_jobs_max;    /* jobs under way at one courier */
+	size_t courier_connections_max; /* that it makes; >= 1 */
 	uint64_t report_full_max;     /* messages up to this size are returned whole unless RET=HDRS */
 	bool report_success;          /* honour NOTIFY=SUCCESS */
 	span_ms retention;            /* of settled messages' history */
@@ -162,6 +165,7 @@ struct queue_job {
 	msg_id id;
 	struct route route;   /* kind MAILBOX, LMTP or SMTP */
 	unsigned connections; /* this courier's share of the site's window: the most connections it may have there */
+	bool silent;          /* the site is not known to answer */
 	struct mail_envelope envelope; /* rcpt: those of this job */
 	const uint32_t *n;             /* their numbers in the message, one for each */
 	const struct slice *mailboxes; /* MAILBOX: route.mailbox of each; else NULL */

@@ -1,5 +1,16 @@
 /*
  * Handing out: which site's job goes next, and to which courier.
+ *
+ * An attempt at a silent site mostly keeps a connection until its time is over, so what silent sites have of a courier
+ * is bounded: half of its jobs or of its connections, whichever are fewer, and one job for each site. The others go
+ * first, but for the first quarter of that half, which is there for silent ones at any time.
+ *
+ * Among silent sites those that were not tried yet have two turns of three: the one that has waited longest, then
+ * the one that came last; the third is for those that were silent before. So nobody waits for ever.
+ *
+ * Attempts that begin together end together, and between that nothing would be free. So the last quarter of the half is
+ * for the one that came last alone, and is given out ever more slowly, the less of it is left: a site that is new, and
+ * answers, soon has its turn, whatever was queued before it.
  */
 #include "queue/engine_private.h"
 
@@ -7,7 +18,44 @@
 
 #include <assert.h>
 
+#define SILENT_LASTS (30 * SECOND) /* an attempt at a site that does not answer, by and large */
+
 /* ---- couriers ------------------------------------------------------------------------------------------------- */
+
+/* Most jobs of one courier that may be for silent sites. */
+static unsigned silent_share(const struct queue_engine *e)
+{
+	size_t jobs = e->config.courier_jobs_max, connections = e->config.courier_connections_max;
+	size_t share = (jobs < connections ? jobs : connections) / 2;
+
+	return share > 0 ? (unsigned)share : 1;
+}
+
+/* What the couriers of a kind can take. */
+struct room {
+	unsigned couriers;
+	bool any;
+	unsigned silent, silent_share, silent_free; /* jobs for silent sites: under way, most, and most more of them */
+};
+
+static struct room room_of(const struct queue_engine *e, enum queue_courier_kind kind)
+{
+	unsigned share = silent_share(e);
+	struct room room = {0};
+
+	for (size_t i = 0; i < e->courier_count; i++) {
+		const struct courier *c = e->couriers[i];
+		if (c->kind != kind || c->leaves)
+			continue;
+		bool any = c->under_way < e->config.courier_jobs_max;
+		room.couriers++;
+		room.any |= any;
+		room.silent += c->silent;
+		room.silent_share += share;
+		room.silent_free += any && c->silent < share ? share - c->silent : 0;
+	}
+	return room;
+}
 
 /*
  * A site's connections are shared out among its couriers: with a window of 3 and two couriers, one may have 2 and the
@@ -18,23 +66,26 @@ struct choice {
 	unsigned connections;
 };
 
-static unsigned couriers_of(const struct queue_engine *e, enum queue_courier_kind kind, bool *ret_free)
+static struct choice choose_for_silent(const struct queue_engine *e, const struct site *s)
 {
-	unsigned count = 0;
+	unsigned share = silent_share(e);
+	struct courier *best = NULL;
 
-	*ret_free = false;
 	for (size_t i = 0; i < e->courier_count; i++) {
-		const struct courier *c = e->couriers[i];
-		if (c->kind != kind || c->leaves)
+		struct courier *c = e->couriers[i];
+		if (c->kind != s->kind || c->leaves || c->silent >= share || c->under_way >= e->config.courier_jobs_max)
 			continue;
-		count++;
-		*ret_free |= c->under_way < e->config.courier_jobs_max;
+		if (!best || c->silent < best->silent)
+			best = c;
 	}
-	return count;
+	assert(best);
+	return (struct choice){best, 1};
 }
 
 static struct choice choose(const struct queue_engine *e, const struct site *s, unsigned count)
 {
+	if (site_is_silent(s))
+		return choose_for_silent(e, s);
 	unsigned home = (unsigned)(s->hash % count), place = 0, connections = s->window.connections;
 	struct choice best = {0};
 	bool best_shares = false;
@@ -178,6 +229,10 @@ static void start(struct queue_engine *e, struct job *job, struct courier *c)
 	s->under_way++;
 	c->under_way++;
 	e->under_way++;
+	job->silent = site_is_silent(s);
+	c->silent += job->silent;
+	if (job->silent)
+		e->silent_began[s->kind] = e->times.mono;
 	job->id = e->next_job++;
 	if (job->id == 0)
 		job->id = e->next_job++;
@@ -213,11 +268,51 @@ static bool dispatch_from(struct queue_engine *e, struct site *s, unsigned count
 	ret->job = job->id;
 	ret->courier = choice.courier->id;
 	ret->connections = choice.connections;
+	ret->silent = job->silent;
 	flow_had_its_turn(e, f);
 	/* The site goes to the end of the ring. */
 	list_remove(&s->ring);
 	site_update(e, s);
 	return true;
+}
+
+/* ---- whose turn it is ------------------------------------------------------------------------------------------ */
+
+static bool is_scarce(const struct room *room)
+{
+	return room->silent_free <= room->silent_share / 4;
+}
+
+/* When the next silent site may be tried; NEVER: there is none, or no room for it. */
+static mono_ms silent_at(const struct queue_engine *e, unsigned kind, const struct room *room)
+{
+	bool untried = !list_empty(&e->ring[kind][LINE_UNTRIED]), silent = !list_empty(&e->ring[kind][LINE_SILENT]);
+
+	if (room->silent_free == 0 || !(untried || (silent && !is_scarce(room))))
+		return NEVER;
+	return is_scarce(room) ? e->silent_began[kind] + SILENT_LASTS / (span_ms)room->silent_free : e->times.mono;
+}
+
+static struct site *next_silent(struct queue_engine *e, unsigned kind, const struct room *room)
+{
+	struct link *untried = &e->ring[kind][LINE_UNTRIED], *silent = &e->ring[kind][LINE_SILENT];
+	unsigned turn = is_scarce(room) ? 1 : e->turn_of_silent++ % 3;
+
+	if (list_empty(untried) || (turn == 2 && !list_empty(silent)))
+		return CONTAINER(silent->next, struct site, ring);
+	return CONTAINER(turn == 1 ? untried->prev : untried->next, struct site, ring);
+}
+
+static struct site *next_site(struct queue_engine *e, unsigned kind, const struct room *room)
+{
+	struct link *answering = &e->ring[kind][LINE_ANSWERING];
+	bool silent = silent_at(e, kind, room) <= e->times.mono;
+
+	if (!room->any)
+		return NULL;
+	if (silent && (list_empty(answering) || room->silent < (room->silent_share + 3) / 4))
+		return next_silent(e, kind, room);
+	return list_empty(answering) ? NULL : CONTAINER(answering->next, struct site, ring);
 }
 
 bool engine_dispatch(struct queue_engine *e, struct queue_job *ret)
@@ -226,13 +321,23 @@ bool engine_dispatch(struct queue_engine *e, struct queue_job *ret)
 		return false;
 	for (unsigned tried = 0; tried < ENGINE_KINDS; tried++) {
 		unsigned kind = e->turn_of_kind++ % ENGINE_KINDS;
-		bool any_free;
-		unsigned count = couriers_of(e, (enum queue_courier_kind)kind, &any_free);
-		while (any_free && !list_empty(&e->ring[kind])) {
-			struct site *s = CONTAINER(e->ring[kind].next, struct site, ring);
-			if (dispatch_from(e, s, count, ret))
+		struct room room = room_of(e, (enum queue_courier_kind)kind);
+		struct site *s;
+		while ((s = next_site(e, kind, &room)) != NULL)
+			if (dispatch_from(e, s, room.couriers, ret))
 				return true;
-		}
 	}
 	return false;
+}
+
+mono_ms engine_dispatch_at(const struct queue_engine *e)
+{
+	mono_ms at = NEVER;
+
+	for (unsigned kind = 0; kind < ENGINE_KINDS && !e->draining; kind++) {
+		struct room room = room_of(e, (enum queue_courier_kind)kind);
+		mono_ms silent = silent_at(e, kind, &room);
+		at = silent < at ? silent : at;
+	}
+	return at;
 }

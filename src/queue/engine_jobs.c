@@ -203,6 +203,7 @@ static void job_close(struct queue_engine *e, struct job *job)
 	list_remove(&job->link);
 	table_remove(&e->jobs, &job->node);
 	job->courier->under_way--;
+	job->courier->silent -= job->silent;
 	s->under_way--;
 	e->under_way--;
 	heap_free(job);

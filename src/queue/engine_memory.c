@@ -160,7 +160,7 @@ void item_forget(struct queue_engine *e, struct item *i)
 {
 	table_remove(&e->items, &i->node);
 	e->item_count--;
-	item_uncount_fresh(i);
+	item_uncount_fresh(e, i);
 	if (i->site)
 		site_uncount(e, i->site);
 	i->site = NULL;

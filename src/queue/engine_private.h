@@ -27,7 +27,7 @@
 #define ENGINE_CLAIM_PAUSE    250  /* ms without claims when most of the last ones had to be put back */
 #define ENGINE_STRAYS_MAX     4096 /* words of couriers about what is not in memory, while the store is down */
 #define ENGINE_EVENTS_MAX     1024 /* for the log, beyond those that items carry */
-#define ENGINE_SITES_IDLE_MAX 4096 /* sites remembered with nothing to do */
+#define ENGINE_SITES_IDLE_MAX 16384 /* sites remembered with nothing to do: silent ones, and as many others */
 #define ENGINE_BODY_MAX       ((size_t)256 << 20) /* of a body that is not in a file */
 #define ENGINE_REOPEN         SECOND
 #define ENGINE_PURGE          MINUTE
@@ -38,6 +38,8 @@
 #define ENGINE_RETURN_MAX     ((size_t)10 << 20)  /* octets of an original that a report returns */
 #define ENGINE_HEADER_MAX     ((size_t)256 << 10) /* the same of a header section */
 #define ENGINE_REPORT_RCPTS   500                 /* recipients in one report; more make another one */
+
+#define ENGINE_SILENCE        SECOND /* an attempt that lasted so long and ended without an answer met a silent site */
 
 #define ENGINE_KINDS          (QUEUE_COURIER_MAILBOX + 1)
 
@@ -174,7 +176,16 @@ struct job {
 	uint64_t id;
 	unsigned count;      /* items */
 	uint32_t generation; /* of the site's window when handed out */
+	bool silent;         /* so was the site, then */
 };
+
+/* Who waits where for a courier. */
+enum site_line {
+	LINE_ANSWERING,
+	LINE_UNTRIED, /* silent, and nothing was tried yet */
+	LINE_SILENT,  /* it was */
+};
+#define ENGINE_LINES (LINE_SILENT + 1)
 
 struct flow {
 	struct table_node node; /* by site and sender */
@@ -190,11 +201,14 @@ struct site {
 	struct link idle;       /* in e->idle when nothing of it is in memory */
 	struct link flows;
 	enum queue_courier_kind kind;
+	enum site_line line;
+	bool idles_silent; /* among which idle ones it is */
 	bool maildir; /* no connections: only the courier's own limit counts */
 	struct window window;
 	size_t items;        /* in memory, in any state */
 	size_t ready;        /* items */
 	size_t fresh;        /* items of new messages that are not committed */
+	size_t silent_items; /* ready and fresh, as they were counted in e->silent_items */
 	unsigned under_way;  /* jobs */
 	unsigned put_backs;  /* since it was paused or grew too long */
 	unsigned put_before; /* the same of the pause before this one */
@@ -210,6 +224,7 @@ struct courier {
 	uint32_t id;
 	enum queue_courier_kind kind;
 	unsigned under_way; /* jobs */
+	unsigned silent;    /* those of them that went to silent sites */
 	bool leaves;        /* gets no more of them */
 	struct link jobs;
 };
@@ -246,10 +261,13 @@ struct queue_engine {
 	struct table msgs, items, jobs, sites, flows;
 	size_t item_count;
 	size_t octets; /* of bodies in memory */
-	struct link ring[ENGINE_KINDS];
-	unsigned turn_of_kind;
-	struct link idle;
-	size_t idle_count;
+	struct link ring[ENGINE_KINDS][ENGINE_LINES];
+	unsigned turn_of_kind, turn_of_silent;
+	mono_ms silent_began[ENGINE_KINDS]; /* the last job for a silent site */
+	size_t silent_items;                /* ready and fresh, of silent sites */
+	unsigned silent_put_backs;          /* since there was room for them */
+	struct link idle[2];                /* of sites that answer, of silent ones: who is so longest comes first */
+	size_t idle_count[2];
 
 	struct courier *couriers[QUEUE_COURIERS_MAX];
 	size_t courier_count;
@@ -352,7 +370,7 @@ struct site *site_find(const struct queue_engine *e, uint64_t hash);
 bool site_is_long(const struct queue_engine *e, const struct site *s);
 /* Counts a routed item of a new message at its site; false when the site may have no more in memory. */
 bool item_count_fresh(struct queue_engine *e, struct item *i);
-void item_uncount_fresh(struct item *i);
+void item_uncount_fresh(struct queue_engine *e, struct item *i);
 /* Most of the window of recipients is taken: the rest is for new messages to sites that have nothing here. */
 static inline bool engine_is_crowded(const struct queue_engine *e)
 {
@@ -365,7 +383,8 @@ void site_begins(const struct queue_engine *e, struct site *s);
 void site_answered(const struct queue_engine *e, struct site *s);
 /* NEW or settled otherwise: into its flow, or to be settled where it cannot go. */
 void item_enqueue(struct queue_engine *e, struct item *i);
-/* When a recipient that comes now may go to the site: now, or later than that, counted among those put back. */
+/* When a recipient that comes now may go to the site: now, or later than that, counted among those put back. s: NULL
+ * for one that is not known yet. */
 queue_ms site_due(struct queue_engine *e, struct site *s);
 /* Out of its READY job; in no list then. */
 void item_unready(struct queue_engine *e, struct item *i);
@@ -377,6 +396,10 @@ void site_uncount(struct queue_engine *e, struct site *s);
 /* Its window or load changed: into the ring or out of it, idle or not. */
 void site_update(struct queue_engine *e, struct site *s);
 void site_failed(struct queue_engine *e, struct site *s, uint32_t generation, const struct finding *why);
+static inline bool site_is_silent(const struct site *s)
+{
+	return s->window.silent;
+}
 void site_open(struct queue_engine *e, struct site *s);
 /* The configuration's limits. */
 void site_configure(struct queue_engine *e, struct site *s);
@@ -388,6 +411,8 @@ void engine_each_ready(struct queue_engine *e, void (*each)(struct queue_engine 
 
 /* Hands out the next job, if any can go. */
 bool engine_dispatch(struct queue_engine *e, struct queue_job *ret);
+/* When the next job for a silent site may go, where nothing but time is missing. */
+mono_ms engine_dispatch_at(const struct queue_engine *e);
 
 /* ---- engine_jobs.c -------------------------------------------------------------------------------------------- */
 

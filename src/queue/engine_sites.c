@@ -1,8 +1,15 @@
 /*
  * Sites and flows: who goes next.
  *
- * A site is in the ring of its kind of courier exactly while it has a job that its window lets go. Within a site the
- * flows take turns, one job each. Nothing here walks over more than what changes.
+ * A site is in a ring of its kind of courier, in its line, exactly while it has a job that its window lets go. Within a
+ * site the flows take turns, one job each. Nothing here walks over more than what changes.
+ *
+ * Silent sites have a share of the window of recipients, since each of theirs stays in memory for long:
+ *
+ *	up to 1/4 of it   a silent site has here what any other has
+ *	up to 3/8         those of which nothing was tried yet have a few,
+ *	up to 1/2         one each: the first message of a site that answers is not kept waiting by those that do not
+ *	beyond            theirs wait in the store
  */
 #include "queue/engine_private.h"
 
@@ -19,8 +26,13 @@ static const struct hash_key site_key = {UINT64_C(0x706f737472696465), UINT64_C(
 #define LONG_LEAST   64 /* and at least so many, */
 #define LONG_CROWDED 8  /* or so few when it is crowded */
 
+#define SILENT_SHARE(window) ((window) / 4)
+#define SILENT_FEW(window)   ((window) / 4 + (window) / 8)
+#define SILENT_MOST(window)  ((window) / 2)
+
 #define SPREAD_LEAST (10 * SECOND)
 #define SPREAD_EACH  100    /* ms: a site that has too much here gets ten back in a second, or as many as it takes */
+#define SPREAD_SILENT 10    /* all silent sites together get a hundred */
 #define SPREAD_DEAD  SECOND /* one that is dead gets one, until the pause is full of them */
 #define SPREAD_LONG  (10 * MINUTE)
 #define PACE_SPAN    (8 * SECOND) /* over which a site's pace is known */
@@ -53,12 +65,21 @@ static void init_window(const struct queue_engine *e, struct site *s)
 		window_init(&s->window, e->config.courier_jobs_max, e->config.courier_jobs_max);
 	else
 		window_init(&s->window, e->config.site_connections, e->config.site_connections_max);
+	/* There is nobody who would have to answer. */
+	s->window.silent = !s->maildir;
 }
 
 void site_configure(struct queue_engine *e, struct site *s)
 {
 	window_set_max(&s->window, s->maildir ? e->config.courier_jobs_max : e->config.site_connections_max);
 	site_update(e, s);
+}
+
+static enum site_line line_of(const struct site *s)
+{
+	if (!site_is_silent(s))
+		return LINE_ANSWERING;
+	return s->window.pauses > 0 ? LINE_SILENT : LINE_UNTRIED;
 }
 
 static struct site *site_get(struct queue_engine *e, const struct route *route, uint64_t hash)
@@ -87,6 +108,7 @@ static struct site *site_get(struct queue_engine *e, const struct route *route, 
 	list_init(&s->flows);
 	s->maildir = route->kind == ROUTE_MAILBOX;
 	init_window(e, s);
+	s->line = line_of(s);
 	table_insert(&e->sites, &s->node, hash);
 	return s;
 }
@@ -95,9 +117,10 @@ void site_free(struct queue_engine *e, struct site *s)
 {
 	assert(s->items == 0);
 	assert(s->under_way == 0);
+	assert(s->silent_items == 0);
 	if (!list_empty(&s->idle)) {
 		list_remove(&s->idle);
-		e->idle_count--;
+		e->idle_count[s->idles_silent]--;
 	}
 	list_remove(&s->ring);
 	table_remove(&e->sites, &s->node);
@@ -105,8 +128,21 @@ void site_free(struct queue_engine *e, struct site *s)
 	heap_free(s);
 }
 
+/* Whether silent sites have so much in memory that one of them may have no more; s: NULL for one that is not known. */
+static bool silence_is_long(const struct queue_engine *e, const struct site *s)
+{
+	size_t window = e->config.window_rcpts, most;
+
+	if (e->silent_items < SILENT_SHARE(window) || e->silent_items >= SILENT_MOST(window))
+		return e->silent_items >= SILENT_MOST(window);
+	most = e->silent_items < SILENT_FEW(window) ? LONG_CROWDED : 1;
+	return s && (line_of(s) != LINE_UNTRIED || s->ready + s->fresh >= most);
+}
+
 bool site_is_long(const struct queue_engine *e, const struct site *s)
 {
+	if (site_is_silent(s) && silence_is_long(e, s))
+		return true;
 	size_t share = e->config.window_rcpts / LONG_SHARE;
 	size_t useful = (size_t)s->window.connections * e->config.jobs_per_connection * LONG_JOBS;
 	size_t most = useful < share ? useful : share;
@@ -120,6 +156,7 @@ bool site_is_long(const struct queue_engine *e, const struct site *s)
 	return s->ready + s->fresh >= most;
 }
 
+/* Silent ones and others do not push each other out. */
 static void site_update_idle(struct queue_engine *e, struct site *s)
 {
 	bool idle = s->items == 0 && s->under_way == 0;
@@ -128,21 +165,37 @@ static void site_update_idle(struct queue_engine *e, struct site *s)
 		return;
 	if (!idle) {
 		list_remove(&s->idle);
-		e->idle_count--;
+		e->idle_count[s->idles_silent]--;
 		return;
 	}
-	list_append(&e->idle, &s->idle);
-	e->idle_count++;
-	if (e->idle_count > ENGINE_SITES_IDLE_MAX)
-		site_free(e, CONTAINER(e->idle.next, struct site, idle));
+	bool silent = s->idles_silent = site_is_silent(s);
+	list_append(&e->idle[silent], &s->idle);
+	e->idle_count[silent]++;
+	if (e->idle_count[silent] > ENGINE_SITES_IDLE_MAX)
+		site_free(e, CONTAINER(e->idle[silent].next, struct site, idle));
+}
+
+static void count_silent(struct queue_engine *e, struct site *s)
+{
+	size_t now = site_is_silent(s) ? s->ready + s->fresh : 0;
+
+	e->silent_items = e->silent_items - s->silent_items + now;
+	s->silent_items = now;
+	if (e->silent_items < SILENT_SHARE(e->config.window_rcpts) / 2)
+		e->silent_put_backs = 0;
 }
 
 void site_update(struct queue_engine *e, struct site *s)
 {
 	bool may = s->ready > 0 && s->under_way < window_jobs(&s->window, e->config.jobs_per_connection, e->times.mono);
+	enum site_line line = line_of(s);
 
+	count_silent(e, s);
+	if (s->line != line)
+		list_remove(&s->ring);
+	s->line = line;
 	if (may && list_empty(&s->ring))
-		list_append(&e->ring[s->kind], &s->ring);
+		list_append(&e->ring[s->kind][line], &s->ring);
 	else if (!may)
 		list_remove(&s->ring);
 	/* Between two pauses without a word from the site it is still known how many they are. */
@@ -282,6 +335,18 @@ static queue_ms due_after_others(struct queue_engine *e, struct site *s)
 	return e->now + wait + 1 + engine_random_below(e, width);
 }
 
+/* Room for recipients of silent sites comes slowly, and for all of them together. */
+static queue_ms due_after_silent(struct queue_engine *e)
+{
+	span_ms width = 1 + (span_ms)e->silent_put_backs * SPREAD_SILENT;
+
+	if (e->silent_put_backs < UINT32_MAX / 2)
+		e->silent_put_backs++;
+	if (width > SPREAD_LONG)
+		width = SPREAD_LONG;
+	return e->now + SECOND + engine_random_below(e, width);
+}
+
 /*
  * Few come back soon after the pause, one by one; many are spread over just the pause that follows if the site is still
  * dead. So each pause finds them as evenly spread as the one before, and no second has a heap of them.
@@ -299,11 +364,19 @@ static queue_ms due_after_pause(struct queue_engine *e, struct site *s)
 	return e->now + window_paused(&s->window, e->times.mono) + 1 + engine_random_below(e, width);
 }
 
+/* The site has as much in memory as it may. */
+static queue_ms due_when_long(struct queue_engine *e, struct site *s)
+{
+	return site_is_silent(s) ? due_after_silent(e) : due_after_others(e, s);
+}
+
 queue_ms site_due(struct queue_engine *e, struct site *s)
 {
+	if (!s)
+		return silence_is_long(e, NULL) ? due_after_silent(e) : e->now;
 	if (window_paused(&s->window, e->times.mono) > 0)
 		return due_after_pause(e, s);
-	return site_is_long(e, s) ? due_after_others(e, s) : e->now;
+	return site_is_long(e, s) ? due_when_long(e, s) : e->now;
 }
 
 static void put_back_paused(struct queue_engine *e, struct item *i, struct site *s)
@@ -379,21 +452,24 @@ bool item_count_fresh(struct queue_engine *e, struct item *i)
 	count_at(e, i, s);
 	i->is_fresh = true;
 	s->fresh++;
+	count_silent(e, s);
 	site_update_idle(e, s);
 	return true;
 }
 
-void item_uncount_fresh(struct item *i)
+void item_uncount_fresh(struct queue_engine *e, struct item *i)
 {
-	if (i->is_fresh)
-		i->site->fresh--;
+	if (!i->is_fresh)
+		return;
 	i->is_fresh = false;
+	i->site->fresh--;
+	count_silent(e, i->site);
 }
 
 void item_enqueue(struct queue_engine *e, struct item *i)
 {
 	assert(i->state == ITEM_NEW);
-	item_uncount_fresh(i);
+	item_uncount_fresh(e, i);
 	if (i->route.kind == ROUTE_UNKNOWN_MAILBOX || i->route.kind == ROUTE_NONE) {
 		item_conclude(e, i, &no_way[i->route.kind]);
 		return;
@@ -407,7 +483,7 @@ void item_enqueue(struct queue_engine *e, struct item *i)
 	if (window_paused(&s->window, e->times.mono) > 0)
 		put_back_paused(e, i, s);
 	else if (site_is_long(e, s))
-		item_put_back(e, i, due_after_others(e, s));
+		item_put_back(e, i, due_when_long(e, s));
 	else if (!join_job(e, s, i))
 		item_put_back(e, i, e->now + MINUTE);
 	site_update(e, s);
@@ -486,8 +562,10 @@ static void put_back_ready(struct queue_engine *e, struct item *i)
 
 void site_failed(struct queue_engine *e, struct site *s, uint32_t generation, const struct finding *why)
 {
+	bool silent = !s->maildir && why->outcome.code == 0 && why->took >= ENGINE_SILENCE;
+
 	finding_set(&s->last, &why->outcome, why->remote, why->took, why->at);
-	if (window_failed(&s->window, generation, e->times.mono, engine_random32(e))) {
+	if (window_failed(&s->window, generation, silent, e->times.mono, engine_random32(e))) {
 		s->put_before = s->put_backs;
 		s->put_backs = 0;
 		each_ready_of(e, s, put_back_ready);

@@ -8,7 +8,7 @@ void window_init(struct window *w, unsigned start, unsigned max)
 {
 	assert(start >= 1);
 	assert(start <= max);
-	*w = (struct window){.connections = start, .max = max};
+	*w = (struct window){.connections = start, .max = max, .silent = true};
 }
 
 void window_set_max(struct window *w, unsigned max)
@@ -31,7 +31,7 @@ unsigned window_jobs(const struct window *w, unsigned per_connection, mono_ms no
 	assert(per_connection >= 1);
 	if (window_paused(w, now) > 0)
 		return 0;
-	if (w->probing)
+	if (w->probing || w->silent)
 		return 1;
 	return __builtin_mul_overflow(w->connections, per_connection, &jobs) ? UINT32_MAX : jobs;
 }
@@ -39,6 +39,7 @@ unsigned window_jobs(const struct window *w, unsigned per_connection, mono_ms no
 void window_alive(struct window *w)
 {
 	w->probing = false;
+	w->silent = false;
 	w->pauses = 0;
 	w->next_pause = 0;
 	w->paused_until = 0;
@@ -62,17 +63,20 @@ static span_ms pause_length(unsigned pauses, uint32_t random)
 	return pause - pause / 8 + (span_ms)(((uint64_t)random * (uint64_t)(pause / 4)) >> 32);
 }
 
-bool window_failed(struct window *w, uint32_t generation, mono_ms now, uint32_t random)
+bool window_failed(struct window *w, uint32_t generation, bool silent, mono_ms now, uint32_t random)
 {
 	if (generation != w->generation || window_paused(w, now) > 0)
 		return false;
 
+	bool again = silent && w->silent;
 	w->generation++;
 	w->credit = 0;
-	if (w->connections > 1) {
+	w->silent = silent;
+	if (w->connections > 1 && !again) {
 		w->connections /= 2;
 		return false;
 	}
+	w->connections = 1;
 	w->paused_until = now + (w->next_pause ? w->next_pause : pause_length(w->pauses, random));
 	if (w->pauses < PAUSE_DOUBLINGS)
 		w->pauses++;

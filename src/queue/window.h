@@ -1,6 +1,7 @@
 /*
  * window: how many connections a site gets, from what became of those before.
  *
+ *	  new: silent, open n
  *	             delivered                     failed
  *	  open n ───────────────► open n + 1/n;  ─────────► open n/2 ... open 1
  *	  open 1, failed ──► paused 30 s ──► probing (one job) ──failed──► paused 1 min, 2, 4 ... 30 min
@@ -10,6 +11,10 @@
  * once; a failure counts only when its job was handed out after the window last shrank, which the generation tells.
  * After a pause the window starts at one connection, and with one job until the site has spoken to us, so that a site
  * that comes back is not run over.
+ *
+ * A site is silent as long as nothing has come from it, and again when an attempt has taken its time and ended without
+ * an answer. Such attempts cost most, because each keeps a connection busy until it is given up: a silent site gets one
+ * job, and a second silence in a row pauses it however many connections it had.
  *
  * Pure: time and randomness are arguments.
  */
@@ -31,11 +36,12 @@ struct window {
 	unsigned pauses;      /* in a row, without a word from the site between them */
 	uint32_t generation;  /* counts the times it shrank */
 	bool probing;         /* after a pause: one job until the site has spoken */
+	bool silent;          /* the same, and the engine gives it a place among its kind alone */
 	span_ms next_pause;   /* the one after the last: known ahead, to spread over it; 0 = it has spoken since */
 	mono_ms paused_until; /* 0 = not paused */
 };
 
-/* 1 <= start <= max. */
+/* 1 <= start <= max. Silent. */
 void window_init(struct window *w, unsigned start, unsigned max);
 /* A new maximum from the configuration; >= 1. */
 void window_set_max(struct window *w, unsigned max);
@@ -50,10 +56,10 @@ void window_alive(struct window *w);
 /* It took a message. */
 void window_delivered(struct window *w);
 /*
- * A job handed out when the window had this generation met a site that failed. Returns true when that began a pause.
- * random: 32 uniform bits, spread the pause over +-12.5 %.
+ * A job handed out when the window had this generation met a site that failed, after a while of silence or at once.
+ * Returns true when that began a pause. random: 32 uniform bits, spread the pause over +-12.5 %.
  */
-bool window_failed(struct window *w, uint32_t generation, mono_ms now, uint32_t random);
+bool window_failed(struct window *w, uint32_t generation, bool silent, mono_ms now, uint32_t random);
 /* An operator wants it tried now: no pause, one connection, one job until the site has spoken. */
 void window_open(struct window *w);
 

@@ -38,8 +38,8 @@ def test_the_trace_of_a_run_does_not_change_it():
 
 
 def test_a_disk_that_syncs_nothing_is_caught():
-    # One of the first twenty starts the queue 8,000 times, and finds nothing.
-    status, text = run("--runs", "200", "--first", "20", "--disk", "liar", "--until-failure")
+    # One of the first twenty starts the queue 8,000 times, and finds nothing; the fortieth finds what was never synced.
+    status, text = run("--runs", "200", "--first", "41", "--disk", "liar", "--until-failure")
     assert status == 1
     assert "--disk liar" in text
     # By what was lost, not by an accident.

@@ -40,6 +40,7 @@ static void recipients_of_one_site_form_one_job(void **state)
 
 	w->config.job_rcpts_max = 3;
 	queue_engine_configure(w->e, &w->config);
+	world_meet(w, "x@one.test");
 	world_put(w, 7, "a@b.test",
 		  "1@one.test 1@two.test 2@ONE.test 3@one.test 4@one.test l@local.test m@lmtp.test n@local.test");
 	world_turn(w);

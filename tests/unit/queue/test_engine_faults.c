@@ -64,6 +64,7 @@ static void outcomes_of_a_failed_commit_are_settled_later(void **state)
 	(void)state;
 	struct world *w = world_new();
 
+	world_meet(w, "y@two.test");
 	world_put(w, 7, "a@b.test", "x@one.test");
 	world_put(w, 8, "a@b.test", "y@two.test");
 	world_put(w, 9, "a@b.test", "y@two.test");
@@ -279,6 +280,7 @@ static void a_damaged_message_does_not_keep_the_others_from_being_settled(void *
 	(void)state;
 	struct world *w = world_new();
 
+	world_meet(w, "x@one.test");
 	for (msg_id id = 1; id <= 6; id++)
 		world_put(w, id, "a@b.test", "x@one.test");
 	world_turn(w);

@@ -66,6 +66,7 @@ static void sites_take_turns(void **state)
 	(void)state;
 	struct world *w = world_new();
 
+	world_meet(w, "x@one.test x@two.test x@three.test");
 	queue_engine_courier_down(w->e, 1);
 	for (msg_id id = 1; id <= 30; id++)
 		world_put(w, id, "a@b.test", id <= 20 ? "x@one.test" : id <= 25 ? "x@two.test" : "x@three.test");
@@ -112,6 +113,7 @@ static void jobs_under_way_keep_to_the_window(void **state)
 	struct world *w = world_new();
 	size_t most = 0;
 
+	world_meet(w, "x@one.test");
 	for (msg_id id = 1; id <= 500; id++)
 		world_put(w, id, "a@b.test", "x@one.test");
 	world_turn(w);
@@ -144,6 +146,7 @@ static void a_courier_has_no_more_jobs_than_it_may(void **state)
 	(void)state;
 	struct world *w = world_new();
 
+	world_meet(w, "x@one.test y@two.test");
 	w->config.courier_jobs_max = 7;
 	queue_engine_configure(w->e, &w->config);
 	for (msg_id id = 1; id <= 20; id++)
@@ -159,6 +162,7 @@ static void couriers_share_jobs_and_connections(void **state)
 	struct world *w = world_new();
 	unsigned jobs[4] = {0}, connections[4] = {0};
 
+	world_meet(w, "x@one.test");
 	queue_engine_courier_up(w->e, 3, QUEUE_COURIER_SENDER);
 	for (msg_id id = 1; id <= 20; id++)
 		world_put(w, id, "a@b.test", "x@one.test");
@@ -193,6 +197,7 @@ static void a_window_of_one_has_one_courier(void **state)
 	(void)state;
 	struct world *w = world_new();
 
+	world_meet(w, "x@one.test");
 	w->config.site_connections = w->config.site_connections_max = 1;
 	w->config.jobs_per_connection = 8;
 	queue_engine_configure(w->e, &w->config);
@@ -295,6 +300,7 @@ static void a_burst_for_a_fast_site_goes_at_its_pace(void **state)
 	struct world *w = world_new();
 	struct dead d = {.alive = true};
 
+	world_meet(w, "x@fast.test");
 	w->config.window_rcpts = 2000;
 	queue_engine_configure(w->e, &w->config);
 	w->on_job = on_job;

@@ -29,11 +29,11 @@ static void failures_halve_it_and_then_pause_it(void **state)
 	struct window w;
 
 	window_init(&w, 5, 20);
-	assert_false(window_failed(&w, w.generation, 1000, MIDDLE));
+	assert_false(window_failed(&w, w.generation, false, 1000, MIDDLE));
 	assert_int_equal(w.connections, 2);
-	assert_false(window_failed(&w, w.generation, 1000, MIDDLE));
+	assert_false(window_failed(&w, w.generation, false, 1000, MIDDLE));
 	assert_int_equal(w.connections, 1);
-	assert_true(window_failed(&w, w.generation, 1000, MIDDLE));
+	assert_true(window_failed(&w, w.generation, false, 1000, MIDDLE));
 	assert_int_equal(window_jobs(&w, 5, 1000), 0);
 	assert_int_equal(window_paused(&w, 1000), WINDOW_PAUSE_FIRST);
 	assert_int_equal(window_jobs(&w, 5, 1000 + WINDOW_PAUSE_FIRST), 1);
@@ -47,7 +47,7 @@ static void one_trouble_of_many_jobs_counts_once(void **state)
 	window_init(&w, 8, 8);
 	uint32_t then = w.generation;
 	for (int i = 0; i < 30; i++)
-		window_failed(&w, then, 0, MIDDLE);
+		window_failed(&w, then, false, 0, MIDDLE);
 	assert_int_equal(w.connections, 4);
 }
 
@@ -61,7 +61,7 @@ static void pauses_grow_and_end_at_the_longest(void **state)
 
 	window_init(&w, 1, 8);
 	for (size_t i = 0; i < sizeof lengths / sizeof *lengths; i++) {
-		assert_true(window_failed(&w, w.generation, now, MIDDLE));
+		assert_true(window_failed(&w, w.generation, false, now, MIDDLE));
 		assert_int_equal(window_paused(&w, now), lengths[i]);
 		now += lengths[i];
 	}
@@ -74,8 +74,8 @@ static void pauses_are_spread(void **state)
 
 	window_init(&a, 1, 8);
 	window_init(&b, 1, 8);
-	window_failed(&a, 0, 0, 0);
-	window_failed(&b, 0, 0, UINT32_MAX);
+	window_failed(&a, 0, false, 0, 0);
+	window_failed(&b, 0, false, 0, UINT32_MAX);
 	assert_int_equal(window_paused(&a, 0), 30 * SECOND - 30 * SECOND / 8);
 	assert_in_range(window_paused(&b, 0), 30 * SECOND + 30 * SECOND / 8 - 1, 30 * SECOND + 30 * SECOND / 8);
 }
@@ -86,13 +86,13 @@ static void after_a_pause_it_starts_with_one_job_then_one_connection(void **stat
 	struct window w;
 
 	window_init(&w, 1, 8);
-	window_failed(&w, w.generation, 0, MIDDLE);
+	window_failed(&w, w.generation, false, 0, MIDDLE);
 	mono_ms now = MINUTE;
 	assert_int_equal(window_jobs(&w, 4, now), 1);
 	window_alive(&w);
 	assert_int_equal(window_jobs(&w, 4, now), 4);
 	/* The pauses begin anew, too. */
-	window_failed(&w, w.generation, now, MIDDLE);
+	window_failed(&w, w.generation, false, now, MIDDLE);
 	assert_int_equal(window_paused(&w, now), WINDOW_PAUSE_FIRST);
 }
 
@@ -102,12 +102,12 @@ static void an_operator_opens_it_and_old_failures_do_not_close_it(void **state)
 	struct window w;
 
 	window_init(&w, 1, 8);
-	window_failed(&w, w.generation, 0, MIDDLE);
+	window_failed(&w, w.generation, false, 0, MIDDLE);
 	uint32_t old = w.generation;
 	window_open(&w);
 	assert_int_equal(window_paused(&w, 0), 0);
 	assert_int_equal(window_jobs(&w, 4, 0), 1);
-	assert_false(window_failed(&w, old, 0, MIDDLE));
+	assert_false(window_failed(&w, old, false, 0, MIDDLE));
 	assert_int_equal(window_jobs(&w, 4, 0), 1);
 }
 
@@ -128,16 +128,51 @@ static void the_next_pause_is_known_ahead(void **state)
 	mono_ms now = 0;
 
 	window_init(&w, 1, 1);
-	assert_true(window_failed(&w, w.generation, now, MIDDLE));
+	assert_true(window_failed(&w, w.generation, false, now, MIDDLE));
 	for (uint32_t k = 1; k < 12; k++) {
 		span_ms next = w.next_pause;
 		assert_true(next > 0);
 		now = w.paused_until;
-		assert_true(window_failed(&w, w.generation, now, k * 0x12345677u));
+		assert_true(window_failed(&w, w.generation, false, now, k * 0x12345677u));
 		assert_int_equal(window_paused(&w, now), next);
 	}
 	window_alive(&w);
 	assert_int_equal(w.next_pause, 0);
+}
+
+static void a_site_that_was_not_heard_has_one_job_until_it_was(void **state)
+{
+	(void)state;
+	struct window w;
+
+	window_init(&w, 4, 8);
+	assert_int_equal(window_jobs(&w, 5, 0), 1);
+	window_alive(&w);
+	assert_int_equal(window_jobs(&w, 5, 0), 20);
+	/* A failure that comes at once costs nobody anything: it only shrinks the window. */
+	assert_false(window_failed(&w, w.generation, false, 0, MIDDLE));
+	assert_int_equal(window_jobs(&w, 5, 0), 10);
+}
+
+static void silence_leaves_one_job_and_the_second_one_pauses(void **state)
+{
+	(void)state;
+	struct window w;
+
+	window_init(&w, 8, 8);
+	window_alive(&w);
+	assert_false(window_failed(&w, w.generation, true, 0, MIDDLE));
+	assert_true(w.silent);
+	assert_int_equal(window_jobs(&w, 5, 0), 1);
+	window_alive(&w);
+	assert_int_equal(window_jobs(&w, 5, 0), 20);
+	assert_false(window_failed(&w, w.generation, true, 0, MIDDLE));
+	assert_true(window_failed(&w, w.generation, true, 0, MIDDLE));
+	assert_int_equal(window_paused(&w, 0), WINDOW_PAUSE_FIRST);
+	/* One that was never heard had its first with the first attempt. */
+	window_init(&w, 8, 8);
+	assert_true(window_failed(&w, w.generation, true, 0, MIDDLE));
+	assert_int_equal(window_paused(&w, 0), WINDOW_PAUSE_FIRST);
 }
 
 int main(void)
@@ -152,6 +187,8 @@ int main(void)
 		cmocka_unit_test(after_a_pause_it_starts_with_one_job_then_one_connection),
 		cmocka_unit_test(an_operator_opens_it_and_old_failures_do_not_close_it),
 		cmocka_unit_test(a_smaller_maximum_takes_hold_at_once),
+		cmocka_unit_test(a_site_that_was_not_heard_has_one_job_until_it_was),
+		cmocka_unit_test(silence_leaves_one_job_and_the_second_one_pauses),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

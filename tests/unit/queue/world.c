@@ -72,6 +72,7 @@ static const struct queue_config standard = {
 	.jobs_per_connection = 2,
 	.job_rcpts_max = 100,
 	.courier_jobs_max = 1000,
+	.courier_connections_max = 500,
 	.report_full_max = 1000,
 	.report_success = true,
 	.retention = 7 * DAY,
@@ -245,6 +246,7 @@ static void on_job(struct world *w, const struct queue_job *from)
 	job->id = from->id;
 	job->kind = from->route.kind;
 	job->connections = from->connections;
+	job->silent = from->silent;
 	job->content = from->content;
 	job->count = from->envelope.rcpt_count;
 	job->body_n = from->body.n;
@@ -326,6 +328,10 @@ static void parse(const char *words, struct queue_outcome *o)
 
 	o->site_failed = words[0] == '!';
 	words += o->site_failed;
+	if (words[0] == '!') {
+		o->took = 30 * SECOND;
+		words++;
+	}
 	o->outcome.ambiguous = words[0] == '?';
 	words += o->outcome.ambiguous;
 	o->outcome.dsn_relayed = words[0] == '+';
@@ -343,6 +349,22 @@ static void parse(const char *words, struct queue_outcome *o)
 						  : SMTP_STAGE_RCPT;
 	o->outcome.status = (struct smtpcodes_status){(uint8_t)klass, (uint16_t)subject, (uint16_t)detail};
 	o->outcome.text = slice_from_cstr(words + n);
+}
+
+void world_meet(struct world *w, const char *rcpts)
+{
+	static msg_id id = (msg_id)1 << 40;
+	size_t jobs = w->job_n, events = w->event_n, answers = w->answer_n;
+	struct world_job *job;
+
+	world_put(w, ++id, "first@met.test", rcpts);
+	world_turn(w);
+	while ((job = world_job_of(w, id)) != NULL)
+		world_finish(w, job, "250 2.0.0 ok");
+	world_turn(w);
+	w->job_n = jobs;
+	w->event_n = events;
+	w->answer_n = answers;
 }
 
 void world_outcome(struct world *w, const struct world_job *job, size_t index, const char *words)

@@ -25,7 +25,7 @@ struct world_job {
 	size_t count;
 	char sender[80];
 	size_t body_n;
-	bool with_mailboxes;
+	bool with_mailboxes, silent;
 	mono_ms at;
 	bool done;
 };
@@ -86,11 +86,13 @@ void world_take(struct world *w, const struct queue_action *a);
 void world_pass(struct world *w, span_ms span);
 mono_ms world_now(const struct world *w);
 
-/* The job's recipient `index` had this outcome, "250 2.0.0 text" (no code: "4.4.1 text"). '!': the site failed. '?':
- * ambiguous. '+': with the DSN parameters. '~': lossy. */
+/* The job's recipient `index` had this outcome, "250 2.0.0 text" (no code: "4.4.1 text"). '!': the site failed, "!!":
+ * after 30 s. '?': ambiguous. '+': with the DSN parameters. '~': lossy. */
 void world_outcome(struct world *w, const struct world_job *job, size_t index, const char *words);
 /* All of them, and the job is done. */
 void world_finish(struct world *w, struct world_job *job, const char *words);
+/* Each of these addresses gets a message and takes it, so that their sites are known to answer. It shows nowhere. */
+void world_meet(struct world *w, const char *rcpts);
 /* The last job handed out that is not done, or NULL. */
 struct world_job *world_open_job(struct world *w);
 struct world_job *world_job_of(struct world *w, msg_id id);

@@ -41,6 +41,7 @@ static void take_job(struct courier *c, struct courier_job *job)
 		return;
 	}
 	site->allowed = job->queue.connections > 0 ? job->queue.connections : 1;
+	courier_set_silent(site, job->queue.silent);
 	job->started = loop_mono(c->loop); /* anew when a session takes it */
 	TAILQ_INSERT_TAIL(&site->waiting, job, link);
 	courier_serve_site(site);
@@ -122,7 +123,8 @@ struct courier *courier_new(struct loop *l, const struct role_self *self,
 	c->frame.failed = false;
 	c->again = loop_timer_new(l, on_again, c);
 	c->room = loop_timer_new(l, courier_serve_starved, c);
-	TAILQ_INIT(&c->starved);
+	TAILQ_INIT(&c->starved[false]);
+	TAILQ_INIT(&c->starved[true]);
 	if (!c->again || !c->room) {
 		courier_free(c);
 		return NULL;

@@ -31,7 +31,8 @@ void courier_free_link(struct link *k)
 	TAILQ_REMOVE(&site->links, k, link);
 	site->link_count--;
 	k->courier->link_count--;
-	if (!TAILQ_EMPTY(&k->courier->starved))
+	k->courier->silent_links -= site->silent;
+	if (!TAILQ_EMPTY(&k->courier->starved[false]) || !TAILQ_EMPTY(&k->courier->starved[true]))
 		loop_timer_set(k->courier->room, loop_mono(k->courier->loop));
 	assert(TAILQ_EMPTY(&k->jobs));
 	conn_lookup_cancel(k->lookup);
@@ -96,6 +97,9 @@ void courier_give_up_link(struct link *k)
 
 	while (site->link_count == 1 && (job = TAILQ_FIRST(&site->waiting))) {
 		TAILQ_REMOVE(&site->waiting, job, link);
+		/* The attempt took as long as this connection was tried, not as long as the job waited for one. */
+		if (job->started < k->opened)
+			job->started = k->opened;
 		courier_settle_job(c, job, &k->failure, courier_remote(k), site_failed);
 	}
 	courier_free_link(k);
@@ -229,12 +233,13 @@ static struct link *new_link(struct site *site)
 
 	if (!k)
 		return NULL;
-	*k = (struct link){.courier = c, .site = site, .conf = conf_ref(c->conf)};
+	*k = (struct link){.courier = c, .site = site, .conf = conf_ref(c->conf), .opened = loop_mono(c->loop)};
 	TAILQ_INIT(&k->jobs);
 	k->timer = loop_timer_new(c->loop, courier_on_timer, k);
 	TAILQ_INSERT_TAIL(&site->links, k, link);
 	site->link_count++;
 	c->link_count++;
+	c->silent_links += site->silent;
 	return k;
 }
 

@@ -33,6 +33,7 @@ struct link {
 	/* Where we are in the list of hosts and their addresses. */
 	const struct route_group *group;
 	struct smtp_client_config settings; /* the configuration's, for this group */
+	mono_ms opened;
 	mono_ms awaits_hosts; /* until then it waits for the configuration that has its hosts; 0: it has them */
 	size_t host;
 	uint32_t tried;   /* bits: hosts that were come to */
@@ -73,12 +74,13 @@ struct site {
 	struct job_list waiting;
 	TAILQ_HEAD(, link) links;
 	bool demands_tls; /* what is for mail with REQUIRETLS alone: it has connections of its own, beside the site's */
+	bool silent; /* it is not known to answer: its links are counted in courier->silent_links */
 	unsigned link_count, allowed;
 	unsigned busy;                 /* functions that still use it */
 	unsigned pace;                 /* eighths of a millisecond that a job takes there, by and large; 0: unknown */
 	struct loop_timer *stalled;    /* jobs that were left in line have waited long enough; may be NULL */
 	bool in_line;                  /* it runs */
-	TAILQ_ENTRY(site) starved;     /* in courier->starved when is_starved */
+	TAILQ_ENTRY(site) starved;     /* in its line of courier->starved when is_starved */
 	bool is_starved;               /* jobs wait, and there may be no more connections for now */
 	mono_ms avoid[CONF_HOSTS_MAX]; /* until then a host is passed over */
 };
@@ -92,10 +94,10 @@ struct courier {
 	struct loop_timer *again; /* tries to send them */
 	struct buf frame;
 	struct site *sites[COURIER_BUCKETS];
-	TAILQ_HEAD(, site) starved; /* who waits longest comes first */
+	TAILQ_HEAD(, site) starved[2]; /* sites that answer, silent ones: who waits longest comes first */
 	struct loop_timer *room;    /* there may be a connection for them */
 	const struct site *turn;    /* the one of them that is being served */
-	size_t link_count, job_count;
+	size_t link_count, silent_links, job_count;
 	void (*local)(void *arg, struct courier_job *job);
 	void *local_arg;
 	struct loop_timer *patience;
@@ -140,6 +142,10 @@ void courier_serve_site(struct site *site);
 /* The same for sites that found no room for a connection, now that there may be some. */
 void courier_serve_starved(void *courier);
 void courier_free_site(struct site *site);
+/* What is known of the site: whether it answers. */
+void courier_set_silent(struct site *site, bool silent);
+/* Whether the connection is to be given up for others that have none, at the end of a job. */
+bool courier_is_wanted(const struct link *k, bool has_job);
 /* A job of the site was done in so much time. */
 void courier_note_pace(struct site *site, span_ms took);
 /* Whether the jobs that wait are taken up in a moment by the connections that are at work or about to be, so that idle

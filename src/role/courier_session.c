@@ -94,12 +94,13 @@ void courier_give_job(struct link *k)
 	if (!k->was_ready)
 		courier_on_open(k);
 	k->was_ready = true;
+	courier_set_silent(site, false);
 	if (k->host < CONF_HOSTS_MAX)
 		site->avoid[k->host] = 0;
 	if (k->quitting)
 		return;
 	/* Where others have no connection, one without a job is given up, and so is one of several. */
-	bool wanted = !TAILQ_EMPTY(&k->courier->starved) && (!job || site->link_count > 1);
+	bool wanted = courier_is_wanted(k, job != NULL);
 	if (!job || wanted || k->messages >= k->conf->connection_messages_max || k->courier->stopping) {
 		if (job || wanted || k->courier->stopping) {
 			courier_quit_link(k);

@@ -22,10 +22,51 @@ static void set_starved(struct site *site, bool starved)
 	if (site->is_starved == starved)
 		return;
 	if (starved)
-		TAILQ_INSERT_TAIL(&c->starved, site, starved);
+		TAILQ_INSERT_TAIL(&c->starved[site->silent], site, starved);
 	else
-		TAILQ_REMOVE(&c->starved, site, starved);
+		TAILQ_REMOVE(&c->starved[site->silent], site, starved);
 	site->is_starved = starved;
+}
+
+void courier_set_silent(struct site *site, bool silent)
+{
+	struct courier *c = site->courier;
+	bool starved = site->is_starved;
+
+	if (site->silent == silent)
+		return;
+	set_starved(site, false);
+	site->silent = silent;
+	set_starved(site, starved);
+	if (silent)
+		c->silent_links += site->link_count;
+	else
+		c->silent_links -= site->link_count;
+}
+
+/*
+ * The queue gives out no more jobs for silent sites than these may have connections, and in what order. Here they are
+ * bounded once more, because a site may fall silent that has many: nobody has to wait behind them.
+ */
+static size_t silent_share(const struct courier *c)
+{
+	return c->conf->connections_max > 1 ? c->conf->connections_max / 2 : 1;
+}
+
+/* So many of these they have before others. */
+static size_t silent_least(const struct courier *c)
+{
+	return (silent_share(c) + 3) / 4;
+}
+
+bool courier_is_wanted(const struct link *k, bool has_job)
+{
+	const struct courier *c = k->courier;
+	size_t most = has_job ? silent_least(c) : silent_share(c);
+
+	if (has_job && k->site->link_count <= 1)
+		return false;
+	return !TAILQ_EMPTY(&c->starved[false]) || (!TAILQ_EMPTY(&c->starved[true]) && c->silent_links < most);
 }
 
 void courier_free_site(struct site *site)
@@ -64,12 +105,24 @@ static void end_an_idle_link(struct courier *c)
 		}
 }
 
+/* Who has waited longest of those for whom there is room; NULL: nobody. */
+static struct site *next_starved(const struct courier *c)
+{
+	struct site *answering = TAILQ_FIRST(&c->starved[false]), *silent = TAILQ_FIRST(&c->starved[true]);
+
+	if (c->stopping || c->link_count >= c->conf->connections_max)
+		return NULL;
+	if (silent && c->silent_links < (answering ? silent_least(c) : silent_share(c)))
+		return silent;
+	return answering;
+}
+
 void courier_serve_starved(void *arg)
 {
 	struct courier *c = arg;
 	struct site *site;
 
-	while ((site = TAILQ_FIRST(&c->starved)) && c->link_count < c->conf->connections_max && !c->stopping) {
+	while ((site = next_starved(c)) != NULL) {
 		set_starved(site, false);
 		c->turn = site;
 		courier_serve_site(site);
@@ -77,14 +130,16 @@ void courier_serve_starved(void *arg)
 	}
 }
 
-/* While others wait in the line, there is one connection for the first of them, and none out of turn. */
+/* While others wait in its line, there is one connection for the first of them, and none out of turn. */
 static bool may_open(const struct site *site)
 {
 	const struct courier *c = site->courier;
 
 	if (c->stopping || c->link_count >= c->conf->connections_max)
 		return false;
-	return TAILQ_EMPTY(&c->starved) || (c->turn == site && site->link_count == 0);
+	if (site->silent && c->silent_links >= silent_share(c))
+		return false;
+	return TAILQ_EMPTY(&c->starved[site->silent]) || (c->turn == site && site->link_count == 0);
 }
 
 void courier_note_pace(struct site *site, span_ms took)
@@ -160,7 +215,8 @@ void courier_serve_site(struct site *site)
 	}
 	/* One that has a connection is served by that. */
 	bool starves = site->link_count == 0 && !TAILQ_EMPTY(&site->waiting) && !c->stopping;
-	bool begins = starves && !site->is_starved;
+	bool has_share = !site->silent || c->silent_links < silent_share(c);
+	bool begins = starves && !site->is_starved && has_share;
 	set_starved(site, starves);
 	site->busy--;
 	free_site_if_empty(site);

@@ -497,6 +497,7 @@ void wire_put_job(struct buf *out, const struct queue_job *job)
 	pack_slice(out, job->route.site);
 	pack_slice(out, job->route.hosts);
 	pack_u32(out, job->connections);
+	pack_u8(out, job->silent);
 	put_envelope(out, &job->envelope);
 	for (size_t i = 0; i < job->envelope.rcpt_count; i++) {
 		pack_u32(out, job->n[i]);
@@ -541,6 +542,7 @@ bool wire_get_job(struct slice in, struct arena *arena, struct queue_job *ret)
 	ret->route.site = get_text(&u);
 	ret->route.hosts = get_text(&u);
 	ret->connections = unpack_u32_max(&u, 100000);
+	ret->silent = unpack_bool(&u);
 	ret->envelope = get_envelope(&u, arena);
 	get_job_rcpts(&u, arena, ret);
 	ret->size = unpack_u64(&u);

@@ -125,6 +125,8 @@ void sim_listen(const char *address, uint16_t port, sim_serve serve, void *arg);
 /* The address of a unix socket is its path. */
 void sim_listen_unix(const char *path, sim_serve serve, void *arg);
 void sim_name(const char *host, const char *address);
+/* Connections to it are neither made nor refused from now on; NULL: there is no such place any more. */
+void sim_silence(const char *address, uint16_t port);
 
 /* The product's listening sockets. */
 struct sim_port;

@@ -37,7 +37,7 @@ static const char usage[] = "Usage: postrider-sim [--seed N [--trace] | --runs N
 			    "  --jobs N      runs at one time (1)\n"
 			    "  --calm        no faults\n"
 			    "  --until-failure  no more runs after one that failed\n"
-			    "  --scene NAME  a known bad day: dns-outage, dead-site or disk-full\n"
+			    "  --scene NAME  a known bad day: dns-outage, dead-site, disk-full or silent-sites\n"
 			    "  --count N     with so many messages\n"
 			    "  --story NAME  the trace of one small thing that happens; --stories lists them\n";
 

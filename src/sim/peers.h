@@ -15,7 +15,7 @@
 
 /* With TLS, as the routes to them ask for; OFF: they have none. */
 void servers_start(enum smtp_client_tls tls);
-/* One more server, which takes what it is given. Texts are lent for ever. */
+/* One more server, which takes what it is given for the domain `name` and all below it. Texts are lent for ever. */
 void servers_open(const char *name, const char *address, uint16_t port);
 
 /* What a server does once instead of what it would do. */

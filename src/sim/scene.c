@@ -41,7 +41,7 @@ struct site {
 };
 
 static struct {
-	char text[8000];
+	char text[64 * 1024];
 	size_t n;
 	struct site sites[SITES];
 	size_t site_count;
@@ -358,6 +358,80 @@ static void disk_full(size_t count)
 			 (unsigned long long)sim_counts[COUNT_REPORTS], (count + UNKNOWN - 1) / UNKNOWN);
 }
 
+/* ---- silent-sites ------------------------------------------------------------------------------------------------ */
+
+#define SILENT_SITES    500
+#define SILENT_ADDRESS  "192.0.2.100"
+#define NEW_SITES       60
+#define NEW_ADDRESS     "192.0.2.101"
+#define KNOWN_MAY_WAIT  (5 * SIM_SECOND)
+#define NEW_MAY_WAIT    (20 * SIM_SECOND)
+
+static void add_many(const char *name, size_t count, const char *address)
+{
+	for (size_t i = 0; i < count; i++)
+		add_text("route \"%zu.%s\" { hosts = {\"[%s]:%d\"} }\n", i, name, address, PORT);
+}
+
+static void to_silent_site(struct client_order *order, uint64_t number)
+{
+	static char room[100];
+
+	order->rcpt[0] = words(room, "ok-%llu@%llu.silent.example", (unsigned long long)number,
+			       (unsigned long long)(number % SILENT_SITES));
+}
+
+static void to_known_site(struct client_order *order, uint64_t number)
+{
+	static char room[100];
+
+	order->rcpt[0] = remote_address(room, "ok", number, &scene.sites[sim_below(scene.site_count)]);
+}
+
+/* Each to another one. */
+static void to_new_site(struct client_order *order, uint64_t number)
+{
+	static char room[100];
+
+	order->rcpt[0] = words(room, "ok@%llu.new.example", (unsigned long long)number);
+}
+
+/* Hundreds of destinations where connections hang, far more than there may be connections for them; beside them some
+ * that answer all the time, and now and then one that does and was never heard of. */
+static void silent_sites(size_t count)
+{
+	add_text("client { connections_max = 100 }\n");
+	for (size_t i = 0; i < 3; i++)
+		add_site("s", false);
+	add_many("silent.example", SILENT_SITES, SILENT_ADDRESS);
+	add_many("new.example", NEW_SITES, NEW_ADDRESS);
+	sim_silence(SILENT_ADDRESS, PORT);
+	start();
+	for (size_t i = 0; i < 3; i++)
+		open_site(&scene.sites[i]);
+	servers_open("new.example", NEW_ADDRESS, PORT);
+	sim_us from = sim_now() + SIM_MINUTE, until = from + 2 * SIM_HOUR;
+	struct feed burst = {.count = count / 2, .from = from, .until = from + SIM_MINUTE, .draw = to_silent_site};
+	struct feed more = {.count = count / 2, .from = from, .until = until, .draw = to_silent_site};
+	struct feed known = {.count = count / 4, .from = sim_now(), .until = until, .draw = to_known_site};
+	struct feed new = {.count = NEW_SITES, .from = from, .until = until, .draw = to_new_site};
+	struct feed *const feeds[] = {&burst, &more, &known, &new};
+	for (size_t i = 0; i < sizeof feeds / sizeof *feeds; i++)
+		feed_start(feeds[i]);
+	while (sim_now() < until && !sim_failure()) {
+		run_until(sim_now() + 5 * SIM_SECOND);
+		for (size_t i = 0; i < 3; i++)
+			expect_delivered(scene.sites[i].domain, sim_now() - KNOWN_MAY_WAIT);
+		expect_delivered("new.example", sim_now() - NEW_MAY_WAIT);
+	}
+	expect_failed(0);
+	sim_silence(NULL, 0);
+	servers_open("silent.example", SILENT_ADDRESS, PORT);
+	sim_trace("world", "the silent ones answer");
+	drain(5 * SIM_HOUR);
+	expect_failed(0);
+}
+
 /* ---- all of them ------------------------------------------------------------------------------------------------- */
 
 static const struct {
@@ -368,6 +442,7 @@ static const struct {
 	{"dns-outage", dns_outage, 20000},
 	{"dead-site", dead_site, 100000},
 	{"disk-full", disk_full, 20000},
+	{"silent-sites", silent_sites, 4000},
 };
 
 bool scene_exists(const char *name)

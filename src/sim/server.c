@@ -13,7 +13,7 @@
 
 struct host {
 	const char *name, *domain; /* the one that it takes mail for */
-	bool lmtp, has_spare;
+	bool lmtp, has_spare, with_all_below;
 	enum smtp_client_tls tls; /* what the routes to it ask for; OFF: it has none */
 	unsigned hopes;           /* offers of TLS of which nothing is known to have become yet */
 };
@@ -436,12 +436,21 @@ static void on_mail(struct visit *v, struct slice line)
 	say(v, "250 2.1.0 ok\r\n");
 }
 
+static bool takes_mail_for(const struct host *h, struct slice domain)
+{
+	struct slice own = slice_from_cstr(h->domain);
+
+	if (slice_eq(domain, own))
+		return true;
+	return h->with_all_below && slice_iends(domain, own) && domain.p[domain.n - own.n - 1] == '.';
+}
+
 static void on_rcpt(struct visit *v, struct slice line)
 {
 	struct slice rcpt = path_in(line);
 	bool never = slice_starts(rcpt, SLICE("no-")), later = slice_starts(rcpt, SLICE("later-"));
 
-	if (!slice_eq(slice_skip(rcpt, slice_rfind(rcpt, '@') + 1), slice_from_cstr(v->host->domain)))
+	if (!takes_mail_for(v->host, slice_skip(rcpt, slice_rfind(rcpt, '@') + 1)))
 		sim_fail("%s is sent mail for %.*s", v->host->name, SLICE_ARGS(rcpt));
 	if (!v->has_mail || v->count == RCPTS_MAX) {
 		say(v, "452 4.5.3 no more\r\n");
@@ -657,7 +666,7 @@ void servers_open(const char *name, const char *address, uint16_t port)
 {
 	struct host *h = sim_alloc(sizeof *h);
 
-	*h = (struct host){.name = name, .domain = name};
+	*h = (struct host){.name = name, .domain = name, .with_all_below = true};
 	sim_listen(address, port, serve, h);
 }
 

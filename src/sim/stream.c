@@ -620,6 +620,17 @@ void sim_name(const char *host, const char *address)
 	names[name_count++].name = host;
 }
 
+static struct net_address silent_place;
+
+void sim_silence(const char *address, uint16_t port)
+{
+	bool ok = !address || net_address_ip(slice_from_cstr(address), port, &silent_place);
+
+	assert(ok);
+	if (!address)
+		silent_place = (struct net_address){0};
+}
+
 static bool same_address(const struct net_address *a, const struct net_address *b)
 {
 	return a->length == b->length && memcmp(&a->storage, &b->storage, a->length) == 0;
@@ -715,7 +726,7 @@ struct conn_attempt *conn_connect(struct loop *l, const struct net_address *to, 
 	machine_step("connect");
 	if (sim_chance(sim_plan.refuse)) {
 		a->failed = ECONNREFUSED;
-	} else if (sim_chance(sim_plan.unreachable)) {
+	} else if (sim_chance(sim_plan.unreachable) || same_address(to, &silent_place)) {
 		a->failed = ETIMEDOUT;
 		wait = timeout * SIM_MS;
 	}

@@ -53,6 +53,11 @@ def test_scenes_tell_their_retries_and_judge_them():
     assert "retries come in a burst" in text
 
 
+def test_silent_sites_keep_nobody_waiting():
+    status, text = run("--scene", "silent-sites", "--count", "2000")
+    assert status == 0, text
+
+
 def test_wrong_options_are_refused():
     for wrong in ([], ["--scene", "armageddon"],
                   ["--runs", "0"], ["--disk", "floppy", "--runs", "1"], ["--seed", "1", "--runs", "2"]):

@@ -1,5 +1,7 @@
 """The remote server is the attacker (attacks 1.N): whatever it says, each recipient has one outcome, we stay well."""
+import contextlib
 import re
+import socket
 import threading
 
 import pytest
@@ -132,6 +134,36 @@ def test_silence_at_each_stage_ends(make_server, make_raw_peer, verb):
     server = make_server(extra=timeouts + route(peer.port)).start()
     id_ = server.submit(to=ELSEWHERE)
     stays_queued(server, id_, "silen|time|wait|answer")
+
+
+@pytest.fixture
+def hanging_port():
+    """Connections to it are neither made nor refused: its line of those that wait is full."""
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(socket.socket())
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        for _ in range(4):
+            one = stack.enter_context(socket.socket())
+            one.setblocking(False)
+            one.connect_ex(listener.getsockname())
+        yield listener.getsockname()[1]
+
+
+def test_sites_where_nobody_answers_leave_room_for_the_others(make_server, make_peer, hanging_port):
+    """They are more than there may be jobs, and none of their attempts ends while the test runs."""
+    peer = make_peer()
+    sites = "".join(route(hanging_port, name=f"{n}.example.org") for n in range(20))
+    client = 'senders = 1\nclient {\n  connect_timeout = "10m"\n}\n'
+    server = make_server(queue="jobs_per_sender = 6\n", extra=client + sites + route(peer.port)).start()
+    server.submit(to=ELSEWHERE)
+    wait_for(lambda: not server.queued(), "the site to be known")
+    for n in range(20):
+        server.submit(to=f"x@{n}.example.org")
+    for count in range(2, 6):
+        server.submit(to=ELSEWHERE)
+        wait_for(lambda count=count: len(peer.messages) == count, "a message to come through")
+    assert len(server.queued()) == 20
 
 
 def test_a_250_to_data_is_not_a_go_ahead(make_server, make_raw_peer):

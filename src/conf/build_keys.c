@@ -181,11 +181,11 @@ void build_section(struct build *b, enum conf_section_id id, const struct conf_r
 
 	for (size_t i = 0; i < conf_key_count; i++) {
 		const struct conf_key *key = &conf_keys[i];
-		const struct conf_raw_key *given = raw ? conf_raw_find(raw, key) : NULL;
-		void *member = (char *)base + key->offset;
 
 		if (!conf_section_takes(id, key->section))
 			continue;
+		const struct conf_raw_key *given = raw ? conf_raw_find(raw, key) : NULL;
+		void *member = (char *)base + key->offset;
 		if (given)
 			set_key(b, key, given, member);
 		else if (key->section == id && key->preset)

@@ -63,11 +63,6 @@ const struct conf_key conf_keys[] = {
 
 const size_t conf_key_count = sizeof conf_keys / sizeof *conf_keys;
 
-bool conf_section_takes(enum conf_section_id section, enum conf_section_id from)
-{
-	return section == from || (section == SECTION_LISTEN && from == SECTION_SMTP);
-}
-
 const struct conf_key *conf_key_find(enum conf_section_id section, struct slice name)
 {
 	for (size_t i = 0; i < conf_key_count; i++)

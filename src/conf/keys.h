@@ -108,7 +108,10 @@ static inline bool conf_type_is_list(enum conf_type type)
 }
 
 /* Whether keys of `from` may stand in `section`: its own, and in listen those of smtp. */
-bool conf_section_takes(enum conf_section_id section, enum conf_section_id from);
+static inline bool conf_section_takes(enum conf_section_id section, enum conf_section_id from)
+{
+	return section == from || (section == SECTION_LISTEN && from == SECTION_SMTP);
+}
 /* NULL when there is none of that name in the section. */
 const struct conf_key *conf_key_find(enum conf_section_id section, struct slice name);
 /* The section of that name inside `parent`, or NULL. */

@@ -197,9 +197,10 @@ static int on_value(cfg_t *cfg, cfg_opt_t *opt, const char *value, void *result)
 static void find_empty_lists(cfg_t *cfg, struct conf_raw_section *section)
 {
 	for (cfg_opt_t *o = cfg->opts; o->name; o++) {
+		if (!(o->flags & CFGF_LIST) || !(o->flags & CFGF_MODIFIED))
+			continue;
 		const struct conf_key *key = conf_key_find(section->section->id, slice_from_cstr(o->name));
-
-		if (key && (o->flags & CFGF_LIST) && (o->flags & CFGF_MODIFIED) && !conf_raw_find(section, key))
+		if (key && !conf_raw_find(section, key))
 			new_key(section, key, place(cfg));
 	}
 }

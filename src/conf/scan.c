@@ -32,8 +32,11 @@ static bool take(struct scan *s, size_t n, bool blank)
 
 		if (c == '\n')
 			s->at.line++;
-		buf_add_char(s->out, blank && c != '\n' ? ' ' : c);
+		if (blank)
+			buf_add_char(s->out, c == '\n' ? c : ' ');
 	}
+	if (!blank)
+		buf_add(s->out, slice_head(s->in, n));
 	s->in = slice_skip(s->in, n);
 	if (s->out->failed)
 		conf_wrong(s->err, s->at, "the text is too long, or there is no memory");
@@ -102,6 +105,15 @@ static bool take_quoted(struct scan *s)
 }
 
 /* ---- includes ------------------------------------------------------------------------------------------------ */
+
+static size_t space_at(struct slice in)
+{
+	size_t n = 0;
+
+	while (n < in.n && (in.p[n] == ' ' || in.p[n] == '\t' || in.p[n] == '\n'))
+		n++;
+	return n;
+}
 
 static size_t blanks_at(struct slice in)
 {
@@ -192,8 +204,10 @@ static bool take_next(struct scan *s)
 		return take(s, slice_find(s->in, '\n'), true);
 	if (slice_starts(s->in, SLICE("/*")))
 		return take_block_comment(s);
-	if (c == ' ' || c == '\t' || c == '\n' || c == '\r')
-		return take(s, 1, c == '\r');
+	if (c == '\r')
+		return take(s, 1, true);
+	if (c == ' ' || c == '\t' || c == '\n')
+		return take(s, space_at(s->in), false);
 	if (c == '"' || c == '\'')
 		return take_quoted(s);
 	if (is_word(c))

@@ -59,6 +59,7 @@ struct slice build_title(struct build *b, const struct conf_raw_section *s);
 
 /* Where a key stands; where its section does when it is not given. */
 struct conf_place build_key_place(const struct conf_raw_section *section, const char *name);
+/* To complain, where routes and domains are concerned: in what roles get, what is preset is not given. */
 bool build_key_given(const struct conf_raw_section *section, const char *name);
 
 /* ---- build_auth.c -------------------------------------------------------------------------------------------- */

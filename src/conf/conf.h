@@ -291,6 +291,9 @@ bool conf_default_text(uint16_t port, struct slice data_dir, struct buf *out);
 
 /* Append the effective configuration, every key of it, so that conf_load_text reads an equal value on any host. */
 bool conf_dump(const struct conf *c, struct buf *out);
+/* The same for programs, which need not be told what is preset: routes and domains, of which there may be many
+ * thousands, without the keys that have their preset. */
+bool conf_dump_short(const struct conf *c, struct buf *out);
 
 enum conf_file_verdict {
 	CONF_FILE_SAFE,

@@ -61,17 +61,41 @@ static bool is_left_out(const struct conf_key *key, enum conf_section_id id, con
 	return id == SECTION_LISTEN && key->section == SECTION_LISTEN && about_address && l->socket.n > 0;
 }
 
+static void write_key(const struct conf_key *key, const void *base, const char *indent, struct buf *out)
+{
+	buf_printf(out, "%s%s = ", indent, key->name);
+	write_value(key, (const char *)base + key->offset, out);
+	buf_add_char(out, '\n');
+}
+
 static void write_keys(enum conf_section_id id, const void *base, const char *indent, struct buf *out)
 {
-	for (size_t i = 0; i < conf_key_count; i++) {
-		const struct conf_key *key = &conf_keys[i];
+	for (size_t i = 0; i < conf_key_count; i++)
+		if (conf_section_takes(id, conf_keys[i].section) && !is_left_out(&conf_keys[i], id, base))
+			write_key(&conf_keys[i], base, indent, out);
+}
 
-		if (!conf_section_takes(id, key->section) || is_left_out(key, id, base))
-			continue;
-		buf_printf(out, "%s%s = ", indent, key->name);
-		write_value(key, (const char *)base + key->offset, out);
-		buf_add_char(out, '\n');
-	}
+static bool is_preset(const struct conf_key *key, const void *base)
+{
+	const void *member = (const char *)base + key->offset;
+	uint64_t preset;
+
+	if (!key->preset)
+		return false;
+	assert(key->type != TYPE_PROCESSES); /* what its preset means is the host's to say */
+	if (conf_type_is_number(key->type))
+		return conf_number_read(key, slice_from_cstr(key->preset), 1, &preset) == CONF_NUMBER_OK &&
+		       preset == load_number(member, key->size);
+	if (conf_type_is_list(key->type))
+		return ((const struct conf_texts *)member)->count == 0;
+	return slice_eq(slice_from_cstr(key->preset), SLICE("none")) && ((const struct slice *)member)->n == 0;
+}
+
+static void write_other_keys(enum conf_section_id id, const void *base, struct buf *out)
+{
+	for (size_t i = 0; i < conf_key_count; i++)
+		if (conf_keys[i].section == id && !is_preset(&conf_keys[i], base))
+			write_key(&conf_keys[i], base, "\t", out);
 }
 
 static void open_section(enum conf_section_id id, struct slice title, const char *indent, struct buf *out)
@@ -91,10 +115,13 @@ static void write_section(enum conf_section_id id, struct slice title, const voi
 	buf_add_lit(out, "}\n");
 }
 
-static void write_domain(const struct conf_domain *d, struct buf *out)
+static void write_domain(const struct conf_domain *d, bool whole, struct buf *out)
 {
 	open_section(SECTION_DOMAIN, d->name, "", out);
-	write_keys(SECTION_DOMAIN, d, "\t", out);
+	if (whole)
+		write_keys(SECTION_DOMAIN, d, "\t", out);
+	else
+		write_other_keys(SECTION_DOMAIN, d, out);
 	for (size_t i = 0; i < d->moved_count; i++) {
 		open_section(SECTION_MOVED, d->moved[i].name, "\t", out);
 		write_keys(SECTION_MOVED, &d->moved[i], "\t\t", out);
@@ -113,13 +140,23 @@ static void write_domain(const struct conf_domain *d, struct buf *out)
 	buf_add_lit(out, "}\n");
 }
 
+static void write_route(const struct conf_route_keys *r, bool whole, struct buf *out)
+{
+	open_section(SECTION_ROUTE, r->domain, "", out);
+	if (whole)
+		write_keys(SECTION_ROUTE, r, "\t", out);
+	else
+		write_other_keys(SECTION_ROUTE, r, out);
+	buf_add_lit(out, "}\n");
+}
+
 /* The one that submit_socket made comes from that key again. */
 static size_t own_listeners(const struct conf *c)
 {
 	return c->listener_count - (c->submit_socket.n > 0);
 }
 
-bool conf_dump(const struct conf *c, struct buf *out)
+static bool write_all(const struct conf *c, bool whole, struct buf *out)
 {
 	write_keys(SECTION_TOP, c, "", out);
 	write_section(SECTION_SMTP, SLICE_NONE, &c->listener_defaults, out);
@@ -134,9 +171,9 @@ bool conf_dump(const struct conf *c, struct buf *out)
 			      out);
 	write_section(SECTION_OAUTH, SLICE_NONE, c, out);
 	for (size_t i = 0; i < c->domain_count; i++)
-		write_domain(&c->domains[i], out);
+		write_domain(&c->domains[i], whole, out);
 	for (size_t i = 0; i < c->route_count; i++)
-		write_section(SECTION_ROUTE, c->routes[i].domain, &c->routes[i], out);
+		write_route(&c->routes[i], whole, out);
 	for (size_t i = 0; i < c->rules.count; i++)
 		write_section(SECTION_RULE, c->rule_keys[i].name, &c->rule_keys[i], out);
 	write_section(SECTION_QUEUE, SLICE_NONE, c, out);
@@ -144,6 +181,16 @@ bool conf_dump(const struct conf *c, struct buf *out)
 	write_section(SECTION_MAILBOX, SLICE_NONE, c, out);
 	write_section(SECTION_LOG, SLICE_NONE, c, out);
 	return !out->failed;
+}
+
+bool conf_dump(const struct conf *c, struct buf *out)
+{
+	return write_all(c, true, out);
+}
+
+bool conf_dump_short(const struct conf *c, struct buf *out)
+{
+	return write_all(c, false, out);
 }
 
 /* ---- what only a start puts into force ----------------------------------------------------------------------- */

@@ -92,7 +92,7 @@ static bool use_conf(struct supervisor *s, struct conf *c)
 
 	of_roles.data_dir = SLICE(".");
 	buf_reset(&s->text);
-	if (!conf_dump(&of_roles, &s->text))
+	if (!conf_dump_short(&of_roles, &s->text))
 		return false;
 	s->sockets.data_dir_path = c->data_dir;
 	conf_unref(s->conf);

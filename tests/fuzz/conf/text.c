@@ -1,6 +1,6 @@
 /*
  * Any text is a configuration or an error with its place; what was taken is dumped, and the dump is read back to the
- * same dump. Each recipient that such a configuration knows has a way that is there.
+ * same dump, and so is the short one. Each recipient that such a configuration knows has a way that is there.
  */
 #include <assert.h>
 #include <string.h>
@@ -57,6 +57,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		struct conf *again = conf_load_text(buf_slice(&first), "text", &other, &err);
 
 		assert(again);
+		assert(conf_dump(again, &second));
+		assert(slice_eq(buf_slice(&first), buf_slice(&second)));
+		conf_unref(again);
+		buf_reset(&second);
+		assert(conf_dump_short(c, &second));
+		again = conf_load_text(buf_slice(&second), "text", &other, &err);
+		assert(again);
+		buf_reset(&second);
 		assert(conf_dump(again, &second));
 		assert(slice_eq(buf_slice(&first), buf_slice(&second)));
 		conf_unref(again);

@@ -79,6 +79,69 @@ static void a_dump_is_read_back_to_the_same_on_any_machine(void **state)
 	buf_free(&first);
 }
 
+static size_t lines_of(const char *text, const char *line)
+{
+	size_t n = 0;
+
+	for (const char *at = text; (at = strstr(at, line)) != NULL; at++)
+		n++;
+	return n;
+}
+
+static void a_short_dump_says_the_same(void **state)
+{
+	(void)state;
+	static const struct conf_host other = {.name = {"other.test", 10}, .cores = 17};
+	static const char *const texts[] = {
+		"", everything,
+		"domain example.com { mailboxes = {a, b} message_max = 5M\n"
+		"limit a { message_max = none } limit b { quota_octets = 1G } }\n"
+		"route a.example { hosts = {mx} auth_user = u auth_secret_file = /s auth_required = no tls = verify\n"
+		"auth_mechanisms = {PLAIN} tls_ca = /ca tls_name = n.example }\n"
+		"route b.example { hosts = {mx} tls = off auth_required = no auth_in_clear = all }"};
+	struct buf whole, part, again;
+
+	buf_init(&whole, CONF_TEXT_MAX);
+	buf_init(&part, CONF_TEXT_MAX);
+	buf_init(&again, CONF_TEXT_MAX);
+	for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+		struct conf *c = load(texts[i]);
+
+		dump(c, &whole);
+		buf_reset(&part);
+		assert_true(conf_dump_short(c, &part));
+		struct conf *read = conf_load_text(buf_slice(&part), "dump", &other, &test_err);
+		if (!read)
+			fail_msg("%s%s", buf_cstr(&part), test_err.text);
+		dump(read, &again);
+		assert_string_equal(buf_cstr(&whole), buf_cstr(&again));
+		conf_unref(read);
+		conf_unref(c);
+	}
+	buf_free(&again);
+	buf_free(&part);
+	buf_free(&whole);
+}
+
+static void what_routes_and_domains_have_by_themselves_is_not_in_a_short_dump(void **state)
+{
+	(void)state;
+	struct buf text;
+	struct conf *c = load("domain a.example { mailboxes = {a} } domain b.example {}\n"
+			      "route c.example { hosts = {mx} } route d.example { hosts = {mx} convert = no }");
+
+	buf_init(&text, CONF_TEXT_MAX);
+	assert_true(conf_dump_short(c, &text));
+	assert_non_null(strstr(buf_cstr(&text), "route \"c.example\" {\n\thosts = {\"mx\"}\n}\n"));
+	assert_non_null(strstr(buf_cstr(&text), "route \"d.example\" {\n\thosts = {\"mx\"}\n\tconvert = no\n}\n"));
+	assert_non_null(strstr(buf_cstr(&text), "domain \"a.example\" {\n\tmailboxes = {\"a\"}\n}\n"));
+	assert_non_null(strstr(buf_cstr(&text), "domain \"b.example\" {\n}\n"));
+	/* What is there once depends on the host, or on other keys. */
+	assert_int_equal(lines_of(buf_cstr(&text), "receivers = "), 1);
+	conf_unref(c);
+	buf_free(&text);
+}
+
 static void values_survive_the_dump(void **state)
 {
 	(void)state;
@@ -238,6 +301,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_dump_is_read_back_to_the_same_on_any_machine),
+		cmocka_unit_test(a_short_dump_says_the_same),
+		cmocka_unit_test(what_routes_and_domains_have_by_themselves_is_not_in_a_short_dump),
 		cmocka_unit_test(values_survive_the_dump),
 		cmocka_unit_test(a_dump_holds_every_key),
 		cmocka_unit_test(a_dump_that_does_not_fit_says_so),

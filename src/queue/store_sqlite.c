@@ -136,6 +136,7 @@ static int log_grew(void *arg, sqlite3 *db, const char *name, int pages)
 	return SQLITE_OK;
 }
 
+/* Before a transaction begins, and not behind a commit: what that one was waited for with is told meanwhile. */
 static void checkpoint_if_long(struct sqlite_store *s)
 {
 	int longest = s->config.log_pages ? s->config.log_pages : LOG_PAGES;
@@ -145,7 +146,7 @@ static void checkpoint_if_long(struct sqlite_store *s)
 	if (s->hold || s->wal_pages < longest)
 		return;
 	enum store_result result = checkpoint(s, SQLITE_CHECKPOINT_PASSIVE);
-	/* The commit is durable in any case. On a full disk the log grows on, until there is room to copy it. */
+	/* What was committed is durable in any case. On a full disk the log grows, until there is room to copy it. */
 	if (result && result != STORE_FULL && result != STORE_NO_MEMORY)
 		s->failed = true;
 }
@@ -227,7 +228,6 @@ static void committed(struct sqlite_store *s)
 	for (size_t i = 0; i < s->files_gone.n; i++)
 		discard_settled(s, s->files_gone.p[i]);
 	s->files_gone.n = 0;
-	checkpoint_if_long(s);
 }
 
 static enum store_result commit_open(struct sqlite_store *s)
@@ -295,6 +295,9 @@ static enum store_result begin_new(struct sqlite_store *s)
 {
 	enum store_result result = STORE_OK;
 
+	checkpoint_if_long(s);
+	if (s->failed)
+		return STORE_IO;
 	/* Blocks of ids given while the transaction is open come from here, and need no write then. */
 	if (s->block_end - s->block_next < STORE_ID_BLOCKS)
 		result = reserve_blocks(s);

@@ -236,21 +236,30 @@ static void put_back_now(struct queue_engine *e, struct item *i)
 	item_put_back(e, i, e->now);
 }
 
+static void settle_all(struct queue_engine *e)
+{
+	size_t before;
+
+	do {
+		before = e->item_count;
+		e->retry_at = e->times.mono;
+		engine_transaction(e);
+	} while (!e->down && !list_empty(&e->settling) && e->item_count < before);
+}
+
 static void last_transactions(struct queue_engine *e)
 {
 	e->draining = true;
 	if (e->down && e->store->ops->reopen(e->store) != STORE_OK)
 		return;
 	e->down = false;
-	e->retry_at = e->times.mono;
 	engine_release_held(e);
-	engine_transaction(e);
+	settle_all(e);
 	if (e->down)
 		return;
 	engine_each_ready(e, put_back_now);
 	e->clock_saved = e->times.mono - QUEUE_CLOCK_IDLE;
-	e->retry_at = e->times.mono;
-	engine_transaction(e);
+	settle_all(e);
 }
 
 void queue_engine_free(struct queue_engine *e, struct queue_times times)
@@ -651,18 +660,21 @@ enum store_result engine_transaction(struct queue_engine *e)
 	static const bool reports[] = {true, true, false};
 	enum store_result first = STORE_OK, r = STORE_OK;
 
+	bool left = false;
+
 	for (size_t k = 0; k < sizeof reports / sizeof *reports && !e->down; k++) {
 		r = attempt(e, k == 0, reports[k]);
 		if (k == 0)
 			first = r;
 		if (r == STORE_OK) {
 			succeeded(e);
+			/* Those whose reports do not go through now. */
+			left = !reports[k] && !list_empty(&e->settling) && e->failures < ENGINE_CORRUPT_AFTER;
 			break;
 		}
 		failed(e, r);
 	}
-	bool left = !list_empty(&e->settling) && e->failures < ENGINE_CORRUPT_AFTER;
-	if (!e->down && (r != STORE_OK || (first != STORE_OK && left)))
+	if (!e->down && (r != STORE_OK || left))
 		e->retry_at = e->times.mono + ENGINE_REOPEN;
 	return first;
 }

@@ -25,6 +25,7 @@
 #define ENGINE_CLAIM_BATCH    256  /* recipients claimed in one turn */
 #define ENGINE_CLAIM_FLOW     32   /* of one site and sender in one round */
 #define ENGINE_CLAIM_PAUSE    250  /* ms without claims when most of the last ones had to be put back */
+#define ENGINE_SETTLE_BATCH   1000 /* recipients settled in one turn, and the rest of the message then */
 #define ENGINE_STRAYS_MAX     4096 /* words of couriers about what is not in memory, while the store is down */
 #define ENGINE_EVENTS_MAX     1024 /* for the log, beyond those that items carry */
 #define ENGINE_SITES_IDLE_MAX 16384 /* sites remembered with nothing to do: silent ones, and as many others */

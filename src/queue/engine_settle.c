@@ -191,14 +191,17 @@ static void report_all(struct queue_engine *e)
 
 void engine_settle(struct queue_engine *e, bool reports)
 {
-	const struct msg *first = NULL;
+	/* After repeated failures one message at a time, to find the one that is damaged. */
+	size_t most = e->failures >= ENGINE_CORRUPT_AFTER ? 1 : ENGINE_SETTLE_BATCH, count = 0;
+	const struct msg *last = NULL;
 
 	for (struct link *l = e->settling.next; l != &e->settling && e->tx_error == STORE_OK; l = l->next) {
 		struct item *i = CONTAINER(l, struct item, link);
-		/* After repeated failures one message at a time, to find the one that is damaged. */
-		if (e->failures >= ENGINE_CORRUPT_AFTER && first && i->msg != first)
+		/* A site may have thousands here when it dies: new mail does not wait for all of them. What one report
+		 * could speak of stays together. */
+		if (count++ >= most && i->msg != last)
 			break;
-		first = i->msg;
+		last = i->msg;
 		assert(i->state == ITEM_SETTLING);
 		decide(e, i);
 		if (i->report_kind == REPORT_NONE) {

@@ -430,6 +430,98 @@ static void a_dead_site_does_not_delay_the_living(void **state)
 	world_free(w);
 }
 
+static size_t count_claimed(struct world *w, msg_id most)
+{
+	size_t n = 0;
+
+	for (msg_id id = 1; id <= most; id++)
+		n += world_rcpt(w, id, 0)->row.state == STORE_CLAIMED;
+	return n;
+}
+
+static struct world *world_with_many(msg_id count)
+{
+	struct world *w = world_new();
+
+	w->config.window_rcpts = 20000;
+	w->config.courier_jobs_max = 20000;
+	queue_engine_configure(w->e, &w->config);
+	for (msg_id id = 1; id <= count; id++)
+		world_put(w, id, "a@b.test", "x@dead.test");
+	world_turn(w);
+	assert_int_equal(count_claimed(w, count), count);
+	return w;
+}
+
+/* What a turn may cost is bounded, whatever the site that dies had in memory. */
+static void thousands_of_a_site_that_dies_go_a_part_in_each_turn(void **state)
+{
+	(void)state;
+	const msg_id count = 4000;
+	struct world *w = world_with_many(count);
+	struct dead d = {0};
+	size_t left = count, turns = 0;
+
+	for (; left > 0 && turns < 50; turns++) {
+		answer_all(w, &d);
+		world_put(w, count + 1 + turns, "a@b.test", "x@alive.test");
+		world_turn(w);
+		assert_non_null(world_job_of(w, count + 1 + turns));
+		size_t now = count_claimed(w, count);
+		assert_in_range(left - now, 0, 1000);
+		left = now;
+	}
+	assert_int_equal(left, 0);
+	assert_in_range(turns, 4, 12);
+	world_free(w);
+}
+
+static void a_stop_puts_all_back_however_many_they_are(void **state)
+{
+	(void)state;
+	const msg_id count = 4000;
+	static const enum store_result trouble[] = {STORE_OK, STORE_FULL};
+
+	for (size_t k = 0; k < sizeof trouble / sizeof *trouble; k++) {
+		struct world *w = world_with_many(count);
+		struct dead d = {.alive = true};
+
+		answer_all(w, &d);
+		mem_store_fail(w->mem, MEM_COMMIT, trouble[k], 0, 1);
+		queue_engine_free(w->e, w->times);
+		w->e = NULL;
+		assert_int_equal(count_claimed(w, count), 0);
+		world_free(w);
+	}
+}
+
+static void a_report_is_not_torn_where_a_turn_ends(void **state)
+{
+	(void)state;
+	struct world *w = world_new();
+
+	/* None of so many new sites waits for another. */
+	w->config.courier_jobs_max = 20000;
+	w->config.courier_connections_max = 20000;
+	w->config.window_rcpts = 20000;
+	queue_engine_configure(w->e, &w->config);
+	for (msg_id id = 1; id <= 999; id++) {
+		char to[40];
+		world_words(to, sizeof to, 0, "x@s%u.test", (unsigned)id);
+		world_put(w, id, "a@b.test", to);
+	}
+	world_put(w, 1000, "a@b.test", "x@bad.test y@bad.test z@bad.test");
+	world_turn(w);
+	for (msg_id id = 1; id <= 999; id++)
+		world_finish(w, world_job_of(w, id), "250 2.0.0 ok");
+	world_finish(w, world_job_of(w, 1000), "550 5.1.1 no");
+	world_turn(w);
+	world_turn(w);
+	assert_int_equal(world_reports(w, 1000), 1);
+	assert_true(world_report_says(world_report(w, 1000, 0), "z@bad.test"));
+	world_free(w);
+}
+
 static void moving_what_cannot_go_costs_little(void **state)
 {
 	(void)state;
@@ -658,6 +750,9 @@ int main(void)
 		cmocka_unit_test(after_a_pause_the_site_is_not_run_over),
 		cmocka_unit_test(an_operator_opens_a_paused_site),
 		cmocka_unit_test(a_dead_site_does_not_delay_the_living),
+		cmocka_unit_test(thousands_of_a_site_that_dies_go_a_part_in_each_turn),
+		cmocka_unit_test(a_stop_puts_all_back_however_many_they_are),
+		cmocka_unit_test(a_report_is_not_torn_where_a_turn_ends),
 		cmocka_unit_test(moving_what_cannot_go_costs_little),
 		cmocka_unit_test(a_burst_for_a_fast_site_goes_at_its_pace),
 		cmocka_unit_test(a_message_for_a_paused_site_costs_one_commit),

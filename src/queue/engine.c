@@ -659,7 +659,6 @@ enum store_result engine_transaction(struct queue_engine *e)
 {
 	static const bool reports[] = {true, true, false};
 	enum store_result first = STORE_OK, r = STORE_OK;
-
 	bool left = false;
 
 	for (size_t k = 0; k < sizeof reports / sizeof *reports && !e->down; k++) {
